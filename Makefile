@@ -1,0 +1,55 @@
+# Every command of the project; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv from PATH, or fetched from PyPI into a folder of its own.
+UV := $(shell command -v uv 2>/dev/null || echo .venv-uv/bin/uv)
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+setup: $(BIN)/.ready ## Install everything into .venv (through uv, itself from PyPI if absent)
+
+$(BIN)/.ready: pyproject.toml uv.lock scripts/foreign_protos.py
+	@test -x "$$(command -v $(UV) 2>/dev/null)" || { $(PYTHON) -m venv .venv-uv && .venv-uv/bin/pip install --quiet 'uv>=0.9,<1'; }
+	$(UV) sync --quiet --locked --python $(PYTHON) --extra all --extra dev
+	@$(BIN)/python scripts/foreign_protos.py .foreign-protos
+	@touch $@
+
+demo: setup ## Deploy three versions of a real application and watch the third go back by itself
+	@$(BIN)/python examples/demo.py
+
+check: setup ## Format, lint, types, import contracts, proto lint and breaking, stub freshness
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf lint
+	$(BIN)/buf breaking protos --against protos/baseline.binpb
+	$(BIN)/python scripts/protos.py --check
+	$(UV) lock --check --quiet
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+test: setup ## Every test that this machine can run; says loudly what it cannot
+	$(BIN)/pytest -m "not long"
+
+test-long: setup ## The same and the full versions of the sampled suites (kill at every point, properties)
+	$(BIN)/pytest
+
+fmt: setup ## Format code and protos
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format -w protos
+
+protos: setup ## Regenerate the stubs below libs/opsuite
+	$(BIN)/python scripts/protos.py
+
+bench: setup ## Measure against floors and peers in one run
+	$(BIN)/python -m bench
+
+images: setup ## Build the container image of each service (BASE_IMAGE=python:3.13-slim)
+	scripts/images.sh
+
+.PHONY: help setup demo check test test-long fmt protos bench images
