@@ -1,4 +1,4 @@
-"""What services need from whatever runs things. Imports nothing but the standard library, so application code may use it.
+"""What services need from whatever runs things. Imports only the standard library, so application code may use it.
 
 Three needs, three ports: `Platform` keeps workloads running, `CommandRunner` runs one program on this machine to its
 end, `ContainerRunner` runs one container to its end and finds it again after a crash.
@@ -101,7 +101,10 @@ class Platform(Protocol):
         """Names of all workloads, sorted."""
 
     async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
-        """Ask for a number of replicas; neighbours stay untouched. Raises: NotFound, Conflict (`expected` is not the present size)."""
+        """Ask for a number of replicas; neighbours stay untouched.
+
+        Raises: NotFound, Conflict (`expected` is given and is not the present size).
+        """
 
     async def restart(self, name: str, replica: str | None = None) -> None:
         """Stop and start one replica, or all one after the other. Raises: NotFound."""
