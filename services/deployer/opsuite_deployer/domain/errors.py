@@ -1,0 +1,151 @@
+"""What can be wrong with a wish, as this service's users would say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Stale, Violation
+
+
+class IllegalTransition(Conflict):
+    """A status was asked to follow one that does not lead there; a fault of ours wherever it appears."""
+
+    reason = "ILLEGAL_TRANSITION"
+
+    def __init__(self, present: str, wanted: str) -> None:
+        super().__init__(f"{present} does not lead to {wanted}", metadata={"present": present, "wanted": wanted})
+
+
+class PipelineNotFound(NotFound):
+    """No such pipeline, or it is deleted, or it has no such revision."""
+
+    def __init__(self, pipeline: str) -> None:
+        super().__init__("pipeline", f"pipelines/{pipeline}", reason="PIPELINE_NOT_FOUND")
+
+
+class DeploymentNotFound(NotFound):
+    """No such deployment under that pipeline and environment."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__("deployment", name, reason="DEPLOYMENT_NOT_FOUND")
+
+
+class EnvironmentNotListed(InvalidInput):
+    """The pipeline does not deploy there."""
+
+    def __init__(self, environment: str, allowed: Iterable[str]) -> None:
+        listed = ", ".join(allowed)
+        super().__init__(
+            [Violation("environment", f"{environment} is not one of: {listed}", "ENVIRONMENT_NOT_LISTED")],
+            reason="ENVIRONMENT_NOT_LISTED",
+            metadata={"environment": environment, "allowed": listed},
+        )
+
+
+class UnknownVariable(InvalidInput):
+    """Values were given for variables that the pipeline does not declare."""
+
+    def __init__(self, names: Iterable[str], declared: Iterable[str]) -> None:
+        listed = ", ".join(sorted(declared)) or "none"
+        super().__init__(
+            [
+                Violation(f'variables["{name}"]', f"is not a variable of the pipeline; it has: {listed}", "UNKNOWN")
+                for name in sorted(names)
+            ],
+            reason="UNKNOWN_VARIABLE",
+        )
+
+
+class EnvironmentOccupied(Conflict):
+    """Another deployment is under way or waiting there, and the policy is REJECT."""
+
+    reason = "ENVIRONMENT_OCCUPIED"
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"{holder} is under way there", metadata={"holder": holder})
+
+
+class PipelineInUse(Conflict):
+    """Deployments of it are under way or waiting."""
+
+    reason = "PIPELINE_IN_USE"
+
+    def __init__(self, pipeline: str, deployment: str) -> None:
+        super().__init__(
+            f"pipelines/{pipeline} is used by {deployment}", metadata={"pipeline": pipeline, "deployment": deployment}
+        )
+
+
+class WrongState(Conflict):
+    """The deployment stands where the verb makes no sense."""
+
+    reason = "WRONG_STATE"
+
+    def __init__(self, name: str, present: str, needed: str) -> None:
+        super().__init__(
+            f"{name} is {present}, not {needed}", metadata={"deployment": name, "status": present, "needed": needed}
+        )
+
+
+class StepNotInterrupted(Conflict):
+    """RetryStep and SkipStep decide about interrupted steps only."""
+
+    reason = "STEP_NOT_INTERRUPTED"
+
+    def __init__(self, stage: str, step: str, present: str) -> None:
+        super().__init__(
+            f"step {step} of stage {stage} is {present}, not INTERRUPTED",
+            metadata={"stage": stage, "step": step, "status": present},
+        )
+
+
+class StepNotFound(NotFound):
+    """The pipeline revision of the deployment has no such step."""
+
+    def __init__(self, stage: str, step: str) -> None:
+        super().__init__("step", f"{stage}/{step}", reason="STEP_NOT_FOUND")
+
+
+class NoPreviousDeployment(Conflict):
+    """There is nothing to go back to."""
+
+    reason = "NO_PREVIOUS_DEPLOYMENT"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no successful deployment of the same pipeline and environment began before {name}",
+            metadata={"deployment": name},
+        )
+
+
+class RollbackIsNoOp(Conflict):
+    """Going back would run exactly what runs now."""
+
+    reason = "ROLLBACK_IS_NO_OP"
+
+    def __init__(self, name: str, target: str) -> None:
+        super().__init__(
+            f"{target} is the same version and pipeline revision as {name}",
+            metadata={"deployment": name, "target": target},
+        )
+
+
+class RollbackUnderWay(Conflict):
+    """The deployment is already going back, or is itself a rollback."""
+
+    reason = "ROLLBACK_UNDER_WAY"
+
+    def __init__(self, name: str, by: str) -> None:
+        super().__init__(f"{name} is already being taken back by {by}", metadata={"deployment": name, "by": by})
+
+
+class EtagMismatch(Stale):
+    """Somebody changed it since the caller looked."""
+
+    reason = "ETAG_MISMATCH"
+
+    def __init__(self, name: str, given: str, present: str) -> None:
+        super().__init__(
+            f"{name} has changed: etag {given} was given, {present} is there",
+            metadata={"name": name, "given": given, "present": present},
+        )

@@ -1,0 +1,259 @@
+"""What a pipeline is: stages of steps, and the gates between them.
+
+A pipeline is data. What is right about it stands in `rules.py`, what a deployment makes of it in `progress.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from typing import Final
+
+MINUTE: Final = timedelta(minutes=1)
+
+
+class ConcurrencyPolicy(Enum):
+    """What happens to a deployment that finds its environment occupied."""
+
+    QUEUE = "queue"
+    REPLACE = "replace"
+    CANCEL_RUNNING = "cancel_running"
+    REJECT = "reject"
+
+
+class SiblingPolicy(Enum):
+    """What a failed step of a parallel stage does to those running beside it."""
+
+    FAIL_FAST = "fail_fast"
+    WAIT_ALL = "wait_all"
+
+
+class GateFailure(Enum):
+    """What a failed gate does."""
+
+    FAIL = "fail"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """Where a secret is found; exactly one of the two."""
+
+    env: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """An HTTP request that should answer as expected."""
+
+    url: str
+    expected_status: int = 200
+    body_contains: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpTarget:
+    """A TCP connection that should be accepted."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcTarget:
+    """A gRPC server that should say SERVING."""
+
+    address: str
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadTarget:
+    """Every replica of a workload, at its own port; without a path a TCP connection is enough."""
+
+    workload: str
+    path: str = ""
+    expected_status: int = 200
+    body_contains: str = ""
+
+
+CheckTarget = HttpTarget | TcpTarget | GrpcTarget | WorkloadTarget
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question and how often it is asked; counts are of answers in a row."""
+
+    name: str
+    target: CheckTarget
+    timeout: timedelta = timedelta(seconds=5)
+    interval: timedelta = timedelta(seconds=1)
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    initial_delay: timedelta = timedelta(0)
+    deadline: timedelta = MINUTE
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Checks that must all become healthy before the deployment goes on."""
+
+    name: str
+    checks: tuple[Check, ...]
+    on_failure: GateFailure = GateFailure.FAIL
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program on the deployer's machine."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    secret_env: Mapping[str, SecretRef] = field(default_factory=dict)
+    memory_bytes: int | None = None
+    cpu_seconds: int | None = None
+    file_size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory of the machine inside a container."""
+
+    source: str
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """A container, run to its end."""
+
+    image: str
+    command: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    cpus: float = 1.0
+    memory_bytes: int = 512 * 1024 * 1024
+    pids: int = 512
+    network_disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A pause of fixed length."""
+
+    duration: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port of a workload; without a number each replica gets its own."""
+
+    name: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload that is to run in a given version. An empty version means that of the deployment."""
+
+    workload: str
+    command: tuple[str, ...]
+    version: str = ""
+    directory: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[Port, ...] = ()
+    replicas: int = 1
+
+
+StepKind = Command | Docker | Check | Wait | Workload
+
+KIND_NAMES: Final[Mapping[type, str]] = {
+    Command: "command",
+    Docker: "docker",
+    Check: "health_check",
+    Wait: "wait",
+    Workload: "workload",
+}
+"""The words for kinds of steps, as contract, log and page use them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Attempts in all, and the time between them: `backoff`, doubled each time, at most `max_backoff`."""
+
+    attempts: int = 1
+    backoff: timedelta = timedelta(seconds=1)
+    max_backoff: timedelta = timedelta(seconds=30)
+
+    def delay_after(self, attempt: int) -> timedelta:
+        """Time to wait after failed attempt number `attempt` (1 for the first)."""
+        return min(self.backoff * (1 << (attempt - 1)), self.max_backoff)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do."""
+
+    name: str
+    kind: StepKind
+    timeout: timedelta = 10 * MINUTE
+    retry: Retry = Retry()
+    idempotent: bool = False
+    skip_on_rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Steps that belong together. `needs` None means the stage written before it."""
+
+    name: str
+    steps: tuple[Step, ...]
+    gates: tuple[Gate, ...] = ()
+    description: str = ""
+    parallel: bool = False
+    continue_on_failure: bool = False
+    needs: tuple[str, ...] | None = None
+    on_sibling_failure: SiblingPolicy = SiblingPolicy.FAIL_FAST
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRule:
+    """Who is told of which moments; empty `events` means all. `channel` is opaque here: adapters made and read it."""
+
+    name: str
+    events: frozenset[str]
+    channel: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """How a version gets into an environment. `id` is the last part of its resource name."""
+
+    id: str
+    environments: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    rollback_enabled: bool = True
+    notifications: tuple[NotificationRule, ...] = ()
+    timeout: timedelta | None = None
+    max_duration: timedelta = timedelta(days=7)
+    concurrency: ConcurrencyPolicy = ConcurrencyPolicy.QUEUE
+    environment_concurrency: Mapping[str, ConcurrencyPolicy] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def policy_in(self, environment: str) -> ConcurrencyPolicy:
+        """The concurrency policy that holds in `environment`."""
+        return self.environment_concurrency.get(environment, self.concurrency)
+
+    def needed_before(self, index: int) -> tuple[int, ...]:
+        """Indexes of the stages that must have ended before stage `index` starts."""
+        needs = self.stages[index].needs
+        if needs is None:
+            return (index - 1,) if index else ()
+        by_name = {stage.name: position for position, stage in enumerate(self.stages)}
+        return tuple(by_name[name] for name in needs)
