@@ -51,7 +51,7 @@ class CommandProbe:
     argv: tuple[str, ...]
     """`argv[0]` is the absolute path of the program."""
     directory: str
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, hash=False)
     """The whole environment of the program."""
 
 

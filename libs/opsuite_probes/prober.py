@@ -81,8 +81,11 @@ class NetworkProber:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 return await self._ask_once(probe, timeout)
-        except (MalformedAddress, aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError) as error:
+        except MalformedAddress as error:
             return Outcome.UNKNOWN, f"cannot be asked: {error}"
+        except (aiohttp.InvalidURL, UnicodeError):
+            # The URL is not quoted: it may hold a password.
+            return Outcome.UNKNOWN, "cannot be asked: the URL or host is malformed"
         except TimeoutError:
             return Outcome.UNHEALTHY, f"no answer within {timeout.total_seconds():g} s"
         except OSError as error:
@@ -102,6 +105,8 @@ class NetworkProber:
                 return await self._ask_command(probe, timeout)
 
     async def _ask_http(self, probe: HttpProbe) -> Answer:
+        if not probe.url.lower().startswith(("http://", "https://")):
+            raise MalformedAddress("the URL is not of http or https")
         async with self._http().get(probe.url, allow_redirects=False) as response:
             if response.status != probe.expected_status:
                 return Outcome.UNHEALTHY, f"HTTP {response.status}, expected {probe.expected_status}"
@@ -191,7 +196,7 @@ def _answer_for_status(error: grpc.aio.AioRpcError) -> Answer:
     """What a failed health call says about the target."""
     details = error.details() or ""
     match error.code():
-        case grpc.StatusCode.UNAVAILABLE if "DNS" in details:
+        case grpc.StatusCode.UNAVAILABLE if "resolv" in details:
             return Outcome.UNKNOWN, "cannot be asked: the host name does not resolve"
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
             return Outcome.UNKNOWN, "cannot be asked: the health service wants credentials"

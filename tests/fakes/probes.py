@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fakes.clock import FakeClock
-
 from opsuite_probes.port import Outcome, Probe, ProbeResult
 
 
