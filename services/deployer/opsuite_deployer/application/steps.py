@@ -1,0 +1,281 @@
+"""Does one attempt of a step or gate, and says how it ended. What it does was written down before it is called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from opsuite_deployer.application.checks import Checks
+from opsuite_deployer.application.ports import CommandDefaults, Machine, Owned, StepLine
+from opsuite_deployer.domain.deployment import PartKey, PartKind
+from opsuite_deployer.domain.filling import fill, fill_check, values_for
+from opsuite_deployer.domain.pipeline import Check, Command, Docker, Step, Wait, Workload
+from opsuite_deployer.domain.turn import Outcome, PartEnded
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import OpsuiteError
+from opsuite_platforms.port import (
+    CommandRunner,
+    CommandSpec,
+    ContainerRunner,
+    ContainerSpec,
+    Exit,
+    ExitKind,
+    MountSpec,
+    OutputLine,
+    Platform,
+    PortSpec,
+    WorkloadSpec,
+)
+from opsuite_runs.intents import operation_name
+
+LAST_LINES: Final = 10
+"""Log lines that a failure carries."""
+
+Sink = Callable[[Sequence[StepLine]], None]
+"""Gets the lines that steps write; must not block."""
+
+_OUTCOMES: Final = {
+    ExitKind.EXITED: Outcome.FAILED,
+    ExitKind.SIGNALLED: Outcome.FAILED,
+    ExitKind.NOT_STARTED: Outcome.FAILED,
+    ExitKind.TIMED_OUT: Outcome.TIMED_OUT,
+    ExitKind.CANCELLED: Outcome.CANCELLED,
+    ExitKind.LOST: Outcome.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is to be done once."""
+
+    owned: Owned
+    key: PartKey
+    number: int
+    lines_before: int = 0
+    """Lines of this attempt that are recorded already: an adopted container tells all of them again."""
+
+    @property
+    def step(self) -> Step:
+        """The step, as the pipeline has it."""
+        return self.owned.pipeline.stages[self.key.stage].steps[self.key.position]
+
+    @property
+    def operation(self) -> str:
+        """The name under which a platform knows it, the same on every try."""
+        stage = self.owned.pipeline.stages[self.key.stage]
+        return operation_name(self.owned.deployment.id, f"{stage.name}/{self.step.name}", self.number)
+
+
+class Steps:
+    """Does steps and gates through the ports of the world."""
+
+    def __init__(
+        self,
+        *,
+        commands: CommandRunner,
+        containers: ContainerRunner,
+        platform: Platform,
+        checks: Checks,
+        machine: Machine,
+        clock: Clock,
+        defaults: CommandDefaults,
+    ) -> None:
+        self._commands = commands
+        self._containers = containers
+        self._platform = platform
+        self._checks = checks
+        self._machine = machine
+        self._clock = clock
+        self._defaults = defaults
+
+    async def run(self, attempt: Attempt, sink: Sink) -> PartEnded:
+        """Do it to its end. Cancelling the call undoes nothing, but leaves nothing running on this machine."""
+        last: deque[str] = deque(maxlen=LAST_LINES)
+
+        def on_output(lines: Sequence[OutputLine]) -> None:
+            last.extend(line.text for line in lines)
+            sink([StepLine(attempt.key, attempt.number, line) for line in lines])
+
+        try:
+            ended = await self._do(attempt, on_output)
+        except OpsuiteError as error:
+            ended = PartEnded(attempt.key, attempt.number, Outcome.FAILED, message=error.message)
+        return replace(ended, last_log_lines=tuple(last)) if last else ended
+
+    async def forget(self, attempt: Attempt) -> None:
+        """Clean up after a result that is recorded."""
+        if attempt.key.kind is PartKind.STEP and isinstance(attempt.step.kind, Docker):
+            await self._containers.forget(attempt.operation)
+
+    async def _do(self, attempt: Attempt, on_output: Callable[[Sequence[OutputLine]], None]) -> PartEnded:
+        values = values_for(attempt.owned.pipeline, attempt.owned.deployment)
+        if attempt.key.kind is PartKind.GATE:
+            gate = attempt.owned.pipeline.stages[attempt.key.stage].gates[attempt.key.position]
+            return await self._ask(attempt, [fill_check(check, values) for check in gate.checks])
+        match fill(attempt.step.kind, values):
+            case Command() as command:
+                return _ended(attempt, await self._command(attempt, command, on_output))
+            case Docker() as docker:
+                return _ended(attempt, await self._container(attempt, docker, on_output))
+            case Check() as check:
+                return await self._in_time(attempt, self._ask(attempt, [check]))
+            case Wait(duration):
+                return await self._wait(attempt, duration.total_seconds())
+            case Workload() as workload:
+                return await self._in_time(attempt, self._workload(attempt, workload))
+
+    # programs and containers
+
+    async def _command(
+        self, attempt: Attempt, command: Command, on_output: Callable[[Sequence[OutputLine]], None]
+    ) -> Exit:
+        if problems := self._machine.judge(command.command, command.args):
+            return Exit(ExitKind.NOT_STARTED, message="; ".join(problems))
+        secrets = {name: self._machine.secret(ref) for name, ref in command.secret_env.items()}
+        spec = CommandSpec(
+            argv=(self._machine.program(command.command), *command.args),
+            directory=self._machine.directory(command.working_dir),
+            env={"PATH": self._machine.search_path(), **_identity(attempt), **command.env, **secrets},
+            timeout=attempt.step.timeout,
+            memory_bytes=command.memory_bytes or self._defaults.memory_bytes,
+            cpu_seconds=command.cpu_seconds,
+            file_size_bytes=command.file_size_bytes
+            if command.file_size_bytes is not None
+            else self._defaults.file_size_bytes,
+            output_bytes=self._defaults.output_bytes,
+            grace=self._defaults.grace,
+        )
+        return await self._commands.run(spec, _masking(on_output, [value for value in secrets.values() if value]))
+
+    async def _container(
+        self, attempt: Attempt, docker: Docker, on_output: Callable[[Sequence[OutputLine]], None]
+    ) -> Exit:
+        deployment = attempt.owned.deployment
+        spec = ContainerSpec(
+            name=attempt.operation,
+            image=docker.image,
+            command=docker.command,
+            env={**_identity(attempt), **docker.env},
+            labels={
+                "opsuite.run": deployment.id,
+                "opsuite.step": f"{attempt.owned.pipeline.stages[attempt.key.stage].name}/{attempt.step.name}",
+                "opsuite.attempt": str(attempt.number),
+                "opsuite.epoch": str(attempt.owned.lease.epoch),
+            },
+            timeout=attempt.step.timeout,
+            mounts=tuple(
+                MountSpec(self._machine.directory(mount.source), mount.target, mount.writable)
+                for mount in docker.mounts
+            ),
+            cpus=docker.cpus,
+            memory_bytes=docker.memory_bytes,
+            pids=docker.pids,
+            network_disabled=docker.network_disabled,
+            output_bytes=self._defaults.output_bytes,
+            grace=self._defaults.grace,
+        )
+        return await self._containers.run(spec, _skipping(on_output, attempt.lines_before))
+
+    # checks, waits, workloads
+
+    async def _ask(self, attempt: Attempt, checks: Sequence[Check]) -> PartEnded:
+        healthy, said = await self._checks.decide_all(checks)
+        return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED if healthy else Outcome.FAILED, message=said)
+
+    async def _wait(self, attempt: Attempt, seconds: float) -> PartEnded:
+        began = attempt.owned.deployment.part(attempt.key).started_at or self._clock.now()
+        left = seconds - (self._clock.now() - began).total_seconds()
+        await asyncio.sleep(max(0.0, min(left, seconds)))
+        return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED)
+
+    async def _workload(self, attempt: Attempt, workload: Workload) -> PartEnded:
+        spec = WorkloadSpec(
+            name=workload.workload,
+            version=workload.version,
+            command=workload.command,
+            directory=self._machine.directory(workload.directory),
+            env={"PATH": self._machine.search_path(), **_identity(attempt), **workload.env},
+            ports=tuple(PortSpec(port.name, port.number) for port in workload.ports),
+            replicas=workload.replicas,
+        )
+        await self._platform.apply(spec, epoch=attempt.owned.lease.epoch)
+        said = f"{workload.replicas} of {workload.workload} {workload.version} asked for"
+        return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED, message=said)
+
+    async def _in_time(self, attempt: Attempt, work: Awaitable[PartEnded]) -> PartEnded:
+        try:
+            async with asyncio.timeout(attempt.step.timeout.total_seconds()):
+                return await work
+        except TimeoutError:
+            said = f"took longer than {attempt.step.timeout.total_seconds():g} s"
+            return PartEnded(attempt.key, attempt.number, Outcome.TIMED_OUT, message=said)
+
+
+def _identity(attempt: Attempt) -> dict[str, str]:
+    deployment = attempt.owned.deployment
+    return {
+        "DEPLOYMENT_ID": deployment.id,
+        "DEPLOYMENT_VERSION": deployment.version,
+        "DEPLOYMENT_ENVIRONMENT": deployment.environment,
+        "OPSUITE_EPOCH": str(attempt.owned.lease.epoch),
+    }
+
+
+def _ended(attempt: Attempt, exit_: Exit) -> PartEnded:
+    outcome = Outcome.SUCCEEDED if exit_.succeeded else _OUTCOMES[exit_.kind]
+    return PartEnded(
+        attempt.key,
+        attempt.number,
+        outcome,
+        exit_code=exit_.code if exit_.kind is ExitKind.EXITED else None,
+        message=exit_.message or _said(exit_),
+    )
+
+
+def _said(exit_: Exit) -> str:
+    if exit_.succeeded:
+        return ""
+    if exit_.kind is ExitKind.EXITED:
+        return f"exited with status {exit_.code}"
+    if exit_.kind is ExitKind.SIGNALLED:
+        return f"ended by signal {exit_.code}"
+    return exit_.kind.value.replace("_", " ")
+
+
+def _masking(
+    on_output: Callable[[Sequence[OutputLine]], None], secrets: Sequence[str]
+) -> Callable[[Sequence[OutputLine]], None]:
+    """Replace secrets by *** on their way to the log; longer ones first, so that none shows the rest of another."""
+    if not secrets:
+        return on_output
+    ordered = sorted(secrets, key=len, reverse=True)
+
+    def masked(lines: Sequence[OutputLine]) -> None:
+        on_output([replace(line, text=_mask(line.text, ordered)) for line in lines])
+
+    return masked
+
+
+def _mask(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        for part in secret.splitlines() or [secret]:
+            if part:
+                text = text.replace(part, "***")
+    return text
+
+
+def _skipping(on_output: Callable[[Sequence[OutputLine]], None], count: int) -> Callable[[Sequence[OutputLine]], None]:
+    """Leave out the first `count` lines."""
+    left = count
+
+    def rest(lines: Sequence[OutputLine]) -> None:
+        nonlocal left
+        kept = lines[left:]
+        left = max(0, left - len(lines))
+        if kept:
+            on_output(kept)
+
+    return rest if count else on_output

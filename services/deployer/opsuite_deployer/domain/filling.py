@@ -1,0 +1,103 @@
+"""Fills the templates of a step. Substitution happens inside one text; it never makes two arguments of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from opsuite_deployer.domain.deployment import Deployment
+from opsuite_deployer.domain.pipeline import (
+    Check,
+    CheckTarget,
+    Command,
+    Docker,
+    GrpcTarget,
+    HttpTarget,
+    Pipeline,
+    StepKind,
+    TcpTarget,
+    Wait,
+    Workload,
+    WorkloadTarget,
+)
+from opsuite_validation.templates import substitute
+
+BUILT_IN = ("version", "environment", "deployment_id")
+"""Names that every template may use besides the pipeline's variables."""
+
+
+def values_for(pipeline: Pipeline, deployment: Deployment) -> dict[str, str]:
+    """Values of every name that the templates of a deployment may use."""
+    return {
+        **pipeline.variables,
+        **deployment.variables,
+        "version": deployment.version,
+        "environment": deployment.environment,
+        "deployment_id": deployment.id,
+    }
+
+
+def port_names(workload: Workload) -> tuple[str, ...]:
+    """Names that only the platform can fill, for each replica: `port` and `port_NAME`."""
+    return ("port", *(f"port_{port.name.replace('-', '_')}" for port in workload.ports)) if workload.ports else ()
+
+
+def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
+    """Return a step's kind with every template filled. Raises InvalidInput (undeclared name)."""
+    match kind:
+        case Command():
+            return replace(
+                kind,
+                args=_all(kind.args, values),
+                working_dir=substitute(kind.working_dir, values),
+                env=_values(kind.env, values),
+            )
+        case Docker():
+            mounts = tuple(replace(mount, source=substitute(mount.source, values)) for mount in kind.mounts)
+            return replace(
+                kind,
+                image=substitute(kind.image, values),
+                command=_all(kind.command, values),
+                env=_values(kind.env, values),
+                mounts=mounts,
+            )
+        case Check():
+            return fill_check(kind, values)
+        case Workload():
+            # What only the platform knows stays as it is for the platform to fill.
+            own = {**values, **{name: f"${{{name}}}" for name in port_names(kind)}}
+            return replace(
+                kind,
+                version=substitute(kind.version, values) or values["version"],
+                command=_all(kind.command, own),
+                directory=substitute(kind.directory, values),
+                env=_values(kind.env, own),
+            )
+        case Wait():
+            return kind
+
+
+def fill_check(check: Check, values: Mapping[str, str]) -> Check:
+    """Return a check with every template filled. Raises InvalidInput (undeclared name)."""
+    return replace(check, target=_target(check.target, values))
+
+
+def _target(target: CheckTarget, values: Mapping[str, str]) -> CheckTarget:
+    match target:
+        case HttpTarget():
+            body = substitute(target.body_contains, values)
+            return replace(target, url=substitute(target.url, values), body_contains=body)
+        case TcpTarget():
+            return replace(target, address=substitute(target.address, values))
+        case GrpcTarget():
+            return replace(target, address=substitute(target.address, values))
+        case WorkloadTarget():
+            return replace(target, body_contains=substitute(target.body_contains, values))
+
+
+def _all(texts: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(substitute(text, values) for text in texts)
+
+
+def _values(texts: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
+    return {name: substitute(text, values) for name, text in texts.items()}

@@ -1,0 +1,48 @@
+"""Who may start: one deployment per (pipeline, environment), a limited number in all, first in first out.
+
+The policy of a pipeline acts when a deployment arrives; what then waits always goes in the order of arrival, rollbacks
+first. A deployment that holds its environment's slot keeps it while it is paused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opsuite_deployer.domain.deployment import Deployment, Status
+from opsuite_deployer.domain.errors import EnvironmentOccupied
+from opsuite_deployer.domain.pipeline import ConcurrencyPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a new deployment does to those that are there already."""
+
+    supersede: tuple[Deployment, ...] = ()
+    """Waiting ones that end as SUPERSEDED."""
+    cancel: Deployment | None = None
+    """The running one, which is cancelled and waited for."""
+    take_slot_of: Deployment | None = None
+    """One that ended as ROLLBACK_FAILED and bars its environment; a person's deployment lifts the bar."""
+
+
+def arrive(policy: ConcurrencyPolicy, holder: Deployment | None, waiting: Sequence[Deployment]) -> Arrival:
+    """Return what `policy` says for a deployment that finds `holder` in its slot and others waiting.
+
+    Raises EnvironmentOccupied (REJECT), and then nothing has changed.
+    """
+    barred = holder if holder is not None and holder.status is Status.ROLLBACK_FAILED else None
+    running = None if barred else holder
+    if policy is ConcurrencyPolicy.REJECT and (running or waiting):
+        raise EnvironmentOccupied((running or waiting[0]).name)
+    if policy in {ConcurrencyPolicy.REPLACE, ConcurrencyPolicy.CANCEL_RUNNING}:
+        superseded = tuple(one for one in waiting if not one.rollback_of)
+        cancelled = running if policy is ConcurrencyPolicy.CANCEL_RUNNING else None
+        # A rollback is never cut short by what comes after it.
+        return Arrival(superseded, None if cancelled and cancelled.rollback_of else cancelled, barred)
+    return Arrival(take_slot_of=barred)
+
+
+def order(waiting: Sequence[Deployment]) -> list[Deployment]:
+    """Return waiting deployments in the order in which they go: rollbacks first, then by arrival."""
+    return sorted(waiting, key=lambda one: (not one.rollback_of, one.created_at, one.id))
