@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Protocol
@@ -118,8 +118,6 @@ class RealWorld:
                 return HttpProbe(f"http://{await self._http(503)}/")
             case "grpc":
                 return GrpcProbe(await self._grpc(health_pb2.HealthCheckResponse.NOT_SERVING))
-            case "tcp":
-                pytest.skip("a TCP target says no by refusing")
             case _:
                 return CommandProbe(("/bin/false",), "/")
 
@@ -147,10 +145,8 @@ class RealWorld:
                 return HttpProbe(f"http://{address}/")
             case "tcp":
                 return TcpProbe(address)
-            case "grpc":
-                return GrpcProbe(address)
             case _:
-                pytest.skip("a command refuses no connection")
+                return GrpcProbe(address)
 
     async def unaskable(self, kind: str) -> Probe:
         match kind:
@@ -211,7 +207,7 @@ async def test_a_target_that_answers_as_expected_is_healthy(world: World, kind: 
     assert result.outcome is Outcome.HEALTHY, result.message
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["http", "grpc", "command"])
 async def test_a_target_that_says_no_is_unhealthy(world: World, kind: str) -> None:
     result = await world.prober.ask(await world.saying_no(kind), timeout=PATIENCE)
 
@@ -228,7 +224,7 @@ async def test_a_target_that_never_answers_is_unhealthy_after_the_timeout(world:
     assert result.latency >= SHORT
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["http", "tcp", "grpc"])
 async def test_a_refused_connection_is_unhealthy_and_says_so(world: World, kind: str) -> None:
     result = await world.prober.ask(await world.refusing(kind), timeout=PATIENCE)
 
@@ -250,9 +246,3 @@ async def test_asking_again_gets_the_same_answer(world: World, kind: str) -> Non
     results = await asyncio.gather(*[world.prober.ask(probe, timeout=PATIENCE) for _ in range(20)])
 
     assert {result.outcome for result in results} == {Outcome.HEALTHY}
-
-
-def test_the_table_of_kinds_is_complete() -> None:
-    kinds: list[Callable[..., Probe]] = [HttpProbe, TcpProbe, GrpcProbe, CommandProbe]
-
-    assert len(KINDS) == len(kinds)
