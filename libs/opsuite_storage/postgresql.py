@@ -1,0 +1,178 @@
+"""PostgreSQL through psycopg's asynchronous driver: each body is a transaction of its own, repeated when refused."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import zlib
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeVar
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import greenlet_spawn
+
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import TimedOut, Unavailable
+from opsuite_storage import bodies
+
+T = TypeVar("T")
+CONNECTIONS: Final = 10
+"""Per store, and as many again for reading; callers beyond wait their turn."""
+SNAPSHOT: Final = {"default_transaction_isolation": r"repeatable\ read", "default_transaction_read_only": "on"}
+"""Settings of connections for reading: given once, they cost no round trip of their own."""
+LOST_SECONDS: Final = 10.0
+"""For how long a lost server is tried again: a restart or a failover, not an outage."""
+CONFLICTS: Final = 10
+"""How often a transaction that others got in the way of is tried."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """How far a transaction came; decides whether repeating it is safe."""
+
+    started: float
+    conflicts: int = 0
+    losses: int = 0
+    committing: bool = field(default=False)
+
+
+class PostgresqlStore:
+    """Fits `opsuite_storage.store.Store`."""
+
+    def __init__(self, url: str, *, clock: Clock) -> None:
+        self._clock = clock
+        self._closed = False
+        self._running: set[asyncio.Task[Any]] = set()
+        address = sa.make_url(url).set(drivername="postgresql+psycopg")
+        schema = address.query.get("schema")
+        self._schema = schema if isinstance(schema, str) else None
+        address = address.difference_update_query(["schema"])
+        defaults = {"search_path": self._schema} if self._schema else {}
+        self._writer = _engine(address, defaults)
+        self._reader = _engine(address, {**defaults, **SNAPSHOT})
+
+    @property
+    def dialect(self) -> Literal["postgresql"]:
+        """PostgreSQL."""
+        return "postgresql"
+
+    async def write(self, body: Callable[[sa.Connection], T]) -> T:
+        """See `Store.write`."""
+        return await self._finish(self._repeat(self._writer.sync_engine, body))
+
+    async def read(self, body: Callable[[sa.Connection], T]) -> T:
+        """See `Store.read`."""
+        return await self._finish(self._repeat(self._reader.sync_engine, body))
+
+    async def alter(self, body: Callable[[sa.Connection], T]) -> T:
+        """See `Store.alter`."""
+
+        def alone(connection: sa.Connection) -> T:
+            key = zlib.crc32(f"opsuite:{self._schema or ''}".encode())
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            if self._schema:
+                connection.execute(sa.schema.CreateSchema(self._schema, if_not_exists=True))
+            return body(connection)
+
+        return await self.write(alone)
+
+    def now(self, connection: sa.Connection) -> datetime:
+        """See `Store.now`."""
+        moment: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
+        return moment.astimezone(UTC)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        self._closed = True
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._writer.dispose()
+        await self._reader.dispose()
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work` so that cancelling the caller does not cut a transaction in the middle."""
+        if self._closed:
+            work.close()
+            raise Unavailable("the store is closed", reason="STORE_CLOSED")
+        task = asyncio.ensure_future(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_forget)
+            raise
+
+    async def _repeat(self, engine: sa.Engine, body: Callable[[sa.Connection], T]) -> T:
+        attempt = Attempt(self._clock.monotonic())
+        while True:
+            try:
+                return await greenlet_spawn(_transaction, engine, body, attempt)
+            except sa.exc.TimeoutError as error:
+                raise Unavailable("no database connection is free", reason="DATABASE_BUSY") from error
+            except sa.exc.DBAPIError as error:
+                await asyncio.sleep(self._pause(attempt, error))
+
+    def _pause(self, attempt: Attempt, error: sa.exc.DBAPIError) -> float:
+        """Seconds until the next try; raises when there is none."""
+        if isinstance(error.orig, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
+            attempt.conflicts += 1
+            if attempt.conflicts >= CONFLICTS:
+                raise Unavailable("other transactions keep getting in the way", reason="DATABASE_CONTENDED") from error
+            return random.uniform(0, 0.005 * 2**attempt.conflicts)  # noqa: S311 - spreading, not secrecy
+        if not _is_lost(error):
+            raise error
+        if attempt.committing:
+            message = "the database connection was lost during the commit; whether it took effect is not known"
+            raise TimedOut(message, reason="COMMIT_UNKNOWN") from error
+        attempt.losses += 1
+        if self._clock.monotonic() - attempt.started > LOST_SECONDS:
+            raise Unavailable(f"the database cannot be reached: {error.orig}", reason="DATABASE_UNAVAILABLE") from error
+        return random.uniform(0, min(1.0, 0.02 * 2**attempt.losses))  # noqa: S311 - spreading, not secrecy
+
+
+def _engine(address: sa.URL, settings: Mapping[str, str]) -> AsyncEngine:
+    """A pool of connections whose sessions start with these settings of the server."""
+    engine = create_async_engine(
+        address,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "opsuite",
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        },
+    )
+    bodies.keep_open(engine.sync_engine)
+    return engine
+
+
+def _transaction(engine: sa.Engine, body: Callable[[sa.Connection], T], attempt: Attempt) -> T:
+    attempt.committing = False
+    with engine.connect() as connection:
+        try:
+            with connection.begin():
+                result = bodies.run(body, connection)
+                attempt.committing = True
+        except RuntimeError:  # also a body that tried to end its transaction: SQLAlchemy thinks that it did
+            connection.invalidate()
+            raise
+        return result
+
+
+def _is_lost(error: sa.exc.DBAPIError) -> bool:
+    """Whether the server could not be reached or went away, also by an administrator's or its own restart."""
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    return isinstance(error.orig, psycopg.OperationalError) and (state is None or state[:2] in {"08", "57"})
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Take note of how an abandoned transaction ended, so that asyncio does not complain that nobody did."""
+    if not task.cancelled():
+        task.exception()

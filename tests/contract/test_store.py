@@ -1,0 +1,137 @@
+"""What a transaction promises, on either database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+
+from opsuite_kernel.errors import Unavailable
+from opsuite_storage.columns import new_metadata
+from opsuite_storage.store import Store
+
+METADATA = new_metadata()
+NOTES = sa.Table(
+    "notes",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("text", sa.String, nullable=False, unique=True),
+)
+
+
+@pytest.fixture
+async def notes(store: Store) -> Store:
+    await store.alter(METADATA.create_all)
+    return store
+
+
+def add(number: int, text: str | None = None) -> Callable[[sa.Connection], int]:
+    def body(connection: sa.Connection) -> int:
+        connection.execute(sa.insert(NOTES).values(id=number, text=text or f"note {number}"))
+        return number
+
+    return body
+
+
+def ids(connection: sa.Connection) -> list[int]:
+    return list(connection.execute(sa.select(NOTES.c.id).order_by(NOTES.c.id)).scalars())
+
+
+class Refused(Exception):
+    pass
+
+
+def add_then_fail(number: int) -> Callable[[sa.Connection], int]:
+    def body(connection: sa.Connection) -> int:
+        add(number)(connection)
+        raise Refused
+
+    return body
+
+
+async def test_what_a_body_returns_reaches_the_caller_and_what_it_wrote_the_next_reader(notes: Store) -> None:
+    assert await notes.write(add(1)) == 1
+
+    assert await notes.read(ids) == [1]
+
+
+async def test_a_body_that_raises_leaves_nothing_and_its_own_error_reaches_the_caller(notes: Store) -> None:
+    with pytest.raises(Refused):
+        await notes.write(add_then_fail(1))
+
+    assert await notes.read(ids) == []
+
+
+async def test_one_failure_among_many_bodies_hurts_no_other(notes: Store) -> None:
+    writes = [notes.write(add_then_fail(number) if number % 3 == 0 else add(number)) for number in range(60)]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+
+    assert [number for number, result in enumerate(results) if isinstance(result, Refused)] == list(range(0, 60, 3))
+    assert await notes.read(ids) == [number for number in range(60) if number % 3]
+
+
+async def test_a_broken_constraint_reaches_its_own_caller_and_no_other(notes: Store) -> None:
+    results = await asyncio.gather(*(notes.write(add(n, "same")) for n in range(10)), return_exceptions=True)
+
+    assert sum(isinstance(result, sa.exc.IntegrityError) for result in results) == 9
+    assert len(await notes.read(ids)) == 1
+
+
+async def test_a_reader_sees_one_snapshot_however_much_is_written_meanwhile(notes: Store) -> None:
+    await notes.write(add(1))
+    looked, written = threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def look_twice(connection: sa.Connection) -> tuple[list[int], list[int]]:
+        first = ids(connection)
+        if notes.dialect == "sqlite":
+            loop.call_soon_threadsafe(looked.set)
+            assert written.wait(10)
+        else:
+            sa.util.await_only(notes.write(add(2)))
+        return first, ids(connection)
+
+    if notes.dialect == "postgresql":
+        assert await notes.read(look_twice) == ([1], [1])
+    else:
+        reading = asyncio.ensure_future(notes.read(look_twice))
+        await notes.write(add(2))
+        written.set()
+        first, second = await reading
+        assert first == second
+    assert await notes.read(ids) == [1, 2]
+
+
+async def test_a_reader_cannot_write(notes: Store) -> None:
+    with pytest.raises((sa.exc.DBAPIError, Unavailable)):
+        await notes.read(add(1))
+
+    assert await notes.read(ids) == []
+
+
+@pytest.mark.parametrize("ending", [sa.Connection.commit, sa.Connection.rollback])
+async def test_a_body_cannot_end_the_transaction_it_was_lent(
+    notes: Store, ending: Callable[[sa.Connection], None]
+) -> None:
+    def body(connection: sa.Connection) -> None:
+        add(1)(connection)
+        ending(connection)
+
+    with pytest.raises(RuntimeError, match="neither commits nor rolls back"):
+        await notes.write(body)
+
+    assert await notes.write(add(2)) == 2
+    assert await notes.read(ids) == [2]
+
+
+async def test_closing_finishes_what_was_asked_for_and_refuses_what_comes_later(notes: Store) -> None:
+    asked = [asyncio.ensure_future(notes.write(add(number))) for number in range(20)]
+    await asyncio.sleep(0)  # each has handed in its body
+    await notes.close()
+
+    assert await asyncio.gather(*asked) == list(range(20))
+    with pytest.raises(Unavailable):
+        await notes.write(add(20))
