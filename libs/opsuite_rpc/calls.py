@@ -1,0 +1,60 @@
+"""The call in work: who makes it, how long it may still take, what the audit log will say about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from opentelemetry import trace
+
+from opsuite_rpc.policy import ANONYMOUS, Principal
+
+
+@dataclass(slots=True)
+class Call:
+    """One call in work, filled in on its way through the interceptors."""
+
+    context: Any
+    metadata: Mapping[str, str] = field(repr=False)  # holds the token, and a logged traceback may show locals
+    started: float
+    span: trace.Span
+    principal: Principal = ANONYMOUS
+    resource: str = ""
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    reason: str = ""
+    details: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits; empty where nothing is traced."""
+        context = self.span.get_span_context()
+        return trace.format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+_current: ContextVar[Call] = ContextVar("opsuite_rpc_call")
+
+
+def enter(call: Call) -> None:
+    """Make `call` the one in work; every call runs in a context of its own, so nothing has to be undone."""
+    _current.set(call)
+
+
+def current_call() -> Call:
+    """The call in work. Raises LookupError outside of calls."""
+    return _current.get()
+
+
+def time_remaining() -> float | None:
+    """Seconds until the caller gives up; None when the call has no deadline. Raises LookupError outside of calls."""
+    remaining: float | None = _current.get().context.time_remaining()
+    return remaining
+
+
+def audited_as(resource: str, **details: str) -> None:
+    """Say what the call acted on, where only the handler knows: the name of what it created. Never a secret."""
+    call = _current.get()
+    call.resource = resource
+    call.details.update(details)

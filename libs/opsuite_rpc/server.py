@@ -1,0 +1,334 @@
+"""The one way to build a server: every service gets the same interceptors, health, reflection, limits and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import structlog
+from aiohttp import web
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from grpc_channelz.v1 import channelz_pb2_grpc
+from grpc_channelz.v1._async import ChannelzServicer
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from opentelemetry import trace
+from prometheus_client import CollectorRegistry
+
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import Violation
+from opsuite_rpc import listen
+from opsuite_rpc.access import AccessControl, Rights, rights_of
+from opsuite_rpc.audit import AuditSink
+from opsuite_rpc.interceptors import Gate, Method, guarded
+from opsuite_rpc.observe import Observer, RpcMetrics
+from opsuite_rpc.settings import UNIX, CannotServe, ServerSettings, is_unix
+from opsuite_rpc.shapes import compile_service
+from opsuite_rpc.side_port import SidePort
+from opsuite_rpc.tls import ReloadingCertificates
+from opsuite_rpc.trail import AuditTrail
+
+SIDE_PORT_OFFSET: Final = 100
+RESOURCE_FIELDS: Final = ("name", "parent")
+"""Fields that name what is acted on, in requests of methods without a resource_field; for the audit log."""
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger("opsuite.rpc")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service to serve."""
+
+    servicer: Any
+    register: Callable[[Any, Any], None]
+    """The generated `add_XServicer_to_server`."""
+    full_name: str
+    """`opsuite.deployer.v1.DeploymentService`."""
+    descriptor: ServiceDescriptor | None = None
+    """For contracts that live in a descriptor pool of their own; otherwise found by name in the default pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Where spans and metrics of the server go."""
+
+    tracer: trace.Tracer
+    registry: CollectorRegistry | None = None
+    namespace: str = "bitcraps"
+
+
+class RpcServer:
+    """A server, from its services to its end: `start`, then `drain`; or `serve_until_signal` for both."""
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        *,
+        access: AccessControl,
+        settings: ServerSettings,
+        audit: AuditSink | None = None,
+        telemetry: Telemetry | None = None,
+        routes: Iterable[web.RouteDef] = (),
+        draining: asyncio.Event | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Check everything and open nothing. Raises CannotServe with all that is wrong.
+
+        `routes` join the side port. `draining` is set when watches have to end; pass one in to share it with a hub
+        that is built before the server.
+        """
+        self.draining = draining or asyncio.Event()
+        self.addresses: tuple[str, ...] = ()
+        """What is listened on, with the real ports; empty before `start`."""
+        self.side_address: str | None = None
+        self._settings = settings
+        self._access = access
+        self._telemetry = telemetry or Telemetry(trace.get_tracer("opsuite.rpc"))
+        registry = self._telemetry.registry
+        self._metrics = RpcMetrics(registry, self._telemetry.namespace) if registry else None
+        self._gate = Gate(
+            access, AuditTrail(audit, clock), settings.limits, settings.deadline_cap.total_seconds(), clock
+        )
+        self._serving: dict[str, bool] = {}
+        self._health = health.aio.HealthServicer()
+        services = list(services)
+        violations = listen.problems(settings, guards_tcp=access.guards_tcp)
+        self._handlers = self._guarded_handlers([*services, *self._standard_services(services)], violations)
+        if violations:
+            raise CannotServe(violations)
+        self._certificates = None if settings.tls is None else ReloadingCertificates(settings.tls)
+        self._side = SidePort(lambda: self._serving, registry, routes)
+        self._locks: list[listen.SocketLock] = []
+        self._server: grpc.aio.Server | None = None
+        self._reloading: asyncio.Task[None] | None = None
+
+    # ---- what is served -------------------------------------------------------------------------------------------
+
+    def _standard_services(self, served: Sequence[Service]) -> list[Service]:
+        names = [*(service.full_name for service in served), health.SERVICE_NAME, reflection.SERVICE_NAME]
+        standard = [
+            Service(self._health, health_pb2_grpc.add_HealthServicer_to_server, health.SERVICE_NAME),
+            Service(
+                reflection.aio.ReflectionServicer(names),
+                reflection_pb2_grpc.add_ServerReflectionServicer_to_server,
+                reflection.SERVICE_NAME,
+            ),
+        ]
+        if self._settings.debug:
+            standard.append(
+                Service(
+                    ChannelzServicer(), channelz_pb2_grpc.add_ChannelzServicer_to_server, "grpc.channelz.v1.Channelz"
+                )
+            )
+        return standard
+
+    def _guarded_handlers(self, services: Sequence[Service], violations: list[Violation]) -> dict[str, dict[str, Any]]:
+        """Handlers by service and method, each behind the interceptors; what is wrong is added to `violations`."""
+        found: dict[str, dict[str, Any]] = {}
+        for service in services:
+            registrar = _Registrar()
+            service.register(service.servicer, registrar)
+            descriptor = service.descriptor or descriptor_pool.Default().FindServiceByName(service.full_name)
+            methods = {method.name: method for method in self._methods(descriptor, violations)}
+            for name in registrar.handlers.keys() - methods.keys():
+                if not violations:
+                    violations.append(Violation(f"{service.full_name}/{name}", "is not in the contract"))
+            found[service.full_name] = {
+                name: guarded(handler, methods[name], self._observer(methods[name]), self._gate)
+                for name, handler in registrar.handlers.items()
+                if name in methods
+            }
+            self._serving[service.full_name] = True
+        return found
+
+    def _methods(self, descriptor: ServiceDescriptor, violations: list[Violation]) -> list[Method]:
+        rights, problems = rights_of(descriptor)
+        violations += problems
+        try:
+            checks = compile_service(descriptor)
+        except ValueError as error:
+            violations.append(Violation(descriptor.full_name, f"has a rule that does not compile: {error}"))
+            return []
+        return [
+            Method(
+                descriptor.full_name,
+                method.name,
+                rights[method.name],
+                checks.get(method.full_name),
+                _resource_field(method, rights[method.name]),
+                method.client_streaming,
+                method.server_streaming,
+            )
+            for method in descriptor.methods
+            if method.name in rights
+        ]
+
+    def _observer(self, method: Method) -> Observer:
+        return Observer(
+            method.service,
+            method.name,
+            tracer=self._telemetry.tracer,
+            metrics=self._metrics,
+            slow_seconds=None if method.response_streaming else self._settings.slow_call.total_seconds(),
+            logged_share=self._settings.logged_share,
+        )
+
+    # ---- its life -------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen and serve. Raises CannotServe, and then nothing is left open."""
+        try:
+            await self._open()
+        except BaseException:
+            await self.stop()
+            raise
+        log.info("server_started", addresses=self.addresses, side=self.side_address)
+
+    async def _open(self) -> None:
+        self._locks = [
+            listen.SocketLock(Path(address.removeprefix(UNIX))) for address in self._settings.listen if is_unix(address)
+        ]
+        self._server = grpc.aio.server(options=options(self._settings))
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(name, handlers) for name, handlers in self._handlers.items()]
+        )
+        self.addresses = tuple(
+            listen.open_address(self._server, address, self._certificates) for address in self._settings.listen
+        )
+        await self._open_side()
+        for name in ("", *self._serving):
+            await self.set_serving(name, serving=True)
+        await self._server.start()
+        self._reloading = asyncio.create_task(self._reload_forever())
+
+    async def _open_side(self) -> None:
+        side, tcp = self._settings.side, [address for address in self.addresses if not is_unix(address)]
+        if side is None or (side.port is None and not tcp):
+            return
+        port = int(tcp[0].rpartition(":")[2]) + SIDE_PORT_OFFSET if side.port is None else side.port
+        self.side_address = f"{side.host}:{await self._side.start(side.host, port)}"
+
+    async def set_serving(self, service: str, *, serving: bool) -> None:
+        """Say whether `service` can be used (`""`: the server as a whole). No effect once it is draining."""
+        if self.draining.is_set():
+            return
+        self._serving[service] = serving
+        await self._health.set(service, _health_status(serving=serving))
+
+    async def serve_until_signal(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, drain; a second signal cuts the drain short."""
+        loop, signals = asyncio.get_running_loop(), asyncio.Queue[signal.Signals]()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        try:
+            await self.start()
+            log.info("server_draining", signal=(await signals.get()).name)
+            drain, impatience = asyncio.create_task(self.drain()), asyncio.create_task(signals.get())
+            await asyncio.wait((drain, impatience), return_when=asyncio.FIRST_COMPLETED)
+            impatience.cancel()
+            drain.cancel()
+            with suppress(asyncio.CancelledError):
+                await drain
+        finally:
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+            await self.stop()
+
+    async def drain(self) -> None:
+        """Say NOT_SERVING, end watches, let calls end within `drain_grace`, stop."""
+        await self._health.enter_graceful_shutdown()
+        self._serving = dict.fromkeys(self._serving, False)
+        await asyncio.sleep(self._settings.drain_delay.total_seconds())
+        self.draining.set()
+        await self._finish_calls()
+        await self.stop()
+
+    async def _finish_calls(self) -> None:
+        """Wait for our own calls. `stop(grace)` alone would wait for health watches as well, and they never end."""
+        if self._server is None:
+            return
+        grace = self._settings.drain_grace.total_seconds()
+        stopping = asyncio.create_task(self._server.stop(grace))
+        idle = asyncio.create_task(self._gate.wait_until_idle())
+        await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await self._server.stop(0)  # the shorter of the two wins
+        await stopping
+
+    async def stop(self) -> None:
+        """End at once whatever still runs; safe to repeat."""
+        self.draining.set()
+        if self._reloading is not None:
+            self._reloading.cancel()
+        if self._server is not None:
+            await self._server.stop(0)
+        if self.side_address is not None:
+            await self._side.close()
+        await self._gate.close()
+        for lock in self._locks:
+            lock.release()
+        self._server, self._reloading, self.side_address, self._locks = None, None, None, []
+
+    async def _reload_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.reload_every.total_seconds())
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Look at certificates and the policy file now; what is bad is logged and the old one stays."""
+        await asyncio.to_thread(self._access.reload)
+        if self._certificates is not None:
+            await asyncio.to_thread(self._certificates.reload)
+
+
+class _Registrar:
+    """Stands in for a server where generated code registers: keeps the handlers, so that they can be wrapped."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, _handlers: Any) -> None:
+        """Generated code registers twice, here in a form that hides the methods."""
+
+    def add_registered_method_handlers(self, _service: str, handlers: Mapping[str, Any]) -> None:
+        """Keep them."""
+        self.handlers.update(handlers)
+
+
+def _resource_field(method: MethodDescriptor, rights: Rights) -> str:
+    if rights.resource_field:
+        return rights.resource_field
+    strings = [name for name in RESOURCE_FIELDS if name in method.input_type.fields_by_name]
+    return strings[0] if strings and not method.client_streaming else ""
+
+
+def _health_status(*, serving: bool) -> Any:
+    states = health_pb2.HealthCheckResponse
+    return states.SERVING if serving else states.NOT_SERVING
+
+
+def options(settings: ServerSettings) -> list[tuple[str, Any]]:
+    """Channel arguments of a server; why each: docs of the transport policy beside it."""
+    return [
+        ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without a word
+        ("grpc.max_receive_message_length", settings.max_receive_bytes),
+        ("grpc.max_send_message_length", settings.max_send_bytes),
+        # A mass reconnect of 5,000 watches meets the default limit, and refused calls end as bare CANCELLED.
+        ("grpc.server.max_pending_requests", 20_000),
+        ("grpc.server.max_pending_requests_hard_limit", 40_000),
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 20_000),
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age.total_seconds() * 1000)),
+        ("grpc.max_connection_age_grace_ms", 120_000),
+    ]
