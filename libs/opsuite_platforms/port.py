@@ -241,9 +241,12 @@ class ContainerRunner(Protocol):
     async def run(self, spec: ContainerSpec, on_output: OnOutput) -> Exit:
         """Create the container, or adopt the one of that name, follow its output from the start, and wait for its end.
 
-        The container is removed after its exit was returned by `forget`. Cancelling the call stops the container.
-        Raises: Unavailable (engine not reachable).
+        An adopted container tells its output again from the first line. Cancelling the call leaves the container
+        running, for the next caller of that name to adopt. Raises: Unavailable (engine not reachable).
         """
+
+    async def stop(self, name: str, *, grace: timedelta) -> None:
+        """SIGTERM, then SIGKILL after `grace`; returns when it has ended. One that does not exist is fine."""
 
     async def forget(self, name: str) -> None:
         """Remove the container; call when its result is recorded. One that does not exist is fine."""

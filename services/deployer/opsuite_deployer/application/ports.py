@@ -79,8 +79,26 @@ class StepLine:
     line: OutputLine
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Names one mutating call, so that repeating it returns its first answer."""
+
+    principal: str
+    method: str
+    request_id: str
+    fingerprint: bytes
+    """Of the whole request: the same id with another one is a mistake."""
+
+
 class Tx(Protocol):
     """One transaction. Nothing here waits for anything but the database."""
+
+    # replay protection
+    def replayed(self, call: Replay) -> str | None:
+        """What the call returned when it was made first; None if it is new. Raises InvalidInput (REQUEST_ID_REUSED)."""
+
+    def remember(self, call: Replay, result: str, now: datetime) -> None:
+        """Keep what a call returned."""
 
     # pipelines
     def revision_of(self, pipeline: str, number: int | None = None) -> Revision | None:
@@ -162,11 +180,30 @@ class Tx(Protocol):
     def add_lines(self, uid: str, first: int, lines: Sequence[StepLine]) -> None:
         """Record log lines, numbered from `first`."""
 
+    def count_lines(self, uid: str, key: PartKey, attempt: int) -> int:
+        """Lines recorded of one attempt of a step."""
+
     def last_line(self, uid: str) -> int:
         """Number of the last log line; 0 if there is none."""
 
     def notify(self, deployment: Deployment, pipeline: Pipeline, moment: str, now: datetime) -> None:
         """Queue the notifications that the pipeline asks for at `moment` (a name of NotificationEvent)."""
+
+
+class Leases(Protocol):
+    """The leases of this process, kept alive."""
+
+    def hold(self, lease: Lease) -> None:
+        """Renew it from now on."""
+
+    def drop(self, run: str) -> None:
+        """Renew it no longer."""
+
+    def held(self) -> Sequence[Lease]:
+        """Those that are renewed."""
+
+    def may_act(self, run: str) -> bool:
+        """Whether it was renewed so lately that nobody else can own the run."""
 
 
 class Store(Protocol):
@@ -220,13 +257,3 @@ class CommandDefaults:
     output_bytes: int = 1_048_576
     grace: timedelta = timedelta(seconds=5)
     env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """Names one mutating call, so that repeating it returns its first answer."""
-
-    principal: str
-    method: str
-    request_id: str
-    fingerprint: bytes

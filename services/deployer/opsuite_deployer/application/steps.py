@@ -92,7 +92,7 @@ class Steps:
         self._defaults = defaults
 
     async def run(self, attempt: Attempt, sink: Sink) -> PartEnded:
-        """Do it to its end. Cancelling the call undoes nothing, but leaves nothing running on this machine."""
+        """Do it to its end. Cancelling the call ends local programs and leaves containers to whoever adopts them."""
         last: deque[str] = deque(maxlen=LAST_LINES)
 
         def on_output(lines: Sequence[OutputLine]) -> None:
@@ -104,6 +104,11 @@ class Steps:
         except OpsuiteError as error:
             ended = PartEnded(attempt.key, attempt.number, Outcome.FAILED, message=error.message)
         return replace(ended, last_log_lines=tuple(last)) if last else ended
+
+    async def stop(self, attempt: Attempt) -> None:
+        """End what outlives a cancelled `run`: a container."""
+        if attempt.key.kind is PartKind.STEP and isinstance(attempt.step.kind, Docker):
+            await self._containers.stop(attempt.operation, grace=self._defaults.grace)
 
     async def forget(self, attempt: Attempt) -> None:
         """Clean up after a result that is recorded."""

@@ -57,14 +57,29 @@ from opsuite_deployer.domain.turn import (
     Wish,
 )
 
+MAX_TAKEOVERS: Final = 5
+"""Takeovers in a row, without a step ending, after which a deployment is given up: it may be what kills its owners."""
 
-def advance(pipeline: Pipeline, deployment: Deployment, inputs: Iterable[Input], now: datetime, limits: Limits) -> Turn:
-    """Return what follows for `deployment` from `inputs`, in their order, and from the time (`now` is aware, UTC)."""
+
+def advance(
+    pipeline: Pipeline,
+    deployment: Deployment,
+    inputs: Iterable[Input],
+    now: datetime,
+    limits: Limits,
+    *,
+    hold: bool = False,
+) -> Turn:
+    """Return what follows for `deployment` from `inputs`, in their order, and from the time (`now` is aware, UTC).
+
+    With `hold` no further step starts: the process that asks is about to stop, and another goes on.
+    """
     turn = _Turn(pipeline, deployment, now)
     for given in inputs:
         turn.take(given)
     turn.enforce_deadlines(limits)
-    turn.start_what_is_due()
+    if not hold:
+        turn.start_what_is_due()
     return turn.finish(limits)
 
 
@@ -176,6 +191,8 @@ class _Turn:
     def _adopted(self) -> None:
         self.deployment = replace(self.deployment, takeovers=self.deployment.takeovers + 1)
         self._note(EventKind.ADOPTED, message="taken over after its deployer was lost")
+        if self.deployment.takeovers >= MAX_TAKEOVERS and self.deployment.ending is None:
+            self._give_up("TAKEN_OVER_TOO_OFTEN", f"its deployer was lost {MAX_TAKEOVERS} times without progress")
         if self.deployment.status is Status.STARTING:
             self.actions.append(RunPreflight())
         for key, part in sorted(self.deployment.parts.items(), key=lambda item: (item[0].stage, item[0].position)):
@@ -254,20 +271,21 @@ class _Turn:
             return
         soft, hard = deadlines(self.pipeline, self.deployment, limits)
         if hard is not None and self.now >= hard:
-            self._time_out(
+            self._give_up(
                 "DEPLOYMENT_TOO_LONG", f"it took longer than {_said(self.pipeline.max_duration)}, pauses included"
             )
         elif soft is not None and self.now >= soft:
-            self._time_out(
+            self._give_up(
                 "DEPLOYMENT_TIMED_OUT", f"it took longer than {_said(self.pipeline.timeout or limits.timeout)}"
             )
 
-    def _time_out(self, reason: str, message: str) -> None:
+    def _give_up(self, reason: str, message: str) -> None:
         running = next((key for key, part in self.deployment.parts.items() if part.status is StepStatus.RUNNING), None)
         stage = self.pipeline.stages[running.stage].name if running else ""
         step = self._name(running) if running and running.kind is PartKind.STEP else ""
         gate = self._name(running) if running and running.kind is PartKind.GATE else ""
-        self._fail(Failure(reason, message, stage, step, gate), ending=Status.TIMED_OUT)
+        ending = Status.FAILED if self.deployment.status is Status.STARTING else Status.TIMED_OUT
+        self._fail(Failure(reason, message, stage, step, gate), ending=ending)
 
     # going on
 
@@ -394,6 +412,7 @@ class _Turn:
 
     def _end_part(self, key: PartKey, status: StepStatus, given: PartEnded) -> None:
         part = self.deployment.part(key)
+        self.deployment = replace(self.deployment, takeovers=0)
         self._set(
             key, replace(part, status=status, ended_at=self.now, exit_code=given.exit_code, message=given.message)
         )

@@ -1,0 +1,375 @@
+"""Deploying, steering and going back: each verb records a wish and returns; runners make it true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask
+from opsuite_deployer.application.fleet import Fleet
+from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
+from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
+from opsuite_deployer.domain.deployment import (
+    FAILED_ENDINGS,
+    Deployment,
+    PartKey,
+    PauseReason,
+    Status,
+    StepStatus,
+    follow,
+    stage_status,
+)
+from opsuite_deployer.domain.errors import (
+    DeploymentNotFound,
+    EnvironmentNotListed,
+    EtagMismatch,
+    PipelineNotFound,
+    RollbackUnderWay,
+    StepNotFound,
+    StepNotInterrupted,
+    UnknownVariable,
+    WrongState,
+)
+from opsuite_deployer.domain.progress import find_step, parts_left_out
+from opsuite_deployer.domain.queue import arrive
+from opsuite_deployer.domain.rollback import check_target, rollback_deployment
+from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
+from opsuite_kernel.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and what only the call knows."""
+
+    actor: str
+    trace_id: str = ""
+    span_id: str = ""
+    replay: Replay | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeployWish:
+    """A deployment that somebody wants."""
+
+    pipeline: str
+    version: str
+    environment: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Names a deployment the way callers do: all three parts have to fit."""
+
+    pipeline: str
+    environment: str
+    uid: str
+
+    @property
+    def name(self) -> str:
+        """The resource name."""
+        return f"pipelines/{self.pipeline}/environments/{self.environment}/deployments/{self.uid}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a deployment would do."""
+
+    revision: Revision
+    checks: tuple[Problem, ...]
+    steps: tuple[PlannedStep, ...]
+    queue_position: int
+    rollback_version: str
+
+
+class Deployments:
+    """The use cases of DeploymentService that change or plan something."""
+
+    def __init__(self, *, store: Store, fleet: Fleet, preflight: Preflight, clock: Clock, rules: Rules) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._preflight = preflight
+        self._clock = clock
+        self._rules = rules
+
+    async def deploy(self, wish: DeployWish, call: Call) -> Standing:
+        """Record a deployment. Raises PipelineNotFound, EnvironmentNotListed, UnknownVariable, EnvironmentOccupied."""
+        return await self._start(call, lambda tx, now: deploy(tx, wish, call, self._rules, now))
+
+    async def plan(self, wish: DeployWish) -> Plan:
+        """Say what `deploy` would do, and change nothing. Raises what `deploy` does, but for EnvironmentOccupied."""
+        now = self._clock.now()
+
+        def look(tx: Tx) -> tuple[Revision, Deployment, int, Deployment | None]:
+            revision = _revision(tx, wish)
+            deployment = _wished(wish, revision, Call(actor=""), self._rules.new_id(now), now)
+            waiting = tx.waiting(wish.pipeline, wish.environment)
+            occupied = tx.holder(wish.pipeline, wish.environment) is not None
+            full = tx.active_count() >= self._rules.max_concurrent
+            position = len(waiting) + 1 if occupied or waiting or full else 0
+            return revision, deployment, position, tx.latest_stable(wish.pipeline, wish.environment, before=deployment)
+
+        revision, deployment, position, stable = await self._store.read(look)
+        checks = await self._preflight.run(revision.pipeline, deployment)
+        steps = tuple(planned(revision.pipeline, deployment))
+        return Plan(revision, tuple(checks), steps, position, stable.version if stable else "")
+
+    async def retry(self, reference: Reference, reason: str, call: Call) -> Standing:
+        """Start a new deployment that begins with the stage that failed. Raises DeploymentNotFound, WrongState."""
+        return await self._start(call, lambda tx, now: retry(tx, reference, reason, call, self._rules, now))
+
+    async def rollback(self, reference: Reference, to: Reference | None, reason: str, call: Call) -> Standing:
+        """Put an earlier version back: as a new deployment, or for one under way as its end.
+
+        Raises DeploymentNotFound, NoPreviousDeployment, RollbackIsNoOp, RollbackUnderWay, WrongState.
+        """
+        standing = await self._start(call, lambda tx, now: rollback(tx, reference, to, reason, call, self._rules, now))
+        self._fleet.nudge(reference.uid)
+        return standing
+
+    async def cancel(self, reference: Reference, reason: str, etag: str, call: Call) -> Standing:
+        """Stop a deployment and leave things as they are. Raises DeploymentNotFound, WrongState, EtagMismatch."""
+        return await self._steer(
+            reference, etag, call, lambda tx, d, now: cancel(tx, d, _wish(Verb.CANCEL, reason, call), now)
+        )
+
+    async def pause(self, reference: Reference, reason: str, etag: str, call: Call) -> Standing:
+        """Let the running steps end and start nothing more. Raises DeploymentNotFound, WrongState, EtagMismatch."""
+
+        def body(tx: Tx, deployment: Deployment, now: datetime) -> None:
+            _require(deployment, {Status.RUNNING, Status.VERIFYING})
+            ask(tx, deployment, _wish(Verb.PAUSE, reason, call), now)
+
+        return await self._steer(reference, etag, call, body)
+
+    async def resume(self, reference: Reference, reason: str, etag: str, call: Call) -> Standing:
+        """Let a paused deployment go on. Raises DeploymentNotFound, WrongState, EtagMismatch."""
+
+        def body(tx: Tx, deployment: Deployment, now: datetime) -> None:
+            _require(deployment, {Status.PAUSED})
+            if deployment.pause_reason is PauseReason.INTERRUPTED:
+                raise WrongState(
+                    deployment.name, "PAUSED (INTERRUPTED)", "free of interrupted steps: RetryStep or SkipStep them"
+                )
+            ask(tx, deployment, _wish(Verb.RESUME, reason, call), now)
+
+        return await self._steer(reference, etag, call, body)
+
+    async def decide_step(
+        self, verb: Verb, reference: Reference, step: tuple[str, str], reason: str, etag: str, call: Call
+    ) -> Standing:
+        """Run an interrupted step (stage, name) again, or count it as done, as `verb` says.
+
+        Raises DeploymentNotFound, StepNotFound, StepNotInterrupted, EtagMismatch.
+        """
+
+        def body(tx: Tx, deployment: Deployment, now: datetime) -> None:
+            key = _interrupted(tx, deployment, *step)
+            ask(tx, deployment, replace(_wish(verb, reason, call), key=key), now)
+
+        return await self._steer(reference, etag, call, body)
+
+    async def _start(self, call: Call, body: Callable[[Tx, datetime], tuple[str, tuple[Started, ...]]]) -> Standing:
+        def whole(tx: Tx) -> tuple[Standing, tuple[Started, ...]]:
+            now = self._clock.now()
+            if call.replay and (earlier := tx.replayed(call.replay)):
+                return _found(tx.get(earlier), earlier), ()
+            uid, started = body(tx, now)
+            if call.replay:
+                tx.remember(call.replay, uid, now)
+            return _found(tx.get(uid), uid), started
+
+        standing, started = await self._store.write(whole)
+        self._fleet.launch(started)
+        return standing
+
+    async def _steer(
+        self, reference: Reference, etag: str, call: Call, body: Callable[[Tx, Deployment, datetime], None]
+    ) -> Standing:
+        def whole(tx: Tx) -> Standing:
+            now = self._clock.now()
+            if call.replay and tx.replayed(call.replay) is not None:
+                return find(tx, reference)
+            standing = find(tx, reference, lock=True)
+            if etag and etag != standing.etag:
+                raise EtagMismatch(reference.name, etag, standing.etag)
+            body(tx, standing.deployment, now)
+            if call.replay:
+                tx.remember(call.replay, reference.uid, now)
+            return find(tx, reference)
+
+        standing = await self._store.write(whole)
+        self._fleet.nudge(reference.uid)
+        if standing.deployment.is_terminal:
+            self._fleet.wake()
+        return standing
+
+
+# --- bodies of transactions ------------------------------------------------------------------------------------------
+
+
+def deploy(tx: Tx, wish: DeployWish, call: Call, rules: Rules, now: datetime) -> tuple[str, tuple[Started, ...]]:
+    """Record a deployment and let in whoever may start now. Raises what Deployments.deploy says."""
+    revision = _revision(tx, wish)
+    deployment = _wished(wish, revision, call, rules.new_id(now), now)
+    _enqueue(tx, deployment, revision, now)
+    return deployment.id, admit(tx, rules, now)
+
+
+def retry(
+    tx: Tx, reference: Reference, reason: str, call: Call, rules: Rules, now: datetime
+) -> tuple[str, tuple[Started, ...]]:
+    """Record a deployment that begins where an ended one failed. Raises what Deployments.retry says."""
+    failed = find(tx, reference).deployment
+    _require(failed, FAILED_ENDINGS)
+    revision = tx.revision_of(failed.pipeline, failed.pipeline_revision)
+    latest = tx.revision_of(failed.pipeline)
+    if revision is None or latest is None or latest.deleted:
+        raise PipelineNotFound(failed.pipeline)
+    stages = revision.pipeline.stages
+    through = {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED_CONTINUED}
+    done = [index for index, stage in enumerate(stages) if stage_status(failed, stage, index) in through]
+    wish = DeployWish(failed.pipeline, failed.version, failed.environment, failed.variables, reason)
+    again = _wished(wish, revision, call, rules.new_id(now), now)
+    parts = parts_left_out(revision.pipeline, is_rollback=False, done=done)
+    _enqueue(tx, replace(again, retry_of=failed.id, parts=parts), revision, now)
+    return again.id, admit(tx, rules, now)
+
+
+def rollback(
+    tx: Tx, reference: Reference, to: Reference | None, reason: str, call: Call, rules: Rules, now: datetime
+) -> tuple[str, tuple[Started, ...]]:
+    """Ask a deployment under way to go back, or record one that takes an ended one back."""
+    original = find(tx, reference, lock=True).deployment
+    target = (
+        find(tx, to).deployment if to else tx.latest_stable(original.pipeline, original.environment, before=original)
+    )
+    if target is not None and to is not None:
+        _require(target, {Status.SUCCEEDED})
+    target = check_target(original, target)
+    if not original.is_terminal:
+        _require(original, {Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+        wish = replace(_wish(Verb.ROLLBACK, reason, call), target=target.id if to else "")
+        ask(tx, original, wish, now)
+        return original.id, ()
+    _refuse_second_rollback(tx, original)
+    revision = tx.revision_of(target.pipeline, target.pipeline_revision)
+    if revision is None:
+        raise PipelineNotFound(target.pipeline)
+    uid = rules.new_id(now)
+    back = rollback_deployment(original, target, revision.pipeline, uid=uid, now=now, actor=call.actor)
+    back = replace(back, trace_id=call.trace_id, span_id=call.span_id, request_reason=reason or back.request_reason)
+    if (holder := tx.holder(original.pipeline, original.environment)) and holder.status is Status.ROLLBACK_FAILED:
+        tx.change(holder, replace(holder, holds_slot=False), [])
+        original = original if holder.id != original.id else replace(original, holds_slot=False)
+    tx.change(original, replace(original, rolled_back_by=uid), [])
+    tx.add(back, _arrived(tx, back, related=original.name))
+    return uid, admit(tx, rules, now)
+
+
+def cancel(tx: Tx, deployment: Deployment, wish: Wish, now: datetime) -> None:
+    """End a queued deployment at once; ask the owner of one that is at work. Raises WrongState."""
+    if deployment.status is Status.QUEUED:
+        message = f"cancelled by {wish.actor}" + (f": {wish.reason}" if wish.reason else "")
+        ended = replace(
+            deployment,
+            status=follow(deployment.status, Status.CANCELLED),
+            reason="CANCELLED",
+            message=message,
+            ended_at=now,
+        )
+        event = Happened(EventKind.ENDED, Status.CANCELLED, reason="CANCELLED", message=message, actor=wish.actor)
+        tx.change(deployment, ended, [event])
+        return
+    _require(deployment, {Status.STARTING, Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+    ask(tx, deployment, wish, now)
+
+
+def find(tx: Tx, reference: Reference, *, lock: bool = False) -> Standing:
+    """Return a deployment by its whole name. Raises DeploymentNotFound, also when only the last part fits."""
+    standing = _found(tx.get(reference.uid, lock=lock), reference.name)
+    deployment = standing.deployment
+    if (deployment.pipeline, deployment.environment) != (reference.pipeline, reference.environment):
+        raise DeploymentNotFound(reference.name)
+    return standing
+
+
+def _found(standing: Standing | None, name: str) -> Standing:
+    if standing is None:
+        raise DeploymentNotFound(name)
+    return standing
+
+
+def _revision(tx: Tx, wish: DeployWish) -> Revision:
+    revision = tx.revision_of(wish.pipeline)
+    if revision is None or revision.deleted:
+        raise PipelineNotFound(wish.pipeline)
+    pipeline = revision.pipeline
+    if wish.environment not in pipeline.environments:
+        raise EnvironmentNotListed(wish.environment, pipeline.environments)
+    if unknown := set(wish.variables) - set(pipeline.variables):
+        raise UnknownVariable(unknown, pipeline.variables)
+    return revision
+
+
+def _wished(wish: DeployWish, revision: Revision, call: Call, uid: str, now: datetime) -> Deployment:
+    return Deployment(
+        id=uid,
+        pipeline=wish.pipeline,
+        pipeline_revision=revision.number,
+        environment=wish.environment,
+        version=wish.version,
+        created_at=now,
+        variables={**revision.pipeline.variables, **wish.variables},
+        requested_by=call.actor,
+        request_reason=wish.reason,
+        trace_id=call.trace_id,
+        span_id=call.span_id,
+    )
+
+
+def _enqueue(tx: Tx, deployment: Deployment, revision: Revision, now: datetime) -> None:
+    """Let a deployment arrive as its pipeline's policy says. Raises EnvironmentOccupied."""
+    tx.serialise_admission()
+    holder = tx.holder(deployment.pipeline, deployment.environment)
+    waiting = tx.waiting(deployment.pipeline, deployment.environment)
+    arrival = arrive(revision.pipeline.policy_in(deployment.environment), holder, waiting)
+    apply_arrival(tx, arrival, deployment, deployment.requested_by, now)
+    tx.add(deployment, _arrived(tx, deployment))
+
+
+def _arrived(tx: Tx, deployment: Deployment, related: str = "") -> list[Happened]:
+    created = Happened(EventKind.CREATED, Status.QUEUED, actor=deployment.requested_by, related=related)
+    waiting = tx.waiting(deployment.pipeline, deployment.environment)
+    occupied = tx.holder(deployment.pipeline, deployment.environment) is not None
+    if not waiting and not occupied:
+        return [created]
+    return [created, Happened(EventKind.QUEUED, Status.QUEUED, queue_position=len(waiting) + 1)]
+
+
+def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:
+    if original.rolled_back_by:
+        earlier = tx.get(original.rolled_back_by)
+        if earlier is not None and not earlier.deployment.is_terminal:
+            raise RollbackUnderWay(original.name, earlier.deployment.name)
+
+
+def _interrupted(tx: Tx, deployment: Deployment, stage: str, step: str) -> PartKey:
+    revision = tx.revision_of(deployment.pipeline, deployment.pipeline_revision)
+    key = find_step(revision.pipeline, stage, step) if revision else None
+    if key is None:
+        raise StepNotFound(stage, step)
+    if (status := deployment.part(key).status) is not StepStatus.INTERRUPTED or deployment.is_terminal:
+        raise StepNotInterrupted(stage, step, status.value)
+    return key
+
+
+def _require(deployment: Deployment, allowed: frozenset[Status] | set[Status]) -> None:
+    if deployment.status not in allowed:
+        raise WrongState(deployment.name, deployment.status.value, " or ".join(sorted(one.value for one in allowed)))
+
+
+def _wish(verb: Verb, reason: str, call: Call) -> Wish:
+    return Wish(verb, call.actor, reason)

@@ -1,0 +1,99 @@
+"""Looks, before the first step, whether everything that the steps need is there; changes nothing, reports all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+from opsuite_deployer.application.ports import Machine, Problem
+from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
+from opsuite_deployer.domain.filling import fill, values_for
+from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload
+from opsuite_kernel.errors import InvalidInput, OpsuiteError
+from opsuite_platforms.port import ContainerRunner, Platform
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step that would run, with its templates filled."""
+
+    field: str
+    stage: str
+    step: Step
+    kind: StepKind
+
+
+class Preflight:
+    """Checks tools, paths, disk, platform, engine and credentials."""
+
+    def __init__(
+        self, *, machine: Machine, platform: Platform, containers: ContainerRunner, min_free_bytes: int
+    ) -> None:
+        self._machine = machine
+        self._platform = platform
+        self._containers = containers
+        self._min_free_bytes = min_free_bytes
+
+    async def run(self, pipeline: Pipeline, deployment: Deployment) -> list[Problem]:
+        """Every check and what it found, in the order of the pipeline."""
+        steps = list(planned(pipeline, deployment))
+        checks = [self._disk()]
+        for planned_step in steps:
+            checks += self._step(planned_step)
+        if any(isinstance(one.kind, Workload) for one in steps):
+            checks.append(await _ask("platform", self._platform.check()))
+        images = sorted({one.kind.image for one in steps if isinstance(one.kind, Docker)})
+        checks += await asyncio.gather(*(_ask(f"image {image}", self._containers.check(image)) for image in images))
+        return checks
+
+    def _disk(self) -> Problem:
+        free = self._machine.free_bytes()
+        message = f"{free // 1_048_576} MiB free, {self._min_free_bytes // 1_048_576} MiB are needed"
+        return Problem("disk", free >= self._min_free_bytes, message)
+
+    def _step(self, planned_step: PlannedStep) -> Iterator[Problem]:
+        match planned_step.kind:
+            case Command() as command:
+                yield self._tool(command, planned_step.field)
+                yield self._path(command.working_dir, f"{planned_step.field}.command.working_dir")
+                for name, ref in command.secret_env.items():
+                    field = f'{planned_step.field}.command.secret_env["{name}"]'
+                    yield _look(f"secret {name}", field, lambda ref=ref: self._machine.secret(ref) and "found")
+            case Docker() as docker:
+                for index, mount in enumerate(docker.mounts):
+                    yield self._path(mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
+            case Workload() as workload:
+                yield self._path(workload.directory, f"{planned_step.field}.workload.directory")
+
+    def _tool(self, command: Command, field: str) -> Problem:
+        if problems := self._machine.judge(command.command, command.args):
+            return Problem(f"command {command.command}", passed=False, message="; ".join(problems), field=field)
+        return _look(f"tool {command.command}", field, lambda: self._machine.program(command.command))
+
+    def _path(self, path: str, field: str) -> Problem:
+        return _look(f"directory {path or '.'}", field, lambda: self._machine.directory(path))
+
+
+def planned(pipeline: Pipeline, deployment: Deployment) -> Iterator[PlannedStep]:
+    """The steps that a deployment would run, in the order of the pipeline. Raises InvalidInput (template)."""
+    values = values_for(pipeline, deployment)
+    for stage_index, stage in enumerate(pipeline.stages):
+        for index, step in enumerate(stage.steps):
+            if deployment.part(PartKey(stage_index, PartKind.STEP, index)).status is not StepStatus.SKIPPED:
+                yield PlannedStep(f"stages[{stage_index}].steps[{index}]", stage.name, step, fill(step.kind, values))
+
+
+def _look(subject: str, field: str, look: Callable[[], str]) -> Problem:
+    try:
+        return Problem(subject, passed=True, message=look(), field=field)
+    except InvalidInput as error:
+        return Problem(subject, passed=False, message=error.message, field=field)
+
+
+async def _ask(subject: str, check: Awaitable[None]) -> Problem:
+    try:
+        await check
+    except OpsuiteError as error:
+        return Problem(subject, passed=False, message=error.message)
+    return Problem(subject, passed=True, message="answers")

@@ -1,0 +1,319 @@
+"""Makes one deployment true: decide, record, act, and again until it has ended.
+
+A runner owns its deployment by a lease. Whatever it does was recorded first; when a record is refused because somebody
+else owns the deployment now, it stops at once and touches nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Final, TypeVar
+
+import structlog
+
+from opsuite_deployer.application.admission import Rules, Settled, Started, record, settle
+from opsuite_deployer.application.ports import FiledWish, Owned, StepLine, Store, Tx
+from opsuite_deployer.application.preflight import Preflight
+from opsuite_deployer.application.steps import Attempt, Steps
+from opsuite_deployer.domain.deployment import PartKey, PartKind
+from opsuite_deployer.domain.pipeline import Command, Docker
+from opsuite_deployer.domain.progress import advance
+from opsuite_deployer.domain.turn import (
+    Action,
+    Adopted,
+    Input,
+    Outcome,
+    PartEnded,
+    PreflightEnded,
+    RunPart,
+    RunPreflight,
+    StopPart,
+    Turn,
+)
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import Unavailable
+from opsuite_runs.faults import declare
+from opsuite_runs.port import FencedOut
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+INTENT_RECORDED: Final = declare("deployer.intent_recorded", "a step's intent is committed, it has not begun")
+STEP_ENDED: Final = declare("deployer.step_ended", "a step has ended, its result is not committed")
+TURN_RECORDED: Final = declare("deployer.turn_recorded", "a turn is committed, its actions have not begun")
+SETTLED: Final = declare("deployer.settled", "the end of a deployment is committed")
+BEFORE_RECORD: Final = declare("deployer.before_record", "a turn is decided, nothing of it is committed")
+PREFLIGHT_PASSED: Final = declare("deployer.preflight_passed", "preflight has passed, the start is not committed")
+
+FLUSH_AFTER_SECONDS: Final = 0.2
+"""Longest time that a line waits to be recorded while no turn takes it along."""
+UNAVAILABLE_PAUSE_SECONDS: Final = 0.5
+"""Pause between two tries to record while the database cannot be reached."""
+
+
+class Runner:
+    """Runs one deployment that this process owns."""
+
+    def __init__(
+        self,
+        owned: Owned,
+        first: Turn | None,
+        *,
+        store: Store,
+        steps: Steps,
+        preflight: Preflight,
+        clock: Clock,
+        rules: Rules,
+        may_act: Callable[[], bool],
+        on_started: Callable[[Sequence[Started]], None],
+    ) -> None:
+        """`first` is the turn that gave it its slot; None means that it is taken over from an owner that is gone."""
+        self._owned = owned
+        self._first = first
+        self._store = store
+        self._steps = steps
+        self._preflight = preflight
+        self._clock = clock
+        self._rules = rules
+        self._may_act = may_act
+        self._on_started = on_started
+        self._inbox: list[Input] = []
+        self._wishes: list[FiledWish] = []
+        self._lines: list[StepLine] = []
+        self._next_line = 1
+        self._known = asyncio.Event()
+        self._look_for_wishes = True
+        self._draining = False
+        self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
+        self._stopping: set[PartKey | None] = set()
+        self._to_forget: list[Attempt] = []
+        self._cleaning: set[asyncio.Task[None]] = set()
+
+    @property
+    def uid(self) -> str:
+        """Id of the deployment."""
+        return self._owned.deployment.id
+
+    def nudge(self) -> None:
+        """Look for wishes soon."""
+        self._look_for_wishes = True
+        self._known.set()
+
+    def drain(self) -> None:
+        """Start nothing more; `run` returns when no local program runs any more."""
+        self._draining = True
+        self._known.set()
+
+    async def run(self) -> None:
+        """Run it to its end, or until somebody else owns it, or until it is drained."""
+        try:
+            settled = await self._follow_through()
+        except FencedOut:
+            log.warning("deployment_lost", deployment=self.uid, epoch=self._owned.lease.epoch)
+            return
+        finally:
+            await self._stop_all()
+        if settled is not None:
+            SETTLED.hit()
+            deployment = settled.deployment
+            log.info(
+                "deployment_settled", deployment=self.uid, status=deployment.status.value, reason=deployment.reason
+            )
+            self._on_started(settled.started)
+
+    # the loop
+
+    async def _follow_through(self) -> Settled | None:
+        turn = self._first
+        if turn is None:
+            self._next_line = 1 + await self._store.read(lambda tx: tx.last_line(self.uid))
+            self._inbox.append(Adopted())
+            turn = self._decide()
+            if settled := await self._record(turn):
+                return settled
+        self._act(turn.actions)
+        while not self._is_drained():
+            await self._until_known(turn.wake_at)
+            await self._take_in_wishes()
+            turn = self._decide()
+            if settled := await self._record(turn):
+                return settled
+            self._act(turn.actions)
+        await self._record_lines()
+        return None
+
+    def _decide(self) -> Turn:
+        inputs, self._inbox = self._inbox, []
+        return advance(
+            self._owned.pipeline,
+            self._owned.deployment,
+            [*inputs, *(filed.wish for filed in self._wishes)],
+            self._clock.now(),
+            self._rules.limits,
+            hold=self._draining,
+        )
+
+    async def _record(self, turn: Turn) -> Settled | None:
+        """Record a turn, the lines so far and the wishes taken in, in one transaction. Raises FencedOut."""
+        if not turn.happened and not turn.concluded and not self._wishes and turn.deployment == self._owned.deployment:
+            return None
+        BEFORE_RECORD.hit()
+        now = self._clock.now()
+        lines, self._lines = self._lines, []
+        first, self._next_line = self._next_line, self._next_line + len(lines)
+        wishes, self._wishes = [filed.id for filed in self._wishes], []
+
+        def body(tx: Tx) -> Owned | Settled:
+            if lines:
+                tx.add_lines(self.uid, first, lines)
+            if wishes:
+                tx.strike_off(wishes)
+            return (
+                settle(tx, self._owned, turn, self._rules, now)
+                if turn.concluded
+                else record(tx, self._owned, turn, now)
+            )
+
+        recorded = await self._persist(body)
+        self._forget_recorded()
+        if isinstance(recorded, Settled):
+            return recorded
+        self._owned = recorded
+        TURN_RECORDED.hit()
+        return None
+
+    async def _persist(self, body: Callable[[Tx], T]) -> T:
+        """Write, and while the database cannot be reached try again as long as the lease may be trusted."""
+        while True:
+            if not self._may_act():
+                raise FencedOut(self.uid)
+            try:
+                return await self._store.write(body)
+            except Unavailable as error:
+                log.warning("record_delayed", deployment=self.uid, why=error.message)
+                await asyncio.sleep(UNAVAILABLE_PAUSE_SECONDS)
+
+    async def _until_known(self, wake_at: datetime | None) -> None:
+        """Wait until something becomes known or it is `wake_at`; record lines that would wait too long."""
+        while not self._inbox and not self._look_for_wishes and not self._is_drained():
+            timeout = None if wake_at is None else (wake_at - self._clock.now()).total_seconds()
+            if timeout is not None and timeout <= 0:
+                return
+            if self._lines:
+                timeout = FLUSH_AFTER_SECONDS if timeout is None else min(timeout, FLUSH_AFTER_SECONDS)
+            self._known.clear()
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._known.wait()
+            except TimeoutError:
+                await self._record_lines()
+
+    async def _record_lines(self) -> None:
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        first, self._next_line = self._next_line, self._next_line + len(lines)
+        await self._persist(lambda tx: tx.add_lines(self.uid, first, lines))
+
+    async def _take_in_wishes(self) -> None:
+        if self._look_for_wishes:
+            self._look_for_wishes = False
+            self._wishes = list(await self._store.read(lambda tx: tx.wishes(self.uid)))
+
+    # acting
+
+    def _act(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case RunPreflight():
+                    self._spawn(None, self._run_preflight())
+                case RunPart(key, attempt):
+                    INTENT_RECORDED.hit()
+                    self._spawn(key, self._run_part(key, attempt))
+                case StopPart(key):
+                    if task := self._tasks.get(key):
+                        self._stopping.add(key)
+                        task.cancel()
+                    else:  # nothing is being done for it here: it was interrupted before it began
+                        self._learn(PartEnded(key, self._owned.deployment.part(key).attempt, Outcome.CANCELLED))
+
+    def _spawn(self, key: PartKey | None, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._finished(key, done))
+
+    def _finished(self, key: PartKey | None, done: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is done:
+            del self._tasks[key]
+        self._stopping.discard(key)
+        if self._draining:
+            self._known.set()
+
+    async def _run_preflight(self) -> None:
+        limit = self._rules.limits.starting.total_seconds()
+        try:
+            async with asyncio.timeout(limit):
+                checks = await self._preflight.run(self._owned.pipeline, self._owned.deployment)
+            problems = tuple(f"{check.subject}: {check.message}" for check in checks if not check.passed)
+        except TimeoutError:
+            problems = (f"preflight took longer than {limit:g} s",)
+        PREFLIGHT_PASSED.hit()
+        self._learn(PreflightEnded(problems))
+
+    async def _run_part(self, key: PartKey, number: int) -> None:
+        attempt = Attempt(self._owned, key, number, await self._lines_before(key, number))
+        try:
+            ended = await self._steps.run(attempt, self._take_lines)
+        except asyncio.CancelledError:
+            if key in self._stopping:
+                await self._steps.stop(attempt)
+                self._learn(PartEnded(key, number, Outcome.CANCELLED, message="stopped"))
+            raise
+        except Exception as error:
+            log.exception("step_crashed", deployment=self.uid)
+            ended = PartEnded(key, number, Outcome.FAILED, message=f"fault of the deployer: {type(error).__name__}")
+        STEP_ENDED.hit()
+        self._to_forget.append(attempt)
+        self._learn(ended)
+
+    async def _lines_before(self, key: PartKey, number: int) -> int:
+        """Lines of an adopted container that are recorded already; for all else there are none."""
+        if self._owned.deployment.takeovers == 0 or not self._is_a(Docker, key):
+            return 0
+        return await self._store.read(lambda tx: tx.count_lines(self.uid, key, number))
+
+    def _forget_recorded(self) -> None:
+        """Clean up after attempts whose results are recorded now."""
+        attempts, self._to_forget = self._to_forget, []
+        for attempt in attempts:
+            if self._is_a(Docker, attempt.key):
+                task = asyncio.create_task(self._steps.forget(attempt))
+                self._cleaning.add(task)
+                task.add_done_callback(self._cleaning.discard)
+
+    def _take_lines(self, lines: Sequence[StepLine]) -> None:
+        if not self._lines:
+            self._known.set()  # so that the wait for news learns that lines are waiting
+        self._lines.extend(lines)
+
+    def _learn(self, given: Input) -> None:
+        self._inbox.append(given)
+        self._known.set()
+
+    def _is_drained(self) -> bool:
+        """Whether it may be left now: nothing more starts, and no program runs that would die with this process."""
+        local = (key for key in self._tasks if key is not None and self._is_a(Command, key))
+        return self._draining and not self._inbox and next(local, None) is None
+
+    def _is_a(self, kind: type, key: PartKey) -> bool:
+        if key.kind is PartKind.GATE:
+            return False
+        return isinstance(self._owned.pipeline.stages[key.stage].steps[key.position].kind, kind)
+
+    async def _stop_all(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._cleaning, return_exceptions=True)
