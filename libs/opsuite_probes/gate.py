@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from opsuite_kernel.clock import Clock
-
 from opsuite_probes.check import Ask, CheckPlan, CheckProgress, Decided, Wait, next_step, record
 from opsuite_probes.port import Probe, Prober, ProbeResult
 

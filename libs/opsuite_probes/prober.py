@@ -14,8 +14,8 @@ import aiohttp
 import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2
-from opsuite_kernel.clock import Clock, SystemClock
 
+from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_probes.address import MalformedAddress, split_address
 from opsuite_probes.port import (
     BODY_LIMIT_BYTES,

@@ -16,6 +16,7 @@ from aiohttp import web
 from fakes.probes import FakeProber
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as grpc_health
+
 from opsuite_probes.port import (
     CommandAnswer,
     CommandProbe,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fakes.clock import FakeClock
+
 from opsuite_probes.port import Outcome, Probe, ProbeResult
 
 

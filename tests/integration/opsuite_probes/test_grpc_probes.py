@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as grpc_health
+
 from opsuite_probes.port import GrpcProbe, Outcome, ProbeResult
 from opsuite_probes.prober import NetworkProber
 

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
 from opsuite_probes.port import BODY_LIMIT_BYTES, HttpProbe, Outcome, ProbeResult
 from opsuite_probes.prober import NetworkProber
 

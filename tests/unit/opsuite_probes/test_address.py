@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from opsuite_probes.address import MalformedAddress, split_address
 
 

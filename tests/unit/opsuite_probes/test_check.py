@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from fakes.clock import NOON
+
 from opsuite_probes.check import Ask, CheckPlan, CheckProgress, Decided, Wait, next_step, record
 from opsuite_probes.hysteresis import Thresholds
 from opsuite_probes.port import Outcome, ProbeResult

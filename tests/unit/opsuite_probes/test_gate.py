@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from fakes.clock import FakeClock
 from fakes.probes import FakeProber, FakeSleep
+
 from opsuite_probes.check import CheckPlan
 from opsuite_probes.gate import CheckFollower
 from opsuite_probes.hysteresis import Thresholds

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from opsuite_probes.hysteresis import HealthState, Thresholds, follow
 from opsuite_probes.port import Outcome
 
