@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
 from opsuite.common.v1 import options_pb2
+from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Denied, Unauthenticated, Violation
 from opsuite_rpc.calls import current_call
 from opsuite_rpc.identity import LOCAL, Identity, LocalToken, Proof, bearer_token, certificate_identity, token_hash
@@ -116,11 +117,11 @@ def environment_in(field: str, value: str) -> str | None:
 class TokenVerifier(Protocol):
     """Checks signed tokens."""
 
-    def remembered(self, token: str) -> str | None:
-        """The subject of a token that was verified a moment ago; None when it has to be verified."""
+    def remembered(self, token: str) -> Identity | None:
+        """Whose token that is, if it was found good a moment ago; None when it has to be verified."""
 
-    async def verify(self, token: str) -> str:
-        """The subject of `token`. Raises Unauthenticated; Unavailable when the issuer's keys cannot be had."""
+    async def verify(self, token: str) -> Identity:
+        """Whose token that is. Raises Unauthenticated; Unavailable when the issuer's keys cannot be had."""
 
 
 class PolicySource(Protocol):
@@ -155,12 +156,14 @@ class AccessControl:
         local: LocalToken | None = None,
         jwt: TokenVerifier | None = None,
         trust_unix_socket: bool = True,
+        clock: Clock | None = None,
     ) -> None:
         """`trust_unix_socket`: who comes over the Unix socket without a token is `local`: its directory is 0700."""
         self._source = policy or FixedPolicy()
         self._local = local
         self._jwt = jwt
         self._trust_unix_socket = trust_unix_socket
+        self._clock = clock or SystemClock()
 
     @property
     def guards_tcp(self) -> bool:
@@ -171,14 +174,14 @@ class AccessControl:
         """Take a changed policy into use; whether it did."""
         return self._source.reload()
 
-    async def authenticate(self, authorization: str, context: Any) -> Principal:
-        """The caller. Raises Unauthenticated; Unavailable when a signing key cannot be had."""
+    async def authenticate(self, authorization: str, context: Any) -> Identity:
+        """Who calls. Raises Unauthenticated; Unavailable when a signing key cannot be had."""
         if authorization:
-            return self._principal(await self._of_token(bearer_token(authorization)))
+            return await self._of_token(bearer_token(authorization))
         if self._trust_unix_socket and context.peer().startswith("unix:"):
-            return self._principal(LOCAL)
+            return LOCAL
         if (identity := certificate_identity(context.auth_context())) is not None:
-            return self._principal(identity)
+            return identity
         raise Unauthenticated("the call carries no token and no client certificate", reason="TOKEN_MISSING")
 
     async def _of_token(self, token: str) -> Identity:
@@ -188,11 +191,10 @@ class AccessControl:
         if self._source.policy.principal(static) is not None:
             return static
         if self._jwt is not None and token.count(".") == 2:  # header.claims.signature
-            subject = self._jwt.remembered(token) or await self._jwt.verify(token)
-            return Identity(Proof.JWT, subject)
+            return self._jwt.remembered(token) or await self._jwt.verify(token)
         raise Unauthenticated("the token is not known", reason="TOKEN_UNKNOWN")
 
-    def _principal(self, identity: Identity) -> Principal:
+    def principal(self, identity: Identity) -> Principal:
         """Who the policy says that is; somebody proved but not listed is called by their subject and may do nothing."""
         return self._source.policy.principal(identity) or Principal(f"{identity.proof.value}:{identity.subject}")
 
@@ -205,6 +207,13 @@ class AccessControl:
         wanted = ALL if rights.resource_field and environment is None else environment
         if not self._source.policy.allows(principal, rights.permission, wanted):
             raise denied(principal, rights.permission, wanted)
+
+    def recheck(self, identity: Identity, rights: Rights, resource: str) -> None:
+        """Judge a call that lasts again: tokens expire and policies change. Raises Unauthenticated, Denied."""
+        gone = identity.proof is Proof.TOKEN and self._source.policy.principal(identity) is None
+        if gone or (identity.expires is not None and identity.expires < self._clock.now().timestamp()):
+            raise Unauthenticated("the token is no longer valid", reason="TOKEN_EXPIRED")
+        self.authorize(self.principal(identity), rights, resource)
 
 
 def denied(principal: Principal, permission: str, environment: str | None) -> Denied:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -10,10 +11,12 @@ from typing import Any
 import grpc
 from opentelemetry import trace
 
+from opsuite_kernel.errors import OpsuiteError
+from opsuite_rpc.identity import Identity
 from opsuite_rpc.policy import ANONYMOUS, Principal
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Call:
     """One call in work, filled in on its way through the interceptors."""
 
@@ -21,11 +24,24 @@ class Call:
     metadata: Mapping[str, str] = field(repr=False)  # holds the token, and a logged traceback may show locals
     started: float
     span: trace.Span
+    identity: Identity | None = None
+    """How the caller proved who they are; None for methods open to all."""
     principal: Principal = ANONYMOUS
     resource: str = ""
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
     details: dict[str, str] = field(default_factory=dict)
+    is_done: bool = False
+    """The handler has succeeded; what comes after is telling of it."""
+    task: asyncio.Task[Any] | None = None
+    ended_by: OpsuiteError | None = None
+    """Why the server itself ends a stream."""
+
+    def end(self, error: OpsuiteError) -> None:
+        """End a stream with the status of `error`, in the middle of whatever it does."""
+        if self.task is not None:
+            self.ended_by = error
+            self.task.cancel()
 
     @property
     def trace_id(self) -> str:

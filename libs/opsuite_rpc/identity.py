@@ -9,7 +9,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,8 @@ class Identity:
 
     proof: Proof
     subject: str = ""
+    expires: float | None = field(default=None, compare=False)
+    """Unix time after which the proof is worth nothing; None where it lasts as long as the policy lists it."""
 
 
 LOCAL: Final = Identity(Proof.LOCAL)

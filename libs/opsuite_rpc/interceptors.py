@@ -95,7 +95,22 @@ class Gate:
         self.open_calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self.streams: dict[Call, Rights] = {}  # open ones, with what was asked for when they began
         self._audits: set[asyncio.Task[None]] = set()
+
+    def recheck_streams(self) -> None:
+        """End the streams whose callers may no longer have them."""
+        for call, rights in list(self.streams.items()):
+            try:
+                if call.identity is not None:
+                    self.access.recheck(call.identity, rights, call.resource)
+            except OpsuiteError as error:
+                call.end(error)
+
+    def end_streams(self, error: OpsuiteError) -> None:
+        """End every stream of ours."""
+        for call in list(self.streams):
+            call.end(error)
 
     def opened(self, context: Any) -> None:
         """Count a call until its status is on the wire."""
@@ -112,15 +127,16 @@ class Gate:
         """Return when no call but health watches is open."""
         await self._idle.wait()
 
-    def audit_later(self, audit: Coroutine[Any, Any, None]) -> None:
-        """Audit a call whose own task is being cancelled."""
-        task = asyncio.ensure_future(audit)
+    def audit(self, audit: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
+        """Audit in a task of its own, which outlives a call that is cancelled."""
+        task = asyncio.create_task(audit)
         self._audits.add(task)
         task.add_done_callback(self._audits.discard)
+        return asyncio.shield(task)
 
     async def close(self) -> None:
         """Wait for what is still to be audited."""
-        await asyncio.gather(*self._audits)
+        await asyncio.gather(*self._audits, return_exceptions=True)
         await self.trail.close()
 
 
@@ -144,8 +160,7 @@ class GuardedMethod:
             async with self._slots:
                 request = self._examined(call, request)
                 response = await self._in_time(request, context)
-            if self._method.rights.audit_always:
-                await asyncio.shield(self._gate.trail.succeeded(self._method.full_name, call))
+            await self._succeeded(call)
         except BaseException as error:
             await self._fail(call, error)
             raise
@@ -160,13 +175,14 @@ class GuardedMethod:
             await self._identify(call)
             async with self._slots:
                 request = self._examined(call, request)
+                self._remember_stream(call)
                 await self._pump(self._behaviour(request, context), context)
-            if self._method.rights.audit_always:
-                await asyncio.shield(self._gate.trail.succeeded(self._method.full_name, call))
+            await self._succeeded(call)
         except BaseException as error:
             await self._fail(call, error)
             raise
         finally:
+            self._gate.streams.pop(call, None)
             self._observer.ended(call)
 
     def _began(self, context: Any) -> Call:
@@ -179,8 +195,9 @@ class GuardedMethod:
     async def _identify(self, call: Call) -> None:
         if self._method.rights.anonymous:
             return
-        authorization = call.metadata.get("authorization", "")
-        call.principal = await self._gate.access.authenticate(authorization, call.context)
+        access = self._gate.access
+        call.identity = await access.authenticate(call.metadata.get("authorization", ""), call.context)
+        call.principal = access.principal(call.identity)
         if self._limiter is not None:
             check_rate(self._limiter, call.principal.name, self._method.call_class)
 
@@ -220,14 +237,26 @@ class GuardedMethod:
             async for message in answer:
                 await context.write(message)
 
+    def _remember_stream(self, call: Call) -> None:
+        if self._counted:
+            call.task = asyncio.current_task()
+            self._gate.streams[call] = self._method.rights
+
+    async def _succeeded(self, call: Call) -> None:
+        call.is_done = True
+        if self._method.rights.audit_always:
+            await self._gate.audit(self._gate.trail.succeeded(self._method.full_name, call))
+
     async def _fail(self, call: Call, error: BaseException) -> None:
         """End the call with the status of `error`. Returns where `error` itself has to go on."""
+        if call.ended_by is not None and isinstance(error, asyncio.CancelledError):
+            error = call.ended_by
         if isinstance(error, grpc.aio.AbortError):
             call.code = status_code(call.context.code())
             await self._audit_failure(call, error)
         elif not isinstance(error, Exception) or isinstance(error, grpc.aio.BaseError):
             call.code = grpc.StatusCode.CANCELLED  # the caller is gone, or the server is being stopped
-            self._gate.audit_later(self._audit_failure(call, error))
+            self._gate.audit(self._audit_failure(call, error))
         else:
             known = error if isinstance(error, OpsuiteError) else self._incident(error)
             status = to_status(known)
@@ -242,8 +271,9 @@ class GuardedMethod:
         return Internal(f"internal error, incident {incident}", metadata={"incident": incident})
 
     async def _audit_failure(self, call: Call, error: BaseException) -> None:
-        rights = self._method.rights
-        await self._gate.trail.failed(self._method.full_name, call, error, always=rights.audit_always)
+        if not call.is_done:
+            always = self._method.rights.audit_always
+            await self._gate.trail.failed(self._method.full_name, call, error, always=always)
 
 
 def guarded(handler: Any, method: Method, observer: Observer, gate: Gate) -> Any:

@@ -23,7 +23,7 @@ from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import Violation
+from opsuite_kernel.errors import Unavailable, Violation
 from opsuite_rpc import listen
 from opsuite_rpc.access import AccessControl, Rights, rights_of
 from opsuite_rpc.audit import AuditSink
@@ -258,6 +258,8 @@ class RpcServer:
         grace = self._settings.drain_grace.total_seconds()
         stopping = asyncio.create_task(self._server.stop(grace))
         idle = asyncio.create_task(self._gate.wait_until_idle())
+        await asyncio.wait((idle,), timeout=min(grace, self._settings.watch_grace.total_seconds()))
+        self._gate.end_streams(Unavailable("the server is going away", reason="SERVER_DRAINING"))
         await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
         idle.cancel()
         await self._server.stop(0)  # the shorter of the two wins
@@ -283,10 +285,11 @@ class RpcServer:
             await self.reload()
 
     async def reload(self) -> None:
-        """Look at certificates and the policy file now; what is bad is logged and the old one stays."""
+        """Look at certificates, policy file and open streams now; a bad file is logged and the old one stays."""
         await asyncio.to_thread(self._access.reload)
         if self._certificates is not None:
             await asyncio.to_thread(self._certificates.reload)
+        self._gate.recheck_streams()
 
 
 class _Registrar:

@@ -57,8 +57,10 @@ class ServerSettings:
     """Time between saying NOT_SERVING and refusing calls: 5 s where a load balancer has to notice, 0 elsewhere."""
     drain_grace: timedelta = timedelta(seconds=25)
     """Longest time calls get to end before they are cancelled."""
+    watch_grace: timedelta = timedelta(seconds=5)
+    """Time of it that streams get to end by themselves, with a token to resume from, before the server ends them."""
     reload_every: timedelta = timedelta(seconds=10)
-    """How often certificates and the policy file are looked at."""
+    """How often certificates, the policy file and the rights of open streams are looked at."""
     slow_call: timedelta = timedelta(seconds=1)
     """Unary calls that took longer are logged, whatever their outcome."""
     logged_share: float = 0.01
