@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from opsuite_kernel.clock import Clock
 from opsuite_notify.port import NotNow, Refused, SendResult, Sent
@@ -46,26 +46,26 @@ class HttpPoster:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> SendResult:
         """What came of one try; no reason ever holds the URL, which may be a secret."""
-        if refusal := self._judge(url):
+        try:
+            target = URL(url)
+        except ValueError:
+            return Refused("the URL is malformed")
+        if refusal := self._judge(url, target):
             return refusal
         try:
-            async with self._http().post(url, data=body, headers=headers, allow_redirects=False) as response:
+            async with self._http().post(target, data=body, headers=headers, allow_redirects=False) as response:
                 return self._result(response.status, response.headers.get("Retry-After"))
         except (aiohttp.InvalidURL, UnicodeError):
             return Refused("the URL is malformed")
         except (aiohttp.ClientError, OSError) as error:
             return NotNow(f"no HTTP answer ({type(error).__name__})")
 
-    def _judge(self, url: str) -> Refused | None:
-        try:
-            parts = urlsplit(url)
-            host = parts.hostname
-        except ValueError:
-            return Refused("the URL is malformed")
-        if parts.scheme not in {"http", "https"} or not host:
+    def _judge(self, written: str, target: URL) -> Refused | None:
+        """The host is judged as the client understands it, not as another parser might."""
+        if not written.isprintable() or target.scheme not in {"http", "https"} or not target.host:
             return Refused("the URL is not of http or https")
-        if self._allowed_hosts is not None and host not in self._allowed_hosts:
-            return Refused(f"the settings do not allow messages to the host {host}")
+        if self._allowed_hosts is not None and target.host.lower() not in self._allowed_hosts:
+            return Refused(f"the settings do not allow messages to the host {target.host}")
         return None
 
     def _result(self, status: int, retry_after: str | None) -> SendResult:

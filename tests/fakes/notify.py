@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -38,11 +39,16 @@ class FakeOutbox:
         self.rows: dict[str, Row] = {}
         self.is_broken = False
         """While set, every call of the dispatcher raises Unavailable."""
+        self.asked = asyncio.Event()
+        """Set once a dispatcher has asked for work, whatever it got."""
+        self.recorded = asyncio.Event()
+        """Set once a try was recorded."""
 
     def add_deliveries(self, deliveries: Sequence[Delivery], now: datetime) -> None:
         self.rows |= {each.id: Row(each, created_at=now, next_attempt_at=now) for each in deliveries}
 
     async def claim(self, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+        self.asked.set()
         self._check()
         waiting = [(row.due, row) for row in self.rows.values() if row.due is not None]
         due = sorted(((due, row) for due, row in waiting if due <= now), key=lambda pair: pair[0])[:limit]
@@ -59,6 +65,7 @@ class FakeOutbox:
         row.status, row.last_error = record.status, record.last_error
         row.next_attempt_at, row.finished_at = record.next_attempt_at, record.finished_at
         row.claimed_until = None
+        self.recorded.set()
 
     async def next_due(self) -> datetime | None:
         self._check()
