@@ -27,7 +27,7 @@ from opsuite_rpc.access import AccessControl, Rights
 from opsuite_rpc.calls import Call
 from opsuite_rpc.limits import CallClass, Limits, RateLimiter, Slots, check_rate
 from opsuite_rpc.observe import Observer
-from opsuite_rpc.status import to_status
+from opsuite_rpc.seam import to_status
 from opsuite_rpc.trail import AuditTrail
 
 Check = Callable[[Message], Sequence[Violation]]

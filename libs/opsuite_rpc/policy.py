@@ -44,6 +44,8 @@ _PERMISSION: Final = re.compile(r"\*|([a-z][a-z0-9_]*|\*)\.([a-z][a-z0-9_]*|\*)"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:/-]{0,253}")
 _RESERVED: Final = frozenset({"local", "anonymous"})
+_STRANGERS: Final = tuple(f"{proof.value}:" for proof in Proof)
+"""Beginnings of the names of those who are proved but not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class _Reader:
         name = str(value)
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             self._fail(path, "must be a name of letters, digits and ._@:/-")
-        elif name in _RESERVED:
+        elif name in _RESERVED or name.startswith(_STRANGERS):
             self._fail(path, f"{name} is reserved")
         elif name in names:
             self._fail(path, f"{name} stands there twice")
