@@ -29,6 +29,7 @@ SERVER_FAULTS: Final = frozenset(
         grpc.StatusCode.DATA_LOSS,
     }
 )
+ORDINARY_REASONS: Final = frozenset({"SERVER_DRAINING", "STREAM_ROTATED"})
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
@@ -52,6 +53,11 @@ class RpcMetrics:
             buckets=SECONDS,
         )
         self.in_flight = Gauge("rpc_in_flight", "Calls in work now.", labels, namespace=namespace, registry=registry)
+
+
+def is_ordinary(call: Call) -> bool:
+    """Whether it ended as calls do all day, so that a sample of such lines is enough; watches end by the thousand."""
+    return call.code in (grpc.StatusCode.OK, grpc.StatusCode.CANCELLED) or call.reason in ORDINARY_REASONS
 
 
 class Observer:
@@ -103,7 +109,7 @@ class Observer:
             self._finish(call)
         call.span.end()
         slow = self._slow_seconds is not None and seconds > self._slow_seconds
-        if call.code is not grpc.StatusCode.OK or slow or self._chance() < self._logged_share:
+        if slow or not is_ordinary(call) or self._chance() < self._logged_share:
             self._log(call, seconds, slow=slow)
 
     def _count(self, code: grpc.StatusCode) -> None:
@@ -121,7 +127,7 @@ class Observer:
             call.span.set_status(Status(StatusCode.ERROR))
 
     def _log(self, call: Call, seconds: float, *, slow: bool) -> None:
-        write = log.warning if call.code in SERVER_FAULTS else log.info
+        write = log.warning if call.code in SERVER_FAULTS and not is_ordinary(call) else log.info
         write(
             "rpc",
             method=self._name,

@@ -86,6 +86,8 @@ class RpcServer:
         that is built before the server.
         """
         self.draining = draining or asyncio.Event()
+        self.started = asyncio.Event()
+        """Set when calls are answered."""
         self.addresses: tuple[str, ...] = ()
         """What is listened on, with the real ports; empty before `start`."""
         self.side_address: str | None = None
@@ -190,6 +192,7 @@ class RpcServer:
         except BaseException:
             await self.stop()
             raise
+        self.started.set()
         log.info("server_started", addresses=self.addresses, side=self.side_address)
 
     async def _open(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.rpc import status_pb2
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 
@@ -26,7 +27,7 @@ from opsuite_rpc.settings import ServerSettings, SideSettings
 PACKAGE = "opsuite.rpctest.v1"
 SERVICE = f"{PACKAGE}.ThingService"
 REFUSED, ALWAYS = options_pb2.AUDIT_REFUSED, options_pb2.AUDIT_ALWAYS
-METHODS = {  # name: (permission, resource_field, audit, streams its answer)
+METHODS: Mapping[str, tuple[str, str, Any, bool]] = {  # name: (permission, resource_field, audit, streams its answer)
     "Get": ("things.read", "name", REFUSED, False),
     "Change": ("things.start", "environment", ALWAYS, False),
     "Register": ("things.register", "", ALWAYS, False),
@@ -45,7 +46,7 @@ principals:
 """
 
 
-def a_file(name: str, methods: dict[str, tuple[str, str, int, bool]], without_access: Sequence[str] = ()) -> Any:
+def a_file(name: str, methods: Mapping[str, tuple[str, str, Any, bool]], without_access: Sequence[str] = ()) -> Any:
     """A proto file with one request, one response and a service of these methods."""
     package = name
     file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package=package, syntax="proto3")
@@ -186,6 +187,15 @@ async def call(channel: grpc.aio.Channel, method: str, token: str | None = None,
         response_deserializer=Response.FromString,
     )
     return await stub(Request(**options), timeout=timeout, metadata=metadata(token, *more))
+
+
+def detail(error: grpc.aio.AioRpcError, kind: Any) -> Any:
+    """The detail of that kind (`error_details_pb2.ErrorInfo`) in a rich status; fails where there is none."""
+    packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+    found = kind()
+    assert isinstance(packed, bytes)
+    assert any(each.Unpack(found) for each in status_pb2.Status.FromString(packed).details), f"no {kind.__name__}"
+    return found
 
 
 def watch(channel: grpc.aio.Channel, method: str, token: str | None = None, **fields: Any) -> Any:

@@ -7,9 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from fakes.rpc_service import OPERATOR, POLICY, SERVICE, VIEWER, RecordingAudit, Response, call, serving, watch
+from fakes.rpc_service import OPERATOR, POLICY, SERVICE, VIEWER, RecordingAudit, Response, call, detail, serving, watch
 from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.audit import COMMAND_REJECTED
@@ -24,13 +23,6 @@ async def code_of(calling: Any) -> grpc.StatusCode:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await calling
     return caught.value.code()
-
-
-def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    status, found = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
-    assert status is not None
-    assert any(packed.Unpack(found) for packed in status.details)
-    return found
 
 
 @pytest.mark.parametrize("token", [None, "wrong", ""])
@@ -65,7 +57,7 @@ async def test_a_viewer_who_wants_to_change_something_is_denied_told_what_is_lac
 
     wanted = {"principal": "vera", "permission": "things.start", "environment": "staging"}
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert dict(error_info(caught.value).metadata) == wanted
+    assert dict(detail(caught.value, error_details_pb2.ErrorInfo).metadata) == wanted
     assert running.servicer.calls == []
     assert running.audit.told == [("vera", "Change", "staging", "PERMISSION_DENIED")]
 

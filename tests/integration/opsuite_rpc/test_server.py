@@ -24,6 +24,7 @@ from fakes.rpc_service import (
     a_server,
     add_file,
     call,
+    detail,
     register,
     serving,
     watch,
@@ -31,7 +32,6 @@ from fakes.rpc_service import (
 from google.protobuf import descriptor_pool
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -47,14 +47,6 @@ from opsuite_rpc.settings import CannotServe, ServerSettings, SideSettings
 
 def settings(**changes: Any) -> ServerSettings:
     return ServerSettings(**{"listen": ("127.0.0.1:0",), "side": SideSettings(port=0), **changes})
-
-
-def detail(error: grpc.aio.AioRpcError, kind: Any) -> Any:
-    status = rpc_status.from_call(error)
-    assert status is not None
-    found = kind()
-    assert any(packed.Unpack(found) for packed in status.details), f"no {kind.__name__} in {status}"
-    return found
 
 
 # ---- answers and errors ---------------------------------------------------------------------------------------------
@@ -276,7 +268,7 @@ async def test_a_second_server_on_the_same_port_is_refused(tmp_path: Path) -> No
 
 async def test_health_is_told_to_anybody_for_the_whole_and_for_each_service(tmp_path: Path) -> None:
     async with serving(tmp_path) as running, running.channel() as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         await running.server.set_serving(SERVICE, serving=False)
         whole = await stub.Check(health_pb2.HealthCheckRequest())
         one = await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE))
