@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 from opsuite_deployer.application.ports import Owned, Tx
+from opsuite_deployer.domain.announcement import MOMENTS, Moment, message_for, told
 from opsuite_deployer.domain.deployment import Deployment, Status
 from opsuite_deployer.domain.errors import PipelineNotFound
 from opsuite_deployer.domain.pipeline import Pipeline
@@ -46,18 +47,6 @@ class Settled:
     started: tuple[Started, ...] = ()
 
 
-_MOMENTS: Final = {
-    Status.SUCCEEDED: "SUCCEEDED",
-    Status.FAILED: "FAILED",
-    Status.TIMED_OUT: "FAILED",
-    Status.CANCELLED: "FAILED",
-    Status.ROLLED_BACK: "ROLLED_BACK",
-    Status.ROLLBACK_FAILED: "ROLLED_BACK",
-    Status.PAUSED: "PAUSED",
-}
-"""Which notification a status stands for once it is reached."""
-
-
 _NOTHING_TO_PUT_BACK: Final = frozenset({Status.SUCCEEDED, Status.CANCELLED})
 
 
@@ -76,9 +65,9 @@ def record(tx: Tx, owned: Owned, turn: Turn, now: datetime) -> Owned:
     before = owned.deployment.status
     owned = tx.save(owned, turn.deployment, turn.happened)
     if turn.deployment.status is not before and turn.deployment.status is Status.PAUSED:
-        tx.notify(turn.deployment, owned.pipeline, "PAUSED", now)
+        announce(tx, turn.deployment, owned.pipeline, Moment.PAUSED, now)
     if any(happened.kind is EventKind.STARTED for happened in turn.happened):
-        tx.notify(turn.deployment, owned.pipeline, "STARTED", now)
+        announce(tx, turn.deployment, owned.pipeline, Moment.STARTED, now)
     return owned
 
 
@@ -92,7 +81,7 @@ def settle(tx: Tx, owned: Owned, turn: Turn, rules: Rules, now: datetime) -> Set
         return _roll_back(tx, owned, turn, last, target, rules, now)
     tx.save(owned, last.deployment, (*turn.happened, *last.happened))
     tx.release(owned.lease)
-    tx.notify(last.deployment, owned.pipeline, _MOMENTS[last.deployment.status], now)
+    announce(tx, last.deployment, owned.pipeline, MOMENTS[last.deployment.status], now)
     if last.deployment.rollback_of:
         _end_original(tx, last.deployment, owned.pipeline, now)
     return Settled(last.deployment, admit(tx, rules, now))
@@ -121,6 +110,12 @@ def ask(tx: Tx, deployment: Deployment, wish: Wish, now: datetime) -> None:
             EventKind.CANCEL_REQUESTED, deployment.status, actor=wish.actor, message=wish.reason, reason=wish.verb.name
         )
         tx.tell(deployment, [event])
+
+
+def announce(tx: Tx, deployment: Deployment, pipeline: Pipeline, moment: Moment, now: datetime) -> None:
+    """Tell whom the pipeline names of `moment`, once this transaction has committed."""
+    if rules := told(pipeline, moment):
+        tx.tell_people(deployment, rules, message_for(deployment, moment, now))
 
 
 def _start(tx: Tx, deployment: Deployment, rules: Rules, now: datetime) -> Started | None:
@@ -162,7 +157,7 @@ def _end_original(tx: Tx, rollback: Deployment, pipeline: Pipeline, now: datetim
     turn = end_with_rollback(standing.deployment, rollback, now)
     happened = [replace(event, related=rollback.name) for event in turn.happened]
     tx.change(standing.deployment, turn.deployment, happened)
-    tx.notify(turn.deployment, pipeline, _MOMENTS[turn.deployment.status], now)
+    announce(tx, turn.deployment, pipeline, MOMENTS[turn.deployment.status], now)
 
 
 def _recorded(tx: Tx, deployment: Deployment) -> Pipeline:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from opsuite_deployer.domain.deployment import Deployment, PartKey
-from opsuite_deployer.domain.pipeline import Pipeline, SecretRef
+from opsuite_deployer.domain.deployment import Deployment
+from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
 from opsuite_deployer.domain.turn import Happened, Wish
+from opsuite_notify.port import Message, SecretRef
 from opsuite_platforms.port import OutputLine
 from opsuite_runs.port import Lease
 
@@ -74,7 +75,8 @@ class FiledWish:
 class StepLine:
     """One line that a step wrote."""
 
-    key: PartKey
+    stage: str
+    step: str
     attempt: int
     line: OutputLine
 
@@ -180,14 +182,14 @@ class Tx(Protocol):
     def add_lines(self, uid: str, first: int, lines: Sequence[StepLine]) -> None:
         """Record log lines, numbered from `first`."""
 
-    def count_lines(self, uid: str, key: PartKey, attempt: int) -> int:
+    def count_lines(self, uid: str, stage: str, step: str, attempt: int) -> int:
         """Lines recorded of one attempt of a step."""
 
     def last_line(self, uid: str) -> int:
         """Number of the last log line; 0 if there is none."""
 
-    def notify(self, deployment: Deployment, pipeline: Pipeline, moment: str, now: datetime) -> None:
-        """Queue the notifications that the pipeline asks for at `moment` (a name of NotificationEvent)."""
+    def tell_people(self, deployment: Deployment, rules: Sequence[NotificationRule], message: Message) -> None:
+        """Put a message in the outbox, once for each rule."""
 
 
 class Leases(Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -17,7 +18,7 @@ from opsuite_deployer.application.admission import Rules, Settled, Started, reco
 from opsuite_deployer.application.ports import FiledWish, Owned, StepLine, Store, Tx
 from opsuite_deployer.application.preflight import Preflight
 from opsuite_deployer.application.steps import Attempt, Steps
-from opsuite_deployer.domain.deployment import PartKey, PartKind
+from opsuite_deployer.domain.deployment import PartKey, PartKind, Status
 from opsuite_deployer.domain.pipeline import Command, Docker
 from opsuite_deployer.domain.progress import advance
 from opsuite_deployer.domain.turn import (
@@ -33,7 +34,7 @@ from opsuite_deployer.domain.turn import (
     Turn,
 )
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import Unavailable
+from opsuite_kernel.errors import TimedOut, Unavailable
 from opsuite_runs.faults import declare
 from opsuite_runs.port import FencedOut
 
@@ -176,7 +177,7 @@ class Runner:
                 else record(tx, self._owned, turn, now)
             )
 
-        recorded = await self._persist(body)
+        recorded = await self._persist_turn(body)
         self._forget_recorded()
         if isinstance(recorded, Settled):
             return recorded
@@ -184,13 +185,25 @@ class Runner:
         TURN_RECORDED.hit()
         return None
 
-    async def _persist(self, body: Callable[[Tx], T]) -> T:
-        """Write, and while the database cannot be reached try again as long as the lease may be trusted."""
+    async def _persist_turn(self, body: Callable[[Tx], Owned | Settled]) -> Owned | Settled:
+        """Write a turn exactly once, also when the database was lost while it committed."""
+        before = self._owned
+        while True:
+            try:
+                return await self._persist(body)
+            except TimedOut:
+                log.warning("record_in_doubt", deployment=self.uid, turn=before.turn)
+            known = await self._persist(lambda tx: _what_is_recorded(tx, before), writing=False)
+            if known is not None:
+                return known
+
+    async def _persist(self, body: Callable[[Tx], T], *, writing: bool = True) -> T:
+        """Write (or read), and while the database cannot be reached try again as long as the lease may be trusted."""
         while True:
             if not self._may_act():
                 raise FencedOut(self.uid)
             try:
-                return await self._store.write(body)
+                return await (self._store.write(body) if writing else self._store.read(body))
             except Unavailable as error:
                 log.warning("record_delayed", deployment=self.uid, why=error.message)
                 await asyncio.sleep(UNAVAILABLE_PAUSE_SECONDS)
@@ -263,7 +276,9 @@ class Runner:
         self._learn(PreflightEnded(problems))
 
     async def _run_part(self, key: PartKey, number: int) -> None:
-        attempt = Attempt(self._owned, key, number, await self._lines_before(key, number))
+        attempt = Attempt(self._owned, key, number)
+        if self._owned.deployment.takeovers and self._is_a(Docker, key):
+            attempt = replace(attempt, lines_before=await self._lines_recorded(attempt))
         try:
             ended = await self._steps.run(attempt, self._take_lines)
         except asyncio.CancelledError:
@@ -278,11 +293,10 @@ class Runner:
         self._to_forget.append(attempt)
         self._learn(ended)
 
-    async def _lines_before(self, key: PartKey, number: int) -> int:
-        """Lines of an adopted container that are recorded already; for all else there are none."""
-        if self._owned.deployment.takeovers == 0 or not self._is_a(Docker, key):
-            return 0
-        return await self._store.read(lambda tx: tx.count_lines(self.uid, key, number))
+    async def _lines_recorded(self, attempt: Attempt) -> int:
+        """Lines that an adopted container will tell again."""
+        stage, step = attempt.stage, attempt.step.name
+        return await self._store.read(lambda tx: tx.count_lines(self.uid, stage, step, attempt.number))
 
     def _forget_recorded(self) -> None:
         """Clean up after attempts whose results are recorded now."""
@@ -317,3 +331,15 @@ class Runner:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, *self._cleaning, return_exceptions=True)
+
+
+def _what_is_recorded(tx: Tx, before: Owned) -> Owned | Settled | None:
+    """What became of the turn after `before`: recorded, the end of the deployment, or None if it was not. Raises FencedOut."""
+    try:
+        now = tx.owned(before.lease)
+    except FencedOut:
+        standing = tx.get(before.deployment.id)
+        if standing is None or not (standing.deployment.is_terminal or standing.deployment.status is Status.ROLLING_BACK):
+            raise
+        return Settled(standing.deployment)
+    return now if now.turn > before.turn else None

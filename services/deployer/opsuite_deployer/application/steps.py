@@ -58,6 +58,11 @@ class Attempt:
     """Lines of this attempt that are recorded already: an adopted container tells all of them again."""
 
     @property
+    def stage(self) -> str:
+        """Name of its stage."""
+        return self.owned.pipeline.stages[self.key.stage].name
+
+    @property
     def step(self) -> Step:
         """The step, as the pipeline has it."""
         return self.owned.pipeline.stages[self.key.stage].steps[self.key.position]
@@ -65,8 +70,7 @@ class Attempt:
     @property
     def operation(self) -> str:
         """The name under which a platform knows it, the same on every try."""
-        stage = self.owned.pipeline.stages[self.key.stage]
-        return operation_name(self.owned.deployment.id, f"{stage.name}/{self.step.name}", self.number)
+        return operation_name(self.owned.deployment.id, f"{self.stage}/{self.step.name}", self.number)
 
 
 class Steps:
@@ -97,7 +101,7 @@ class Steps:
 
         def on_output(lines: Sequence[OutputLine]) -> None:
             last.extend(line.text for line in lines)
-            sink([StepLine(attempt.key, attempt.number, line) for line in lines])
+            sink([StepLine(attempt.stage, attempt.step.name, attempt.number, line) for line in lines])
 
         try:
             ended = await self._do(attempt, on_output)
@@ -166,7 +170,7 @@ class Steps:
             env={**_identity(attempt), **docker.env},
             labels={
                 "opsuite.run": deployment.id,
-                "opsuite.step": f"{attempt.owned.pipeline.stages[attempt.key.stage].name}/{attempt.step.name}",
+                "opsuite.step": f"{attempt.stage}/{attempt.step.name}",
                 "opsuite.attempt": str(attempt.number),
                 "opsuite.epoch": str(attempt.owned.lease.epoch),
             },

@@ -11,6 +11,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Final
 
+from opsuite_notify.port import Channel, SecretRef
+
 MINUTE: Final = timedelta(minutes=1)
 
 
@@ -36,14 +38,6 @@ class GateFailure(Enum):
     FAIL = "fail"
     PAUSE = "pause"
     CONTINUE = "continue"
-
-
-@dataclass(frozen=True, slots=True)
-class SecretRef:
-    """Where a secret is found; exactly one of the two."""
-
-    env: str = ""
-    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +218,11 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRule:
-    """Who is told of which moments; empty `events` means all. `channel` is opaque here: adapters made and read it."""
+    """Who is told of which moments (names of NotificationEvent); empty `events` means all."""
 
     name: str
     events: frozenset[str]
-    channel: Mapping[str, object]
+    channel: Channel
 
 
 @dataclass(frozen=True, slots=True)

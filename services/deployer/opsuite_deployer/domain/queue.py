@@ -44,5 +44,5 @@ def arrive(policy: ConcurrencyPolicy, holder: Deployment | None, waiting: Sequen
 
 
 def order(waiting: Sequence[Deployment]) -> list[Deployment]:
-    """Return waiting deployments in the order in which they go: rollbacks first, then by arrival."""
-    return sorted(waiting, key=lambda one: (not one.rollback_of, one.created_at, one.id))
+    """Return waiting deployments in the order in which they go: rollbacks first, then by arrival (ids sort by it)."""
+    return sorted(waiting, key=lambda one: (not one.rollback_of, one.id))

@@ -1,0 +1,45 @@
+"""Says in a few words what a step would do."""
+
+from __future__ import annotations
+
+import shlex
+
+from opsuite_deployer.domain.pipeline import (
+    Check,
+    CheckTarget,
+    Command,
+    Docker,
+    GrpcTarget,
+    HttpTarget,
+    StepKind,
+    TcpTarget,
+    Wait,
+    Workload,
+    WorkloadTarget,
+)
+
+
+def action_of(kind: StepKind) -> str:
+    """What a step with its templates filled would do, in one line."""
+    match kind:
+        case Command():
+            where = f" (in {kind.working_dir})" if kind.working_dir else ""
+            return shlex.join((kind.command, *kind.args)) + where
+        case Docker():
+            return f"run {kind.image}" + (f": {shlex.join(kind.command)}" if kind.command else "")
+        case Check():
+            return f"wait until {_asked(kind.target)} is healthy"
+        case Wait():
+            return f"wait {kind.duration.total_seconds():g} s"
+        case Workload():
+            return f"run {kind.replicas} of {kind.workload} {kind.version}: {shlex.join(kind.command)}"
+
+
+def _asked(target: CheckTarget) -> str:
+    match target:
+        case HttpTarget():
+            return target.url
+        case TcpTarget() | GrpcTarget():
+            return target.address
+        case WorkloadTarget():
+            return f"workload {target.workload}{target.path}"

@@ -1,0 +1,53 @@
+"""What every servicer takes from a call: who calls, how it is replayed, and which deployment a name means."""
+
+from __future__ import annotations
+
+import hashlib
+
+import grpc
+from google.protobuf.message import Message
+
+from opsuite_rpc.access import current_principal
+from opsuite_rpc.calls import current_call
+
+from opsuite_deployer.application.deployments import Call, Reference
+from opsuite_deployer.application.ports import Replay
+
+Context = grpc.aio.ServicerContext
+
+
+def call_of(request: Message) -> Call:
+    """Who makes the present call, its trace, and its replay protection if the request has an id."""
+    span = current_call().span.get_span_context()
+    return Call(
+        actor=current_principal().name,
+        trace_id=f"{span.trace_id:032x}",
+        span_id=f"{span.span_id:016x}",
+        replay=replay_of(request),
+    )
+
+
+def replay_of(request: Message) -> Replay | None:
+    """Replay protection of the present call; None without a request id."""
+    request_id: str = getattr(request, "request_id", "")
+    if not request_id:
+        return None
+    fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+    return Replay(current_principal().name, request.DESCRIPTOR.full_name, request_id, fingerprint)
+
+
+def reference_of(name: str) -> Reference:
+    """The deployment that a resource name of correct shape means."""
+    _, pipeline, _, environment, _, uid = name.split("/")
+    return Reference(pipeline, environment, uid)
+
+
+def parent_of(name: str) -> tuple[str, str]:
+    """Pipeline and environment of a parent; "-" stands for all."""
+    _, pipeline, _, environment = name.split("/")
+    return pipeline, environment
+
+
+def page_size(asked: int, *, default: int, largest: int) -> int:
+    """Rows of a page: the default for 0, never more than the largest."""
+    return min(asked or default, largest)

@@ -1,0 +1,94 @@
+"""The notification outbox in the deployer's database: rows are written with the events they tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+
+from opsuite_notify.codec import channel_from_json, channel_to_json, message_from_json, message_to_json
+from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus
+from opsuite_storage.store import Store
+
+from opsuite_deployer.adapters import tables
+
+_o = tables.notification_outbox.c
+_PENDING: Final = DeliveryStatus.PENDING.value
+
+
+def add_deliveries(connection: sa.Connection, deployment: str, deliveries: Sequence[Delivery], now: datetime) -> None:
+    """Write deliveries about a deployment in this transaction, due at `now`."""
+    connection.execute(
+        sa.insert(tables.notification_outbox),
+        [
+            {
+                "id": one.id,
+                "deployment": deployment,
+                "channel_name": one.channel_name,
+                "channel": channel_to_json(one.channel),
+                "message": message_to_json(one.message),
+                "status": _PENDING,
+                "attempts": one.attempts,
+                "last_error": "",
+                "created_at": now,
+                "next_attempt_at": now,
+            }
+            for one in deliveries
+        ],
+    )
+
+
+class SqlOutbox:
+    """Fits `opsuite_notify.outbox.Outbox`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def claim(self, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
+        """Take deliveries that are due, longest due first."""
+        due = (
+            sa.select(_o.id)
+            .where(
+                _o.status == _PENDING,
+                _o.next_attempt_at <= now,
+                sa.or_(_o.claimed_until.is_(None), _o.claimed_until <= now),
+            )
+            .order_by(_o.next_attempt_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        statement = (
+            sa.update(tables.notification_outbox)
+            .where(_o.id.in_(due.scalar_subquery()))
+            .values(claimed_until=until)
+            .returning(_o.id, _o.channel_name, _o.channel, _o.message, _o.attempts)
+        )
+        rows = await self._store.write(lambda connection: connection.execute(statement).all())
+        return [
+            Delivery(row.id, row.channel_name, channel_from_json(row.channel), message_from_json(row.message), row.attempts)
+            for row in rows
+        ]
+
+    async def record(self, delivery_id: str, record: AttemptRecord) -> None:
+        """Write what a try changed."""
+        statement = (
+            sa.update(tables.notification_outbox)
+            .where(_o.id == delivery_id, _o.status == _PENDING)
+            .values(
+                status=record.status.value,
+                attempts=record.attempts,
+                last_error=record.last_error,
+                next_attempt_at=record.next_attempt_at,
+                finished_at=record.finished_at,
+                claimed_until=None,
+            )
+        )
+        await self._store.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def next_due(self) -> datetime | None:
+        """The earliest moment at which `claim` could find something."""
+        later = sa.case((_o.claimed_until > _o.next_attempt_at, _o.claimed_until), else_=_o.next_attempt_at)
+        statement = sa.select(sa.func.min(later, type_=_o.next_attempt_at.type)).where(_o.status == _PENDING)
+        return await self._store.read(lambda connection: connection.execute(statement).scalar_one_or_none())

@@ -1,0 +1,182 @@
+"""The tables of the deployer. What is here and what the migrations make is compared by a test, on both databases."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from opsuite_runs import audit as audit_tables
+from opsuite_runs import events as event_tables
+from opsuite_runs import idempotency as idempotency_tables
+from opsuite_storage.columns import Json, UtcDateTime, new_metadata
+
+metadata: Final = new_metadata()
+
+events: Final = event_tables.define(metadata)
+audit: Final = audit_tables.define(metadata)
+requests: Final = idempotency_tables.define(metadata)
+
+pipelines: Final = sa.Table(
+    "pipelines",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("latest", sa.Integer, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+)
+
+pipeline_revisions: Final = sa.Table(
+    "pipeline_revisions",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+)
+
+deployments: Final = sa.Table(
+    "deployments",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("pipeline_revision", sa.Integer, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("pause_reason", sa.Text),
+    sa.Column("warnings", Json, nullable=False),
+    sa.Column("failure", Json),
+    sa.Column("failed_steps", sa.Integer, nullable=False),
+    sa.Column("ending", sa.Text),
+    sa.Column("holds_slot", sa.Boolean, nullable=False),
+    sa.Column("stable", sa.Boolean, nullable=False),
+    sa.Column("rollback_of", sa.Text, nullable=False),
+    sa.Column("rolled_back_by", sa.Text, nullable=False),
+    sa.Column("rollback_to", sa.Text, nullable=False),
+    sa.Column("retry_of", sa.Text, nullable=False),
+    sa.Column("requested_by", sa.Text, nullable=False),
+    sa.Column("request_reason", sa.Text, nullable=False),
+    sa.Column("variables", Json, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("paused_at", UtcDateTime),
+    sa.Column("paused_seconds", sa.Float, nullable=False),
+    sa.Column("trace_id", sa.Text, nullable=False),
+    sa.Column("span_id", sa.Text, nullable=False),
+    sa.Column("takeovers", sa.Integer, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, comment="number of its last event"),
+    sa.Column("turn", sa.BigInteger, nullable=False, comment="turns its owners have recorded"),
+    sa.Column("owner", sa.Text),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("lease_expires_at", UtcDateTime),
+)
+
+# One deployment at a time may touch an environment: the judge, whatever the code before it thought.
+sa.Index(
+    "uq_deployments_slot",
+    deployments.c.pipeline,
+    deployments.c.environment,
+    unique=True,
+    sqlite_where=deployments.c.holds_slot,
+    postgresql_where=deployments.c.holds_slot,
+)
+sa.Index(
+    "ix_deployments_queue",
+    deployments.c.pipeline,
+    deployments.c.environment,
+    deployments.c.id,
+    sqlite_where=deployments.c.status == "QUEUED",
+    postgresql_where=deployments.c.status == "QUEUED",
+)
+sa.Index("ix_deployments_history", deployments.c.pipeline, deployments.c.environment, deployments.c.id)
+sa.Index("ix_deployments_status", deployments.c.status, deployments.c.id)
+sa.Index(
+    "ix_deployments_stable",
+    deployments.c.pipeline,
+    deployments.c.environment,
+    deployments.c.id,
+    sqlite_where=deployments.c.stable,
+    postgresql_where=deployments.c.stable,
+)
+
+parts: Final = sa.Table(
+    "parts",
+    metadata,
+    sa.Column("deployment", sa.Text, primary_key=True),
+    sa.Column("stage", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("started_at", UtcDateTime),
+    sa.Column("ended_at", UtcDateTime),
+    sa.Column("exit_code", sa.Integer),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("retry_at", UtcDateTime),
+)
+
+wishes: Final = sa.Table(
+    "wishes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("deployment", sa.Text, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("stage", sa.Integer),
+    sa.Column("position", sa.Integer),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+)
+sa.Index("ix_wishes_deployment", wishes.c.deployment, wishes.c.id)
+
+log_lines: Final = sa.Table(
+    "log_lines",
+    metadata,
+    sa.Column("deployment", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("time", UtcDateTime, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("step", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+)
+
+notification_outbox: Final = sa.Table(
+    "notification_outbox",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("deployment", sa.Text, nullable=False),
+    sa.Column("channel_name", sa.Text, nullable=False),
+    sa.Column("channel", Json, nullable=False),
+    sa.Column("message", Json, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("last_error", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("next_attempt_at", UtcDateTime),
+    sa.Column("claimed_until", UtcDateTime),
+    sa.Column("finished_at", UtcDateTime),
+)
+sa.Index("ix_notification_outbox_due", notification_outbox.c.status, notification_outbox.c.next_attempt_at)
+sa.Index("ix_notification_outbox_deployment", notification_outbox.c.deployment)
+
+spans: Final = sa.Table(
+    "spans",
+    metadata,
+    sa.Column("trace_id", sa.Text, primary_key=True),
+    sa.Column("span_id", sa.Text, primary_key=True),
+    sa.Column("parent_span_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("started_at", UtcDateTime, nullable=False),
+    sa.Column("ended_at", UtcDateTime, nullable=False),
+    sa.Column("attributes", Json, nullable=False),
+    sa.Column("failed", sa.Boolean, nullable=False),
+    sa.Column("links", Json, nullable=False),
+)
+sa.Index("ix_spans_started", spans.c.started_at)

@@ -1,0 +1,168 @@
+"""What must be right about a pipeline beyond the shape of its fields. Every violation is reported, by its path.
+
+Paths start at the pipeline: `stages[0].steps[1].command.args[2]`; the adapter puts `pipeline.` in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_validation.templates import substitute
+
+from opsuite_deployer.domain.filling import BUILT_IN, port_names
+from opsuite_deployer.domain.pipeline import (
+    KIND_NAMES,
+    Check,
+    CheckTarget,
+    Command,
+    Docker,
+    GrpcTarget,
+    HttpTarget,
+    Pipeline,
+    Stage,
+    Step,
+    TcpTarget,
+    Workload,
+    WorkloadTarget,
+)
+
+Judge = Callable[[str, Sequence[str], Collection[str]], Sequence[Violation]]
+"""What the command policy has against (command, args), whose templates may use the given names; paths `command`, `args[i]`."""
+
+
+def violations(pipeline: Pipeline, judge: Judge) -> list[Violation]:
+    """Everything that is wrong with a pipeline of correct shape."""
+    found = [*_variables(pipeline), *_environments(pipeline), *_needs(pipeline)]
+    names = {*BUILT_IN, *pipeline.variables}
+    workloads = {step.kind.workload for stage in pipeline.stages for step in stage.steps if isinstance(step.kind, Workload)}
+    for index, stage in enumerate(pipeline.stages):
+        found += (violation.below(f"stages[{index}]") for violation in _stage(stage, names, workloads, judge))
+    return found
+
+
+def _variables(pipeline: Pipeline) -> Iterator[Violation]:
+    for name in sorted(set(pipeline.variables) & {*BUILT_IN}):
+        yield Violation(f'variables["{name}"]', "is set by the deployer", "RESERVED")
+    for name in sorted(pipeline.variables):
+        if name == "port" or name.startswith("port_"):
+            yield Violation(f'variables["{name}"]', "names that begin with port belong to workloads", "RESERVED")
+
+
+def _environments(pipeline: Pipeline) -> Iterator[Violation]:
+    for name in sorted(set(pipeline.environment_concurrency) - set(pipeline.environments)):
+        yield Violation(f'environment_concurrency["{name}"]', "is not one of the environments", "UNKNOWN")
+    if pipeline.timeout is not None and pipeline.timeout > pipeline.max_duration:
+        yield Violation("timeout", "is longer than max_duration", "CONTRADICTORY")
+
+
+def _needs(pipeline: Pipeline) -> Iterator[Violation]:
+    names = [stage.name for stage in pipeline.stages]
+    sound = True
+    for index, stage in enumerate(pipeline.stages):
+        for position, needed in enumerate(stage.needs or ()):
+            if needed not in names:
+                sound = False
+                field = f"stages[{index}].needs.stages[{position}]"
+                yield Violation(field, f"{needed} is not a stage of this pipeline", "UNKNOWN")
+    if not sound or len(set(names)) != len(names):
+        return
+    graph = {
+        stage.name: [names[before] for before in pipeline.needed_before(index)]
+        for index, stage in enumerate(pipeline.stages)
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        yield Violation("stages", f"needs go in a circle: {circle}", "CIRCULAR")
+
+
+def _stage(stage: Stage, names: Collection[str], workloads: Collection[str], judge: Judge) -> Iterator[Violation]:
+    for index, step in enumerate(stage.steps):
+        yield from (violation.below(f"steps[{index}]") for violation in _step(step, names, workloads, judge))
+    for index, gate in enumerate(stage.gates):
+        for position, check in enumerate(gate.checks):
+            prefix = f"gates[{index}].checks[{position}]"
+            yield from (violation.below(prefix) for violation in _check(check, names, workloads))
+
+
+def _step(step: Step, names: Collection[str], workloads: Collection[str], judge: Judge) -> Iterator[Violation]:
+    if step.retry.backoff > step.retry.max_backoff:
+        yield Violation("retry.backoff", "is longer than max_backoff", "CONTRADICTORY")
+    match step.kind:
+        case Command() as command:
+            found = _command(command, names, judge)
+        case Docker() as docker:
+            found = _docker(docker, names)
+        case Check() as check:
+            found = _check(check, names, workloads)
+        case Workload() as workload:
+            found = _workload(workload, names)
+        case _:
+            return
+    yield from (violation.below(KIND_NAMES[type(step.kind)]) for violation in found)
+
+
+def _command(command: Command, names: Collection[str], judge: Judge) -> Iterator[Violation]:
+    yield from judge(command.command, command.args, names)
+    yield from _template("working_dir", command.working_dir, names)
+    yield from _templates("env", command.env, names)
+    for name in sorted(set(command.env) & set(command.secret_env)):
+        yield Violation(f'secret_env["{name}"]', "is in env as well", "CONTRADICTORY")
+
+
+def _docker(docker: Docker, names: Collection[str]) -> Iterator[Violation]:
+    yield from _template("image", docker.image, names)
+    for index, text in enumerate(docker.command):
+        yield from _template(f"command[{index}]", text, names)
+    yield from _templates("environment_vars", docker.env, names)
+    for index, mount in enumerate(docker.mounts):
+        yield from _template(f"mounts[{index}].source", mount.source, names)
+
+
+def _workload(workload: Workload, names: Collection[str]) -> Iterator[Violation]:
+    yield from _template("version", workload.version, names)
+    yield from _template("directory", workload.directory, names)
+    own = {*names, *port_names(workload)}
+    for index, text in enumerate(workload.command):
+        yield from _template(f"command[{index}]", text, own)
+    yield from _templates("env", workload.env, own)
+    for index, port in enumerate(workload.ports):
+        if port.number is not None and workload.replicas > 1:
+            reason = f"a fixed number serves one replica, not {workload.replicas}"
+            yield Violation(f"ports[{index}].number", reason, "CONTRADICTORY")
+
+
+def _check(check: Check, names: Collection[str], workloads: Collection[str]) -> Iterator[Violation]:
+    if check.timeout > check.deadline:
+        yield Violation("timeout", "is longer than deadline", "CONTRADICTORY")
+    for field, text in _texts(check.target):
+        yield from _template(field, text, names)
+    if isinstance(check.target, WorkloadTarget) and check.target.workload not in workloads:
+        yield Violation("workload.workload", f"no step of this pipeline runs {check.target.workload}", "UNKNOWN")
+
+
+def _texts(target: CheckTarget) -> list[tuple[str, str]]:
+    match target:
+        case HttpTarget():
+            return [("http.url", target.url), ("http.body_contains", target.body_contains)]
+        case TcpTarget():
+            return [("tcp.address", target.address)]
+        case GrpcTarget():
+            return [("grpc.address", target.address)]
+        case WorkloadTarget():
+            return [("workload.body_contains", target.body_contains)]
+
+
+def _templates(field: str, texts: Mapping[str, str], names: Collection[str]) -> Iterator[Violation]:
+    for key in sorted(texts):
+        yield from _template(f'{field}["{key}"]', texts[key], names)
+
+
+def _template(field: str, text: str, names: Collection[str]) -> Iterator[Violation]:
+    try:
+        substitute(text, dict.fromkeys(names, "x"))
+    except InvalidInput as error:
+        yield from (Violation(field, violation.description, violation.reason) for violation in error.violations)
