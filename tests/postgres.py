@@ -35,6 +35,7 @@ SETTINGS = {
     "autovacuum_naptime": "1h",
     "logging_collector": "off",
     "log_min_messages": "fatal",
+    "deadlock_timeout": "50ms",
 }
 
 
@@ -66,7 +67,7 @@ class Cluster:
         """Start the server, also after a crash, and wait until it answers."""
         places = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.directory}
         settings = [f"-c{name}={value}" for name, value in {**SETTINGS, **places}.items()]
-        # Killed by the kernel when this process dies, so that no test run leaves a server behind.
+        # Killed by the kernel when the thread that starts it dies, so that no test run leaves a server behind.
         until_we_die = ["setpriv", "--pdeathsig", "QUIT", "--"]
         self._server = subprocess.Popen(
             [*until_we_die, self._programs / "postgres", "-D", self.data, *settings],
@@ -80,9 +81,11 @@ class Cluster:
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server: `fast` in order, `immediate` as if it had crashed, so that the next start recovers."""
-        if self._server and self._server.poll() is None:
-            self._run("pg_ctl", "stop", f"--pgdata={self.data}", f"--mode={mode}", "--wait")
-            self._server.wait()
+        if self._server is None:
+            return
+        if self._server.poll() is None:
+            self._run("pg_ctl", "stop", f"--pgdata={self.data}", f"--mode={mode}", "--no-wait", check=False)
+        self._server.wait(timeout=30)
         self._server = None
 
     def restart(self, mode: str = "immediate") -> None:
@@ -105,12 +108,12 @@ class Cluster:
         """Remove a database, whoever is connected to it."""
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
         subprocess.run(
             [self._programs / program, *arguments],
             user=self._user,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC"},
-            check=True,
+            check=check,
             capture_output=True,
             timeout=60,
         )

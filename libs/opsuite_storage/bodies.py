@@ -8,17 +8,21 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 
 T = TypeVar("T")
-INSIDE: Final = "opsuite_storage.inside_body"
+_LENT: Final[set[int]] = set()
+"""Connections that a body is using now, by identity: a connection that broke can be asked nothing else."""
+
+
+class EndedByBody(RuntimeError):
+    """A fault of the body; its transaction is rolled back."""
 
 
 def run(body: Callable[[sa.Connection], T], connection: sa.Connection) -> T:
     """What `body` returns, on a connection whose transaction it cannot end."""
-    marks = connection.info
-    marks[INSIDE] = True
+    _LENT.add(id(connection))
     try:
         return body(connection)
     finally:
-        marks[INSIDE] = False
+        _LENT.discard(id(connection))
 
 
 def keep_open(engine: sa.Engine) -> None:
@@ -28,5 +32,5 @@ def keep_open(engine: sa.Engine) -> None:
 
 
 def _refuse_inside_body(connection: sa.Connection) -> None:
-    if connection.info.get(INSIDE):
-        raise RuntimeError("a transaction body neither commits nor rolls back; it returns or raises")
+    if id(connection) in _LENT:
+        raise EndedByBody("a transaction body neither commits nor rolls back; it returns or raises")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 
 import psycopg
+import psycopg.sql
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
@@ -28,6 +29,9 @@ LOST_SECONDS: Final = 10.0
 """For how long a lost server is tried again: a restart or a failover, not an outage."""
 CONFLICTS: Final = 10
 """How often a transaction that others got in the way of is tried."""
+
+GONE: Final = ("08", "57P", "53300")
+"""SQLSTATEs of a connection that broke, of a server that stops or starts, and of one with no room for us."""
 
 
 @dataclass(slots=True)
@@ -84,6 +88,22 @@ class PostgresqlStore:
         """See `Store.now`."""
         moment: datetime = connection.execute(sa.text("SELECT clock_timestamp()")).scalar_one()
         return moment.astimezone(UTC)
+
+    async def notifications(self, channel: str, connected: Callable[[], None]) -> AsyncIterator[str]:
+        """Payloads of NOTIFY on `channel`, over a connection of its own, until that is lost (psycopg.OperationalError).
+
+        `connected` is called once notifications arrive; an empty payload comes first, since any may have been missed.
+        """
+        address = self._writer.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await psycopg.AsyncConnection.connect(
+            address, autocommit=True, connect_timeout=5, keepalives_idle=15, application_name="opsuite-listen"
+        )
+        async with connection:
+            await connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel)))
+            connected()
+            yield ""
+            async for each in connection.notifies():
+                yield each.payload
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -158,8 +178,8 @@ def _transaction(engine: sa.Engine, body: Callable[[sa.Connection], T], attempt:
             with connection.begin():
                 result = bodies.run(body, connection)
                 attempt.committing = True
-        except RuntimeError:  # also a body that tried to end its transaction: SQLAlchemy thinks that it did
-            connection.invalidate()
+        except bodies.EndedByBody:
+            connection.invalidate()  # SQLAlchemy thinks that the transaction has ended
             raise
         return result
 
@@ -169,7 +189,7 @@ def _is_lost(error: sa.exc.DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
     state = getattr(error.orig, "sqlstate", None)
-    return isinstance(error.orig, psycopg.OperationalError) and (state is None or state[:2] in {"08", "57"})
+    return isinstance(error.orig, psycopg.OperationalError) and (state is None or state.startswith(GONE))
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

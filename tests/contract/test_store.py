@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.util import await_
 
 from opsuite_kernel.errors import Unavailable
 from opsuite_storage.columns import new_metadata
@@ -42,6 +43,28 @@ def ids(connection: sa.Connection) -> list[int]:
 
 class Refused(Exception):
     pass
+
+
+class Pause:
+    """A place in a body at which it waits, seen from the test; blocks a thread or a greenlet, as the store wants."""
+
+    def __init__(self, store: Store) -> None:
+        self.reached = asyncio.Event()
+        self._is_threaded = store.dialect == "sqlite"
+        self._loop = asyncio.get_running_loop()
+        self._let_thread_go = threading.Event()
+        self._let_greenlet_go = asyncio.Event()
+
+    def here(self) -> None:
+        self._loop.call_soon_threadsafe(self.reached.set)
+        if self._is_threaded:
+            assert self._let_thread_go.wait(30)
+        else:
+            await_(self._let_greenlet_go.wait())
+
+    def go_on(self) -> None:
+        self._let_thread_go.set()
+        self._let_greenlet_go.set()
 
 
 def add_then_fail(number: int) -> Callable[[sa.Connection], int]:
@@ -82,27 +105,40 @@ async def test_a_broken_constraint_reaches_its_own_caller_and_no_other(notes: St
 
 async def test_a_reader_sees_one_snapshot_however_much_is_written_meanwhile(notes: Store) -> None:
     await notes.write(add(1))
-    looked, written = threading.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
+    pause = Pause(notes)
 
     def look_twice(connection: sa.Connection) -> tuple[list[int], list[int]]:
         first = ids(connection)
-        if notes.dialect == "sqlite":
-            loop.call_soon_threadsafe(looked.set)
-            assert written.wait(10)
-        else:
-            sa.util.await_only(notes.write(add(2)))
+        pause.here()
         return first, ids(connection)
 
-    if notes.dialect == "postgresql":
-        assert await notes.read(look_twice) == ([1], [1])
-    else:
-        reading = asyncio.ensure_future(notes.read(look_twice))
-        await notes.write(add(2))
-        written.set()
-        first, second = await reading
-        assert first == second
+    reading = asyncio.ensure_future(notes.read(look_twice))
+    await pause.reached.wait()
+    await notes.write(add(2))
+    pause.go_on()
+
+    assert await reading == ([1], [1])
     assert await notes.read(ids) == [1, 2]
+
+
+async def test_a_body_that_has_begun_is_finished_though_its_caller_is_cancelled(notes: Store) -> None:
+    pause = Pause(notes)
+
+    def slow(connection: sa.Connection) -> None:
+        add(1)(connection)
+        pause.here()
+        add(2)(connection)
+
+    writing = asyncio.ensure_future(notes.write(slow))
+    await pause.reached.wait()
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    pause.go_on()
+
+    while (found := await notes.read(ids)) == []:  # noqa: ASYNC110 - only the database can tell
+        await asyncio.sleep(0)
+    assert found == [1, 2]
 
 
 async def test_a_reader_cannot_write(notes: Store) -> None:

@@ -1,0 +1,74 @@
+"""Waking other replicas: PostgreSQL's LISTEN and NOTIFY. A hint only: whoever listens polls as well, more slowly.
+
+On SQLite there is one process, which wakes itself; notifying and listening then do nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from opsuite_storage.store import Store
+
+if TYPE_CHECKING:
+    from opsuite_storage.postgresql import PostgresqlStore
+
+LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+def notify(connection: sa.Connection, channel: str, payload: str = "") -> None:
+    """Wake the listeners of `channel` when this transaction commits (never when it rolls back).
+
+    Equal notifications of one transaction arrive once. The payload stays below 8,000 bytes: send an id, not a thing.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
+
+
+class Listener:
+    """Calls `on_notify(payload)` on the event loop for each notification of a channel, over a connection of its own.
+
+    Whenever the connection has been lost and found again it calls `on_notify("")`: something may have been missed.
+    """
+
+    def __init__(self, store: Store, channel: str, on_notify: Callable[[str], None]) -> None:
+        self._store = store
+        self._channel = channel
+        self._on_notify = on_notify
+        self._task: asyncio.Task[None] | None = None
+        self.connected = asyncio.Event()
+        """Set while notifications arrive."""
+
+    async def start(self) -> None:
+        """Listen from now on; the first connection may still take its time."""
+        from opsuite_storage.postgresql import PostgresqlStore
+
+        if isinstance(self._store, PostgresqlStore):
+            self._task = asyncio.create_task(self._listen_for_ever(self._store), name=f"listen-{self._channel}")
+
+    async def close(self) -> None:
+        """Stop listening. Safe to repeat."""
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+
+    async def _listen_for_ever(self, store: PostgresqlStore) -> None:
+        import psycopg
+
+        losses = 0
+        while True:
+            try:
+                async for payload in store.notifications(self._channel, self.connected.set):
+                    losses = 0
+                    self._on_notify(payload)
+            except psycopg.OperationalError:
+                losses += 1
+            self.connected.clear()
+            await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.05 * 2**losses)))  # noqa: S311 - spreading
