@@ -27,7 +27,7 @@ from opsuite_rpc.access import AccessControl, Rights
 from opsuite_rpc.calls import Call
 from opsuite_rpc.limits import CallClass, Limits, RateLimiter, Slots, check_rate
 from opsuite_rpc.observe import Observer
-from opsuite_rpc.seam import to_status
+from opsuite_rpc.status import code_of, to_status
 from opsuite_rpc.trail import AuditTrail
 
 Check = Callable[[Message], Sequence[Violation]]
@@ -260,7 +260,7 @@ class GuardedMethod:
         else:
             known = error if isinstance(error, OpsuiteError) else self._incident(error)
             status = to_status(known)
-            call.code, call.reason = CODES[status.code], known.reason
+            call.code, call.reason = code_of(known), known.reason
             await self._audit_failure(call, known)
             await call.context.abort(call.code, status.message, trailing_metadata(status, known))
 

@@ -121,7 +121,7 @@ def matches(pattern: str, permission: str) -> bool:
 def parse_policy(text: str) -> Policy:
     """The policy written in `text`. Raises InvalidInput with every violation, by its path in the file."""
     try:
-        document = yaml.safe_load(text) or {}
+        document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidInput([Violation("", f"is not YAML: {error}")]) from error
     reader = _Reader()
@@ -138,13 +138,13 @@ class _Reader:
         self.violations: list[Violation] = []
 
     def policy(self, document: Any) -> Policy:
-        sections = self._mapping("", document, allowed={"roles", "principals"})
+        sections = self._mapping("", _or(document, {}), allowed={"roles", "principals"})
         roles = dict(BUILT_IN_ROLES)
-        for name, patterns in self._mapping("roles", sections.get("roles") or {}).items():
+        for name, patterns in self._mapping("roles", _or(sections.get("roles"), {})).items():
             roles[str(name)] = self._patterns(f"roles.{name}", patterns)
         principals: dict[Identity, Principal] = {}
         names: set[str] = set()
-        for index, entry in enumerate(self._list("principals", sections.get("principals") or [])):
+        for index, entry in enumerate(self._list("principals", _or(sections.get("principals"), []))):
             self._principal(f"principals[{index}]", entry, roles, principals, names)
         return Policy(roles, principals)
 
@@ -160,7 +160,7 @@ class _Reader:
         name = self._name(f"{path}.name", fields.get("name"), names)
         grants = {
             str(role): self._environments(f"{path}.roles.{role}", environments)
-            for role, environments in self._mapping(f"{path}.roles", fields.get("roles") or {}).items()
+            for role, environments in self._mapping(f"{path}.roles", _or(fields.get("roles"), {})).items()
         }
         for role in grants.keys() - roles.keys():
             self._fail(f"{path}.roles.{role}", "is not a role")
@@ -226,3 +226,8 @@ class _Reader:
 
     def _fail(self, path: str, description: str) -> None:
         self.violations.append(Violation(path, description))
+
+
+def _or(value: Any, absent: Any) -> Any:
+    """A key without a value reads as None in YAML, which means the same as no key."""
+    return absent if value is None else value

@@ -29,8 +29,8 @@ from opsuite_rpc.access import AccessControl, Rights, rights_of
 from opsuite_rpc.audit import AuditSink
 from opsuite_rpc.interceptors import Gate, Method, guarded
 from opsuite_rpc.observe import Observer, RpcMetrics
-from opsuite_rpc.seam import compile_service
 from opsuite_rpc.settings import UNIX, CannotServe, ServerSettings, is_unix
+from opsuite_rpc.shapes import compile_service
 from opsuite_rpc.side_port import SidePort
 from opsuite_rpc.tls import ReloadingCertificates
 from opsuite_rpc.trail import AuditTrail

@@ -82,9 +82,8 @@ def over_tls(tls: TlsFiles) -> ServerSettings:
 
 
 def channel(running: Running, authority: Authority, client: Pair | None = None) -> grpc.aio.Channel:
-    credentials = grpc.ssl_channel_credentials(
-        authority.certificate, client and client.key, client and client.certificate
-    )
+    own = (client.key, client.certificate) if client else (None, None)
+    credentials = grpc.ssl_channel_credentials(authority.certificate, *own)
     return grpc.aio.secure_channel(
         running.server.addresses[0], credentials, options=[("grpc.use_local_subchannel_pool", 1)]
     )
