@@ -128,11 +128,11 @@ def _text(text: str, _target: Field) -> str:
     return text
 
 
-def _integer(text: str, _target: Field) -> int:
+def _integer(text: str, _target: Field) -> sa.ColumnElement[int]:
     number = int(_plain_number(text))
     if not -(2**63) <= number < 2**63:
         raise ValueError
-    return number
+    return sa.literal(number, sa.BigInteger)  # else PostgreSQL refuses one that is too large for a narrower column
 
 
 def _plain_number(text: str) -> str:
