@@ -1,0 +1,136 @@
+"""The audit log: rows that carry the SHA-256 of the one before, so that a changed, missing or moved row shows.
+
+The hash of a row covers the hash before it and the canonical JSON of its own columns (keys sorted, no blanks, times in
+ISO 8601 UTC with microseconds). Cutting the newest rows off leaves a whole chain; only a head that was exported before,
+"sequence:hash", shows that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+
+from opsuite_storage.columns import Json, UtcDateTime
+
+GENESIS: Final = "0" * 64
+"""Hash before the first row."""
+
+
+class Entry(Protocol):
+    """What is recorded; `opsuite_rpc.audit.AuditEntry` fits."""
+
+    @property
+    def actor(self) -> str: ...  # noqa: D102 - told by AuditEntry
+    @property
+    def action(self) -> str: ...  # noqa: D102
+    @property
+    def resource(self) -> str: ...  # noqa: D102
+    @property
+    def outcome(self) -> str: ...  # noqa: D102
+    @property
+    def details(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def trace_id(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What a verification found."""
+
+    intact: bool
+    checked: int
+    broken_at: int
+    """First row that does not fit; 0 if none."""
+    message: str
+    head: str
+    """The present head, "sequence:hash"."""
+
+
+def define(metadata: sa.MetaData) -> sa.Table:
+    """The table `audit`."""
+    return sa.Table(
+        "audit",
+        metadata,
+        sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("time", UtcDateTime, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("action", sa.Text, nullable=False),
+        sa.Column("resource", sa.Text, nullable=False),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("details", Json, nullable=False),
+        sa.Column("trace_id", sa.Text, nullable=False),
+        sa.Column("hash", sa.Text, nullable=False),
+    )
+
+
+def append(connection: sa.Connection, table: sa.Table, entries: Sequence[Entry], now: datetime) -> None:
+    """Add rows at the end of the chain. On PostgreSQL appends follow one another through an advisory lock."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"audit {table.schema or ''}"))))
+    c = table.c
+    last = connection.execute(sa.select(c.sequence, c.hash).order_by(c.sequence.desc()).limit(1)).first()
+    sequence, previous = (last.sequence, last.hash) if last else (0, GENESIS)
+    rows = []
+    for entry in entries:
+        sequence += 1
+        row = {
+            "sequence": sequence,
+            "time": now,
+            "actor": entry.actor,
+            "action": entry.action,
+            "resource": entry.resource,
+            "outcome": entry.outcome,
+            "details": dict(entry.details),
+            "trace_id": entry.trace_id,
+        }
+        previous = _hash(previous, row)
+        rows.append({**row, "hash": previous})
+    if rows:
+        connection.execute(sa.insert(table), rows)
+
+
+def verify(connection: sa.Connection, table: sa.Table, head: str = "", *, batch: int = 1000) -> AuditReport:
+    """Recompute the whole chain, `batch` rows at a time; with an exported `head`, also whether the tail was cut."""
+    c = table.c
+    sequence, previous = 0, GENESIS
+    expected = dict([head.split(":", 1)]) if head else {}
+    while True:
+        rows = (
+            connection.execute(sa.select(table).where(c.sequence > sequence).order_by(c.sequence).limit(batch))
+            .mappings()
+            .all()
+        )
+        for row in rows:
+            if row["sequence"] != sequence + 1:
+                return _broken(sequence, sequence + 1, "is missing", previous)
+            if _hash(previous, dict(row)) != row["hash"]:
+                return _broken(sequence, row["sequence"], "was changed, or a row before it was", previous)
+            sequence, previous = row["sequence"], row["hash"]
+            if expected.get(str(sequence), previous) != previous:
+                return _broken(sequence, sequence, "differs from the exported head", previous)
+        if len(rows) < batch:
+            break
+    if expected and int(next(iter(expected))) > sequence:
+        return _broken(sequence, sequence + 1, "and those after it were cut off", previous)
+    return AuditReport(True, sequence, 0, "", f"{sequence}:{previous}")
+
+
+def _broken(checked: int, at: int, what: str, previous: str) -> AuditReport:
+    return AuditReport(False, checked, at, f"row {at} {what}", f"{checked}:{previous}")
+
+
+def _hash(previous: str, row: Mapping[str, Any]) -> str:
+    time: datetime = row["time"]
+    body = {
+        "sequence": row["sequence"],
+        "time": time.astimezone(UTC).isoformat(timespec="microseconds"),
+        **{name: row[name] for name in ("actor", "action", "resource", "outcome", "details", "trace_id")},
+    }
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{previous}\n{canonical}".encode()).hexdigest()

@@ -1,0 +1,74 @@
+"""What application code may know of durable work: leases, events, audit entries, decisions after a crash.
+
+Imports the standard library only. Application code that marks its fault points imports `opsuite_runs.faults`, which
+does so too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one process to act for a run, until somebody claims the run at a higher epoch."""
+
+    run: str
+    owner: str
+    """Random per process start; never a host or pod name, which two processes may share."""
+    epoch: int
+    """Grows by one with every claim and is never reset; every write of the owner names it."""
+
+
+class FencedOut(Exception):
+    """Somebody else owns the run now: stop at once, touch nothing."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__(f"{run} has another owner now")
+        self.run = run
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a resource, as it stands in the log."""
+
+    position: int
+    """Number over all resources: dense, in the order of commits."""
+    resource: str
+    revision: int
+    """Number within the resource: 1, 2, 3 …"""
+    time: datetime
+    payload: bytes
+    """Opaque here; usually a serialised message of the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One act or one refusal."""
+
+    actor: str
+    action: str
+    resource: str
+    outcome: str
+    details: Mapping[str, str] = field(default_factory=dict)
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The thing exists on its platform under its name: watch it to its end, or read how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Do it again, under the same name and attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Whether it took effect cannot be known, and doing it twice may do harm: a person decides."""
+
+
+Recovery = Adopt | Rerun | Interrupted

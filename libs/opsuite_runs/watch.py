@@ -1,0 +1,241 @@
+"""Fans events out to whoever watches, without a queue for anyone.
+
+Each topic (one resource, or the feed of all) keeps one ring of its last events and each follower a cursor into it. A
+follower that is slower than the ring reads from the database until it has caught up; one that does not read at all
+costs its cursor. Publishers only append and wake; they never wait. Nothing is told twice and no number is left out,
+whatever the order in which commits are published: what arrives too early waits until the gap before it was filled, from
+the database if need be, and that is also how events of other replicas come in (`wake`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import Exhausted, OpsuiteError, Unavailable
+from opsuite_runs.port import Event
+from opsuite_runs.tokens import FEED
+
+log = structlog.get_logger(__name__)
+
+RING: Final = 2048
+"""Events kept in memory for each topic that somebody follows."""
+READ: Final = 512
+"""Events read from the database at once."""
+ROTATE_AFTER: Final = timedelta(minutes=30)
+"""Age at which a stream is ended (give or take a tenth), so that load moves to new replicas."""
+BLOCKED_SECONDS: Final = 30.0
+"""Longest time that a follower may take to accept one answer once it has fallen off the ring."""
+
+Read = Callable[[str, int, int], Awaitable[Sequence[Event]]]
+"""Events of a topic after a number, in order, at most so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events that follow one another. Followers at the same cursor share it, and what is made of it in `memo`."""
+
+    events: tuple[Event, ...]
+    last: int
+    """Number (revision in a resource, position in the feed) that the batch reaches."""
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing new for a heartbeat; everything up to `last` was told."""
+
+    last: int
+
+
+class _Topic:
+    """The ring of one topic. `newest` is the number up to which nothing is missing; None before the first read."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ring: deque[Event] = deque(maxlen=RING)
+        self.newest: int | None = None
+        self.early: dict[int, Event] = {}
+        self.changed = asyncio.Event()
+        self.followers = 0
+        self.filling: asyncio.Task[None] | None = None
+        self._batches: dict[tuple[int, int], Batch] = {}
+
+    def number(self, event: Event) -> int:
+        return event.position if self.name == FEED else event.revision
+
+    def offer(self, event: Event) -> bool:
+        """Take an event in; whether a gap before it has to be filled."""
+        number = self.number(event)
+        if self.newest is None or number > self.newest + 1:
+            if len(self.early) < RING:
+                self.early[number] = event
+            return self.newest is not None
+        if number == self.newest + 1:
+            self._append(event)
+            while early := self.early.pop(self.newest + 1, None):
+                self._append(early)
+        return False
+
+    def begin_at(self, number: int) -> None:
+        """Say that everything up to `number` is in the database and needs no place in the ring."""
+        if self.newest is None:
+            self.newest = number
+            waiting, self.early = sorted(self.early.items()), {}
+            for _, event in waiting:
+                self.offer(event)
+
+    def batch(self, cursor: int, most: int) -> Batch | None:
+        """What follows `cursor`; None when the ring does not reach back that far."""
+        newest = self.newest or 0
+        oldest = newest - len(self.ring) + 1
+        if cursor + 1 < oldest:
+            return None
+        last = min(newest, cursor + most)
+        if (known := self._batches.get((cursor, last))) is None:
+            events = tuple(self.ring[number - oldest] for number in range(cursor + 1, last + 1))
+            known = self._batches[cursor, last] = Batch(events, last)
+        return known
+
+    def wake(self) -> None:
+        self._batches.clear()
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _append(self, event: Event) -> None:
+        self.ring.append(event)
+        self.newest = self.number(event)
+
+
+class Hub:
+    """All topics of this process."""
+
+    def __init__(self, read: Read, clock: Clock, *, draining: asyncio.Event | None = None) -> None:
+        """`read` reads a topic from the database: a resource by its revisions, FEED by positions."""
+        self._read = read
+        self._clock = clock
+        self._topics: dict[str, _Topic] = {}
+        self._draining = draining or asyncio.Event()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Tell of committed events; call on the event loop, in any order."""
+        touched: dict[str, _Topic] = {}
+        gaps: set[str] = set()
+        for event in events:
+            for name in (event.resource, FEED):
+                if topic := self._topics.get(name):
+                    touched[name] = topic
+                    if topic.offer(event):
+                        gaps.add(name)
+        for name, topic in touched.items():
+            if name in gaps and topic.newest is not None and topic.newest + 1 not in topic.early and topic.early:
+                self._fill(topic)
+            topic.wake()
+
+    def wake(self) -> None:
+        """Look into the database: another process may have written."""
+        for topic in self._topics.values():
+            if topic.newest is not None:
+                self._fill(topic)
+
+    def end_all(self) -> None:
+        """End every follower with Unavailable (SERVER_DRAINING)."""
+        self._draining.set()
+        for topic in self._topics.values():
+            topic.wake()
+
+    @property
+    def followers(self) -> int:
+        """Followers of all topics."""
+        return sum(topic.followers for topic in self._topics.values())
+
+    async def follow(
+        self, name: str, after: int, *, max_batch: int = 64, heartbeat: timedelta = timedelta(seconds=15)
+    ) -> AsyncIterator[Batch | Idle]:
+        """Every event of a topic after a number, in order, for ever; Idle when there is none for `heartbeat`.
+
+        Raises Gone (compacted), Unavailable (SERVER_DRAINING, STREAM_ROTATED: resume after the last number), Exhausted
+        (SLOW_CONSUMER).
+        """
+        topic = self._topics.setdefault(name, _Topic(name))
+        topic.followers += 1
+        end = self._clock.monotonic() + ROTATE_AFTER.total_seconds() * random.uniform(0.9, 1.1)  # noqa: S311 - spreading
+        cursor, was_live = after, False
+        try:
+            while True:
+                self._check_end(end)
+                changed = topic.changed
+                batch = topic.batch(cursor, max_batch) if topic.newest is not None else None
+                if batch is None or (topic.newest is not None and cursor > topic.newest):
+                    batch = await self._from_database(topic, cursor, max_batch)
+                if batch.events:
+                    cursor = batch.last
+                    began = self._clock.monotonic()
+                    yield batch
+                    self._check_speed(topic, cursor, began, was_live=was_live)
+                    continue
+                was_live = True
+                if not await _wait(changed, heartbeat * random.uniform(0.8, 1.0)):  # noqa: S311 - spreading
+                    yield Idle(cursor)
+        finally:
+            topic.followers -= 1
+            if not topic.followers:
+                self._topics.pop(name, None)
+                if topic.filling:
+                    topic.filling.cancel()
+
+    async def _from_database(self, topic: _Topic, cursor: int, most: int) -> Batch:
+        """What follows `cursor` by the database; once that is nothing, the ring begins there."""
+        events = tuple(await self._read(topic.name, cursor, most))
+        if events:
+            return Batch(events, topic.number(events[-1]))
+        topic.begin_at(cursor)
+        return Batch((), cursor)
+
+    def _fill(self, topic: _Topic) -> None:
+        if topic.filling is None or topic.filling.done():
+            topic.filling = asyncio.create_task(self._read_on(topic))
+
+    async def _read_on(self, topic: _Topic) -> None:
+        try:
+            while topic.newest is not None:
+                events = await self._read(topic.name, topic.newest, READ)
+                for event in events:
+                    topic.offer(event)
+                if events:
+                    topic.wake()
+                if len(events) < READ:
+                    return
+        except OpsuiteError as error:  # the next event or poll tries again
+            log.warning("watch_not_filled", topic=topic.name, why=error.message)
+
+    def _check_end(self, end: float) -> None:
+        if self._draining.is_set():
+            raise Unavailable("the server is stopping; resume with the last token", reason="SERVER_DRAINING")
+        if self._clock.monotonic() >= end:
+            raise Unavailable("the stream is old; resume with the last token", reason="STREAM_ROTATED")
+
+    def _check_speed(self, topic: _Topic, cursor: int, began: float, *, was_live: bool) -> None:
+        blocked = self._clock.monotonic() - began
+        if was_live and blocked > BLOCKED_SECONDS and topic.newest is not None and topic.newest - cursor > RING:
+            raise Exhausted(
+                f"one answer took {blocked:.0f} s to be read; resume with the last token", reason="SLOW_CONSUMER"
+            )
+
+
+async def _wait(changed: asyncio.Event, longest: timedelta) -> bool:
+    """Whether something changed in time."""
+    try:
+        async with asyncio.timeout(longest.total_seconds()):
+            await changed.wait()
+    except TimeoutError:
+        return False
+    return True
