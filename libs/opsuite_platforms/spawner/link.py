@@ -1,0 +1,146 @@
+"""The service's side of the sockets to nursery and workers: never blocks, wakes futures of the event loop."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from opsuite_platforms.spawner.wire import DESCRIPTORS, RECEIVE_BYTES, Disconnected, Message, encode
+
+PACKAGES = Path(__file__).parents[2]
+"""Folder that holds the import packages; the nursery starts without site-packages."""
+
+
+class Link:
+    """One socket: requests go out, answers come back in their order."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._received = b""
+        self._descriptors: list[int] = []
+        self._waiting = deque[asyncio.Future[tuple[Message, list[int]]]]()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(end, self._read)
+        self.is_closed = False
+
+    async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Send a message that has no answer of its own. Raises Disconnected."""
+        if self.is_closed:
+            raise Disconnected
+        data = encode(message)
+        try:
+            sent = socket.send_fds(self._socket, [data], descriptors) if descriptors else self._socket.send(data)
+            if sent < len(data):
+                await self._loop.sock_sendall(self._socket, data[sent:])
+        except asyncio.CancelledError:
+            self.close()  # half a message can be neither finished nor taken back
+            raise
+        except OSError as error:
+            self.close()
+            raise Disconnected from error
+
+    async def ask(self, message: Message, descriptors: Sequence[int] = ()) -> asyncio.Future[tuple[Message, list[int]]]:
+        """Send a message; returns the answer to come, which raises Disconnected when there will be none."""
+        await self.send(message, descriptors)
+        answer: asyncio.Future[tuple[Message, list[int]]] = self._loop.create_future()
+        if self.is_closed:
+            answer.set_exception(Disconnected())
+        else:
+            self._waiting.append(answer)
+        return answer
+
+    def close(self) -> None:
+        """Hang up; whoever waits gets Disconnected."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        while self._waiting:
+            if not (answer := self._waiting.popleft()).done():
+                answer.set_exception(Disconnected())
+                answer.exception()  # nobody may be waiting any more, and that is no fault
+
+    def _read(self) -> None:
+        try:
+            data, controls, _, _ = self._socket.recvmsg(RECEIVE_BYTES, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, controls = b"", []
+        if not data:
+            self.close()
+            return
+        for _, _, payload in controls:
+            received = array.array("i")
+            received.frombytes(payload)
+            self._descriptors += received
+        *lines, self._received = (self._received + data).split(b"\n")
+        for line in lines:
+            self._deliver(json.loads(line))
+
+    def _deliver(self, message: Message) -> None:
+        # An answer with a descriptor has a message of its own: the kernel never merges two that carry some.
+        descriptors, self._descriptors = self._descriptors, []
+        answer = self._waiting.popleft()
+        if answer.done():  # cancelled meanwhile
+            for descriptor in descriptors:
+                os.close(descriptor)
+        else:
+            answer.set_result((message, descriptors))
+
+
+class Worker(Link):
+    """The socket of one worker."""
+
+    def __init__(self, pid: int, end: socket.socket) -> None:
+        super().__init__(end)
+        self.pid = pid
+
+
+class Nursery(Link):
+    """The socket of the nursery, and its process."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-S", "-s", "-P", "-m", "opsuite_platforms.spawner", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={"PYTHONPATH": str(PACKAGES)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        super().__init__(ours)
+        self.pid = self._process.pid
+
+    async def make_worker(self) -> Worker:
+        """A new worker. Raises Disconnected."""
+        message, (descriptor,) = await (await self.ask({"op": "worker"}))
+        return Worker(message["pid"], socket.socket(fileno=descriptor))
+
+    async def sweep(self, worker: int) -> None:
+        """Returns when that worker and all below it are dead. Raises Disconnected."""
+        await (await self.ask({"op": "sweep", "pid": worker}))
+
+    def close(self) -> None:
+        """Hang up, which ends it with everything below it."""
+        super().close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0)
+
+    async def wait(self) -> None:
+        """Returns when its process has ended."""
+        await asyncio.to_thread(self._process.wait)
