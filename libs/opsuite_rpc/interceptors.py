@@ -127,12 +127,16 @@ class Gate:
         """Return when no call but health watches is open."""
         await self._idle.wait()
 
-    def audit(self, audit: Coroutine[Any, Any, None]) -> asyncio.Future[None]:
-        """Audit in a task of its own, which outlives a call that is cancelled."""
+    def audit_later(self, audit: Coroutine[Any, Any, None]) -> None:
+        """Audit a call that is being cancelled, in a task that outlives it."""
         task = asyncio.create_task(audit)
         self._audits.add(task)
-        task.add_done_callback(self._audits.discard)
-        return asyncio.shield(task)
+        task.add_done_callback(self._audited)
+
+    def _audited(self, task: asyncio.Task[None]) -> None:
+        self._audits.discard(task)
+        if not task.cancelled():
+            task.exception()  # the trail has logged it
 
     async def close(self) -> None:
         """Wait for what is still to be audited."""
@@ -245,7 +249,7 @@ class GuardedMethod:
     async def _succeeded(self, call: Call) -> None:
         call.is_done = True
         if self._method.rights.audit_always:
-            await self._gate.audit(self._gate.trail.succeeded(self._method.full_name, call))
+            await self._gate.trail.succeeded(self._method.full_name, call)
 
     async def _fail(self, call: Call, error: BaseException) -> None:
         """End the call with the status of `error`. Returns where `error` itself has to go on."""
@@ -255,14 +259,20 @@ class GuardedMethod:
             call.code = status_code(call.context.code())
             await self._audit_failure(call, error)
         elif not isinstance(error, Exception) or isinstance(error, grpc.aio.BaseError):
-            call.code = grpc.StatusCode.CANCELLED  # the caller is gone, or the server is being stopped
-            self._gate.audit(self._audit_failure(call, error))
+            self._cancelled(call, error)
         else:
             known = error if isinstance(error, OpsuiteError) else self._incident(error)
             status = to_status(known)
             call.code, call.reason = code_of(known), known.reason
             await self._audit_failure(call, known)
             await call.context.abort(call.code, status.message, trailing_metadata(status, known))
+
+    def _cancelled(self, call: Call, error: BaseException) -> None:
+        """The caller is gone, or the server is stopping. An act that was done is audited as done, if need be twice."""
+        if not call.is_done:
+            call.code = grpc.StatusCode.CANCELLED
+        if self._method.rights.audit_always:
+            self._gate.audit_later(self._succeeded(call) if call.is_done else self._audit_failure(call, error))
 
     def _incident(self, error: Exception) -> Internal:
         """What the caller sees of a fault of ours: an id under which the log has it in full."""
