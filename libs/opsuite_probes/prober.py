@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_probes.address import MalformedAddress, split_address
+from opsuite_probes.body import holds
 from opsuite_probes.port import (
     BODY_LIMIT_BYTES,
     CommandAsker,
@@ -110,7 +111,7 @@ class NetworkProber:
         async with self._http().get(probe.url, allow_redirects=False) as response:
             if response.status != probe.expected_status:
                 return Outcome.UNHEALTHY, f"HTTP {response.status}, expected {probe.expected_status}"
-            if probe.body_contains and not await _holds(response.content, probe.body_contains.encode()):
+            if probe.body_contains and not await holds(response.content, probe.body_contains.encode()):
                 return Outcome.UNHEALTHY, f"HTTP {response.status}, but the body does not hold the expected text"
             return Outcome.HEALTHY, f"HTTP {response.status}"
 
@@ -135,17 +136,6 @@ class NetworkProber:
                 trust_env=False,
             )
         return self._session
-
-
-async def _holds(content: aiohttp.StreamReader, wanted: bytes) -> bool:
-    """Whether the first 64 KiB hold `wanted`; reads no further than needed."""
-    body = bytearray()
-    while wanted not in body and len(body) < BODY_LIMIT_BYTES:
-        chunk = await content.read(BODY_LIMIT_BYTES - len(body))
-        if not chunk:
-            return False
-        body += chunk
-    return wanted in body
 
 
 async def _ask_tcp(probe: TcpProbe) -> Answer:

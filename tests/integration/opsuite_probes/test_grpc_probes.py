@@ -99,3 +99,23 @@ async def test_a_server_that_starts_after_a_refusal_is_seen_by_the_next_try() ->
 
 async def test_a_host_name_that_does_not_exist_is_unknown() -> None:
     assert (await ask("no-such-host.invalid:80")).outcome is Outcome.UNKNOWN
+
+
+async def test_tries_at_the_same_time_do_not_share_a_connection() -> None:
+    connections: list[asyncio.StreamWriter] = []
+    all_connected = asyncio.Event()
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        if len(connections) == 3:
+            all_connected.set()
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server, NetworkProber() as prober:
+        probe = GrpcProbe(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        tries = [asyncio.create_task(prober.ask(probe, timeout=PATIENCE)) for _ in range(3)]
+        await asyncio.wait_for(all_connected.wait(), timeout=5)
+        for writer in connections:
+            writer.close()
+        results = await asyncio.gather(*tries)
+
+    assert {result.outcome for result in results} == {Outcome.UNHEALTHY}
