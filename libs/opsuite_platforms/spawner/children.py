@@ -66,7 +66,8 @@ def kill_children(spared: Collection[int] = ()) -> dict[int, int]:
 
     Gives up after ten seconds on what cannot be killed: a program that runs as another user, or hangs in the kernel.
     """
-    ended = dict[int, int]()
+    if (ended := reap()) is None:
+        return {}
     give_up_at = time.monotonic() + GIVE_UP_AFTER_SECONDS
     while time.monotonic() < give_up_at:
         targets = [pid for pid, _ in children() if pid not in spared]

@@ -23,7 +23,7 @@ from opsuite_platforms.spawner.output import Output
 from opsuite_platforms.spawner.wire import Disconnected, Message
 
 READ_BYTES = 65_536
-MAX_IDLE_WORKERS = 8
+MAX_IDLE_WORKERS = 16
 MAX_LAST_READS = 32
 """Pipes hold 1 MiB at most by default limits; a foreign process that was handed one could write for ever."""
 

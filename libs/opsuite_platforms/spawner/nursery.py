@@ -95,14 +95,16 @@ class Nursery:
         self._service.socket.close()
         os.close(self._bell)
         become_subreaper()
+        left_orphans = True
         try:
             worker.serve(Wire(service), self._lifeline, ring_on_sigchld())
         except Disconnected:
             kill_children()
+            left_orphans = reap() is not None
         except Exception:  # noqa: BLE001  # a worker never returns into the nursery's loop; its death is handled there
             traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(left_orphans)
 
     def _sweep(self, pid: int) -> None:
         """The worker's socket has closed, so it is dying or must die; after waiting for it its orphans are ours."""
@@ -115,10 +117,10 @@ class Nursery:
         self._service.send({"swept": pid})
 
     def _bury(self) -> None:
-        """Children have ended; when one was a worker, what it was minding is ours now."""
-        dead = set(reap() or ())
-        if dead & self._workers:
-            self._workers -= dead
+        """Children have ended; when one was a worker that had no time to clean up, its orphans are ours now."""
+        dead = reap() or {}
+        self._workers -= dead.keys()
+        if any(dead.values()):
             self._kill_orphans()
 
     def _kill_orphans(self) -> None:

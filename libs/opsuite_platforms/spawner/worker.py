@@ -27,6 +27,7 @@ from opsuite_platforms.spawner.wire import Disconnected, Message, Wire
 LIMITS = {"memory": resource.RLIMIT_AS, "cpu": resource.RLIMIT_CPU, "file_size": resource.RLIMIT_FSIZE}
 EVERY_SIGNAL = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 MAX_NAMED = 20
+MAX_POLL_MILLISECONDS = 2**31 - 1
 
 
 def serve(service: Wire, lifeline: int, bell: int) -> None:
@@ -124,7 +125,7 @@ class Step:
     def __init__(self, pid: int, request: Message) -> None:
         self._pid = pid
         self._grace: float = request["grace"]
-        self._deadline = time.monotonic() + request["timeout"]
+        self._deadline: float = time.monotonic() + request["timeout"]
         self._ending: str | None = None
         """Why it was told to end; None while it may run."""
 
@@ -150,8 +151,8 @@ class Step:
                 self._terminate("timed_out")
 
     def _milliseconds_left(self) -> int:
-        left_seconds = self._deadline - time.monotonic()
-        return max(0, min(ceil(left_seconds * 1000), 2**31 - 1))
+        left = ceil((self._deadline - time.monotonic()) * 1000)
+        return min(max(left, 0), MAX_POLL_MILLISECONDS)
 
     def _terminate(self, ending: str) -> None:
         """Ask its process group to end. The number cannot belong to another: we have not waited for it."""
@@ -163,8 +164,10 @@ class Step:
 
     def _finish(self, status: int | None) -> Message:
         """The program has ended: kill what it left, then answer."""
-        left = [f"{name} (pid {pid})" for pid, name in children()] if reap() is not None else []
-        kill_children()
+        left = list[str]()
+        if reap() is not None:  # looking through /proc costs more than a whole step
+            left = [f"{name} (pid {pid})" for pid, name in children()]
+            kill_children()
         answer: dict[str, Any] = {"left": [] if self._ending else left[:MAX_NAMED], "message": ""}
         if status is None:
             return answer | {"kind": self._ending, "code": None, "message": "could not be killed"}
