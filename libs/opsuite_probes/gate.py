@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from opsuite_kernel.clock import Clock
 from opsuite_probes.check import Ask, CheckPlan, CheckProgress, Decided, Wait, next_step, record
@@ -25,9 +26,11 @@ class CheckFollower:
 
     async def until_decided(self, probe: Probe, plan: CheckPlan, on_result: OnResult = lambda _: None) -> Decided:
         """The decision, at the latest when the deadline of `plan` has passed. Cancelling it leaves nothing behind."""
-        progress = CheckProgress(began_at=self._clock.now())
+        began_at, origin = self._clock.now(), self._clock.monotonic()
+        progress = CheckProgress(began_at)
         while True:
-            now = self._clock.now()
+            # Time that passes, not the wall clock: setting that one must neither end nor stretch a check.
+            now = began_at + timedelta(seconds=self._clock.monotonic() - origin)
             match next_step(plan, progress, now):
                 case Decided() as decided:
                     return decided

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from fakes.clock import FakeClock
 from fakes.probes import FakeProber, FakeSleep
 
@@ -22,8 +23,9 @@ PLAN = CheckPlan(
 class Bench:
     def __init__(self) -> None:
         self.prober = FakeProber()
-        self.sleep = FakeSleep(clock := FakeClock())
-        self.follower = CheckFollower(self.prober, clock, self.sleep)
+        self.clock = FakeClock()
+        self.sleep = FakeSleep(self.clock)
+        self.follower = CheckFollower(self.prober, self.clock, self.sleep)
 
 
 async def test_a_check_is_asked_by_its_plan_until_it_is_decided() -> None:
@@ -57,3 +59,14 @@ async def test_a_target_that_cannot_be_asked_fails_at_the_deadline() -> None:
     assert decided.outcome is Outcome.UNHEALTHY
     assert decided.message == "undecided after 10 s; last answer: unknown"
     assert sum(bench.sleep.slept) == 13
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_setting_the_wall_clock_neither_ends_nor_stretches_a_check(by: timedelta) -> None:
+    bench = Bench()
+    bench.prober.answer(PROBE, Outcome.UNHEALTHY, Outcome.HEALTHY)
+
+    decided = await bench.follower.until_decided(PROBE, PLAN, lambda _: bench.clock.jump(by))
+
+    assert decided.outcome is Outcome.HEALTHY
+    assert bench.sleep.slept == [3, 1, 1]
