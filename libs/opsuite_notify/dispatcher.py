@@ -50,6 +50,9 @@ class Dispatcher:
             except Unavailable as error:
                 log.warning("notification_outbox_unavailable", error=error.message)
                 pause = self._limits.poll
+            except Exception:  # a row that cannot be read must not end the sending for good
+                log.exception("notification_outbox_broken")
+                pause = self._limits.poll
             await self._wait(pause)
 
     async def send_due(self) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from opsuite_kernel.errors import Unavailable
 from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus
 from opsuite_notify.port import Channel, Message, SendResult, Sent
 
@@ -37,8 +36,8 @@ class FakeOutbox:
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
-        self.is_broken = False
-        """While set, every call of the dispatcher raises Unavailable."""
+        self.failure: Exception | None = None
+        """While set, every call of the dispatcher raises it."""
         self.asked = asyncio.Event()
         """Set once a dispatcher has asked for work, whatever it got."""
         self.recorded = asyncio.Event()
@@ -72,8 +71,8 @@ class FakeOutbox:
         return min((row.due for row in self.rows.values() if row.due is not None), default=None)
 
     def _check(self) -> None:
-        if self.is_broken:
-            raise Unavailable("the database does not answer")
+        if self.failure is not None:
+            raise self.failure
 
 
 class FakeSender:

@@ -14,6 +14,7 @@ from opsuite_notify.port import Channel, EnvSecret, Message, NotNow, Refused, Se
 from opsuite_notify.retry import RetryPolicy
 
 MESSAGE = Message(event="DONE", title="done", text="", time=NOON, key="deployments/1")
+AWAY = Unavailable("the database does not answer")
 CHAT = SlackChannel(EnvSecret("CHAT"))
 
 
@@ -165,14 +166,15 @@ async def test_a_running_dispatcher_sends_what_is_written_later_as_soon_as_it_is
     assert bench.row.status is DeliveryStatus.SENT
 
 
-async def test_a_running_dispatcher_survives_an_outbox_that_comes_and_goes() -> None:
+@pytest.mark.parametrize("failure", [AWAY, ValueError("unknown kind of channel: pigeon")])
+async def test_a_running_dispatcher_survives_an_outbox_that_fails_for_a_while(failure: Exception) -> None:
     bench = Bench(FakeSender())
-    bench.outbox.is_broken = True
+    bench.outbox.failure = failure
     dispatcher = bench.dispatcher(poll=timedelta(hours=1))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(dispatcher.run())
         await asyncio.wait_for(bench.outbox.asked.wait(), timeout=10)
-        bench.outbox.is_broken = False
+        bench.outbox.failure = None
         dispatcher.wake()
         await asyncio.wait_for(bench.outbox.recorded.wait(), timeout=10)
         running.cancel()
@@ -183,12 +185,12 @@ async def test_a_running_dispatcher_survives_an_outbox_that_comes_and_goes() -> 
 async def test_a_result_that_cannot_be_recorded_is_sent_again_later() -> None:
     class Breaking(FakeSender):
         async def send(self, delivery_id: str, channel: Channel, message: Message) -> SendResult:
-            bench.outbox.is_broken = True
+            bench.outbox.failure = AWAY
             return await super().send(delivery_id, channel, message)
 
     bench = Bench(sender := Breaking())
     await bench.dispatcher().send_due()
-    bench.outbox.is_broken = False
+    bench.outbox.failure = None
     bench.clock.advance(timedelta(seconds=60))
     await bench.dispatcher().send_due()
 
@@ -198,7 +200,7 @@ async def test_a_result_that_cannot_be_recorded_is_sent_again_later() -> None:
 
 async def test_an_outbox_that_cannot_be_reached_is_told_to_the_caller_of_one_pass() -> None:
     bench = Bench(FakeSender())
-    bench.outbox.is_broken = True
+    bench.outbox.failure = AWAY
 
     with pytest.raises(Unavailable):
         await bench.dispatcher().send_due()
