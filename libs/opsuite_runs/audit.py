@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
+from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_storage.columns import Json, UtcDateTime
 
 GENESIS: Final = "0" * 64
@@ -82,11 +84,11 @@ def append(connection: sa.Connection, table: sa.Table, entries: Sequence[Entry],
         row = {
             "sequence": sequence,
             "time": now,
-            "actor": entry.actor,
-            "action": entry.action,
-            "resource": entry.resource,
+            "actor": _storable(entry.actor),
+            "action": _storable(entry.action),
+            "resource": _storable(entry.resource),
             "outcome": entry.outcome,
-            "details": dict(entry.details),
+            "details": {_storable(key): _storable(value) for key, value in entry.details.items()},
             "trace_id": entry.trace_id,
         }
         previous = _hash(previous, row)
@@ -99,14 +101,14 @@ def verify(connection: sa.Connection, table: sa.Table, head: str = "", *, batch:
     """Recompute the whole chain, `batch` rows at a time; with an exported `head`, also whether the tail was cut."""
     c = table.c
     sequence, previous = 0, GENESIS
-    expected = dict([head.split(":", 1)]) if head else {}
+    expected = _parse(head) if head else {}
+    beyond: sa.ColumnElement[bool] = sa.true()  # also rows numbered below 1, which somebody has slipped in
     while True:
-        rows = (
-            connection.execute(sa.select(table).where(c.sequence > sequence).order_by(c.sequence).limit(batch))
-            .mappings()
-            .all()
-        )
+        statement = sa.select(table).where(beyond).order_by(c.sequence).limit(batch)
+        rows = connection.execute(statement).mappings().all()
         for row in rows:
+            if row["sequence"] <= sequence:
+                return _broken(sequence, row["sequence"], "was added by hand", previous)
             if row["sequence"] != sequence + 1:
                 return _broken(sequence, sequence + 1, "is missing", previous)
             if _hash(previous, dict(row)) != row["hash"]:
@@ -116,13 +118,26 @@ def verify(connection: sa.Connection, table: sa.Table, head: str = "", *, batch:
                 return _broken(sequence, sequence, "differs from the exported head", previous)
         if len(rows) < batch:
             break
+        beyond = c.sequence > sequence
     if expected and int(next(iter(expected))) > sequence:
         return _broken(sequence, sequence + 1, "and those after it were cut off", previous)
     return AuditReport(True, sequence, 0, "", f"{sequence}:{previous}")
 
 
+def _parse(head: str) -> dict[str, str]:
+    match = re.fullmatch(r"([0-9]+):([0-9a-f]{64})", head)
+    if match is None:
+        raise InvalidInput([Violation("head", 'is not "sequence:hash"', "PATTERN")])
+    return {match[1]: match[2]}
+
+
 def _broken(checked: int, at: int, what: str, previous: str) -> AuditReport:
     return AuditReport(False, checked, at, f"row {at} {what}", f"{checked}:{previous}")
+
+
+def _storable(text: str) -> str:
+    """The text with what a database refuses spelt out: a refusal is audited however odd what was refused is."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _hash(previous: str, row: Mapping[str, Any]) -> str:

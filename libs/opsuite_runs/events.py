@@ -107,18 +107,21 @@ def read_resource(connection: sa.Connection, tables: EventTables, resource: str,
     )
     events = [Event(*row) for row in connection.execute(statement)]
     if events and events[0].revision != after + 1:
-        raise _compacted(events[0].revision)
+        current = connection.execute(sa.select(sa.func.max(c.revision)).where(c.resource == resource)).scalar_one()
+        raise _compacted(oldest=events[0].revision, current=current)
     return events
 
 
 def read_feed(connection: sa.Connection, tables: EventTables, after: int, limit: int) -> list[Event]:
     """Events of all resources after a position, in order. Raises Gone when some of them were compacted."""
-    compacted: int = connection.execute(sa.select(tables.feed.c.compacted)).scalar_one()
-    if after < compacted:
-        raise _compacted(compacted + 1)
     c = tables.events.c
     statement = sa.select(tables.events).where(c.position > after).order_by(c.position).limit(limit)
-    return [Event(*row) for row in connection.execute(statement)]
+    events = [Event(*row) for row in connection.execute(statement)]
+    # The order matters at READ COMMITTED: what was cleared away between the two statements shows in the second one.
+    feed = connection.execute(sa.select(tables.feed.c.compacted, tables.feed.c.head)).one()
+    if after < feed.compacted:
+        raise _compacted(oldest=feed.compacted + 1, current=feed.head)
+    return events
 
 
 def head(connection: sa.Connection, tables: EventTables) -> int:
@@ -134,19 +137,24 @@ def life(connection: sa.Connection, tables: EventTables) -> str:
 
 
 def compact(connection: sa.Connection, tables: EventTables, resources: Sequence[str]) -> int:
-    """Delete the events of ended resources and return how many those were; reads of them raise Gone from then on."""
+    """Delete the events of ended resources and return how many those were; reads of them raise Gone from then on.
+
+    The last event of each stays, so that a reader who lacks some of the others is told so rather than left waiting.
+    """
     c = tables.events.c
-    highest = connection.execute(sa.select(sa.func.max(c.position)).where(c.resource.in_(resources))).scalar_one()
+    last = sa.select(sa.func.max(c.position)).where(c.resource.in_(resources)).group_by(c.resource)
+    doomed = sa.and_(c.resource.in_(resources), c.position.not_in(last))
+    highest = connection.execute(sa.select(sa.func.max(c.position)).where(doomed)).scalar_one()
     if highest is None:
         return 0
-    deleted = connection.execute(sa.delete(tables.events).where(c.resource.in_(resources))).rowcount
+    deleted = connection.execute(sa.delete(tables.events).where(doomed)).rowcount
     connection.execute(sa.update(tables.feed).where(tables.feed.c.compacted < highest).values(compacted=highest))
     return deleted
 
 
-def _compacted(oldest: int) -> Gone:
+def _compacted(*, oldest: int, current: int) -> Gone:
     return Gone(
-        f"events before {oldest} were cleared away",
+        f"events before {oldest} were cleared away; the last is {current}",
         reason="REVISION_COMPACTED",
-        metadata={"oldest": str(oldest)},
+        metadata={"oldest": str(oldest), "current": str(current)},
     )

@@ -63,12 +63,15 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Renew until cancelled."""
+        pause = self._renew_every
         while True:
-            await asyncio.sleep(self._renew_every.total_seconds())
+            await asyncio.sleep(pause.total_seconds())
             try:
                 await self.renew()
+                pause = self._renew_every
             except OpsuiteError as error:
                 log.warning("leases_not_renewed", why=error.message, held=len(self._held))
+                pause = self._renew_every / 5  # there is time for some more tries before the leases lose our trust
 
     async def renew(self) -> None:
         """Renew all once. What is no longer ours is dropped and told. Raises Unavailable."""

@@ -34,6 +34,10 @@ ROTATE_AFTER: Final = timedelta(minutes=30)
 """Age at which a stream is ended (give or take a tenth), so that load moves to new replicas."""
 BLOCKED_SECONDS: Final = 30.0
 """Longest time that a follower may take to accept one answer once it has fallen off the ring."""
+LONGEST_LAG: Final = 10_000
+"""Events by which a follower that had caught up once may fall behind."""
+RETRY_SECONDS: Final = 0.5
+"""Pause before the database is asked again after it could not be."""
 
 Read = Callable[[str, int, int], Awaitable[Sequence[Event]]]
 """Events of a topic after a number, in order, at most so many."""
@@ -67,23 +71,27 @@ class _Topic:
         self.changed = asyncio.Event()
         self.followers = 0
         self.filling: asyncio.Task[None] | None = None
+        self.stale = False
+        """Whether the database may hold more than was read: whoever reads clears it first, and reads again if set."""
+        self.reads: dict[tuple[int, int], asyncio.Task[Batch]] = {}
+        """Reads under way by cursor and size, shared by all followers that want the same."""
         self._batches: dict[tuple[int, int], Batch] = {}
 
     def number(self, event: Event) -> int:
         return event.position if self.name == FEED else event.revision
 
-    def offer(self, event: Event) -> bool:
-        """Take an event in; whether a gap before it has to be filled."""
+    def offer(self, event: Event) -> None:
+        """Take an event in: at the end of the ring, or aside until the gap before it is filled."""
         number = self.number(event)
         if self.newest is None or number > self.newest + 1:
             if len(self.early) < RING:
                 self.early[number] = event
-            return self.newest is not None
-        if number == self.newest + 1:
+            else:
+                self.stale = True  # the database will tell
+        elif number == self.newest + 1:
             self._append(event)
-            while early := self.early.pop(self.newest + 1, None):
+            while early := self.early.pop(number := number + 1, None):
                 self._append(early)
-        return False
 
     def begin_at(self, number: int) -> None:
         """Say that everything up to `number` is in the database and needs no place in the ring."""
@@ -93,17 +101,28 @@ class _Topic:
             for _, event in waiting:
                 self.offer(event)
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the database has to be asked for what comes after `newest`."""
+        return self.newest is not None and (self.stale or bool(self.early))
+
     def batch(self, cursor: int, most: int) -> Batch | None:
-        """What follows `cursor`; None when the ring does not reach back that far."""
-        newest = self.newest or 0
+        """What follows `cursor`; None when the ring does not tell, only the database."""
+        if self.newest is None:
+            return None
+        newest = self.newest
         oldest = newest - len(self.ring) + 1
-        if cursor + 1 < oldest:
+        if not oldest <= cursor + 1 <= newest + 1:
             return None
         last = min(newest, cursor + most)
         if (known := self._batches.get((cursor, last))) is None:
             events = tuple(self.ring[number - oldest] for number in range(cursor + 1, last + 1))
             known = self._batches[cursor, last] = Batch(events, last)
         return known
+
+    def forget_told(self) -> None:
+        """Drop what was set aside and has come in by another way."""
+        self.early = {number: event for number, event in self.early.items() if number > (self.newest or 0)}
 
     def wake(self) -> None:
         self._batches.clear()
@@ -128,23 +147,22 @@ class Hub:
     def publish(self, events: Sequence[Event]) -> None:
         """Tell of committed events; call on the event loop, in any order."""
         touched: dict[str, _Topic] = {}
-        gaps: set[str] = set()
         for event in events:
             for name in (event.resource, FEED):
                 if topic := self._topics.get(name):
                     touched[name] = topic
-                    if topic.offer(event):
-                        gaps.add(name)
-        for name, topic in touched.items():
-            if name in gaps and topic.newest is not None and topic.newest + 1 not in topic.early and topic.early:
-                self._fill(topic)
+                    topic.offer(event)
+        for topic in touched.values():
+            if topic.early:
+                topic.stale = True  # a reading under way may have begun before the missing event was committed
+            self._fill(topic)
             topic.wake()
 
     def wake(self) -> None:
         """Look into the database: another process may have written."""
         for topic in self._topics.values():
-            if topic.newest is not None:
-                self._fill(topic)
+            topic.stale = True
+            self._fill(topic)
 
     def end_all(self) -> None:
         """End every follower with Unavailable (SERVER_DRAINING)."""
@@ -173,9 +191,7 @@ class Hub:
             while True:
                 self._check_end(end)
                 changed = topic.changed
-                batch = topic.batch(cursor, max_batch) if topic.newest is not None else None
-                if batch is None or (topic.newest is not None and cursor > topic.newest):
-                    batch = await self._from_database(topic, cursor, max_batch)
+                batch = topic.batch(cursor, max_batch) or await self._from_database(topic, cursor, max_batch)
                 if batch.events:
                     cursor = batch.last
                     began = self._clock.monotonic()
@@ -194,28 +210,42 @@ class Hub:
 
     async def _from_database(self, topic: _Topic, cursor: int, most: int) -> Batch:
         """What follows `cursor` by the database; once that is nothing, the ring begins there."""
+        key = (cursor, most)
+        if (reading := topic.reads.get(key)) is None:
+            reading = topic.reads[key] = asyncio.create_task(self._read_batch(topic, cursor, most))
+            reading.add_done_callback(lambda _: topic.reads.pop(key))
+            reading.add_done_callback(_take_note)
+        batch = await asyncio.shield(reading)  # one follower that leaves does not end it for the others
+        if not batch.events:
+            topic.begin_at(cursor)
+            self._fill(topic)
+        return batch
+
+    async def _read_batch(self, topic: _Topic, cursor: int, most: int) -> Batch:
         events = tuple(await self._read(topic.name, cursor, most))
-        if events:
-            return Batch(events, topic.number(events[-1]))
-        topic.begin_at(cursor)
-        return Batch((), cursor)
+        return Batch(events, topic.number(events[-1]) if events else cursor)
 
     def _fill(self, topic: _Topic) -> None:
-        if topic.filling is None or topic.filling.done():
+        if topic.is_behind and (topic.filling is None or topic.filling.done()):
             topic.filling = asyncio.create_task(self._read_on(topic))
 
     async def _read_on(self, topic: _Topic) -> None:
-        try:
-            while topic.newest is not None:
+        """Read until nothing is missing that was committed when this, or a later call of `_fill`, began."""
+        while topic.is_behind and topic.newest is not None:
+            topic.stale = False
+            try:
                 events = await self._read(topic.name, topic.newest, READ)
-                for event in events:
-                    topic.offer(event)
-                if events:
-                    topic.wake()
-                if len(events) < READ:
-                    return
-        except OpsuiteError as error:  # the next event or poll tries again
-            log.warning("watch_not_filled", topic=topic.name, why=error.message)
+            except OpsuiteError as error:
+                log.warning("watch_not_filled", topic=topic.name, why=error.message)
+                topic.stale = True
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            for event in events:
+                topic.offer(event)
+            topic.forget_told()
+            topic.stale = topic.stale or len(events) == READ
+            if events:
+                topic.wake()
 
     def _check_end(self, end: float) -> None:
         if self._draining.is_set():
@@ -224,11 +254,20 @@ class Hub:
             raise Unavailable("the stream is old; resume with the last token", reason="STREAM_ROTATED")
 
     def _check_speed(self, topic: _Topic, cursor: int, began: float, *, was_live: bool) -> None:
+        lag = (topic.newest or 0) - cursor
         blocked = self._clock.monotonic() - began
-        if was_live and blocked > BLOCKED_SECONDS and topic.newest is not None and topic.newest - cursor > RING:
+        if was_live and (lag > LONGEST_LAG or (lag > RING and blocked > BLOCKED_SECONDS)):
             raise Exhausted(
-                f"one answer took {blocked:.0f} s to be read; resume with the last token", reason="SLOW_CONSUMER"
+                f"the reader is {lag} events behind; resume with the last token",
+                reason="SLOW_CONSUMER",
+                metadata={"lag": str(lag)},
             )
+
+
+def _take_note(done: asyncio.Task[Batch]) -> None:
+    """Ask how a reading ended, so that asyncio does not complain when every follower has left."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _wait(changed: asyncio.Event, longest: timedelta) -> bool:
