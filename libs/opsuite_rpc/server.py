@@ -28,12 +28,14 @@ from opsuite_rpc import listen
 from opsuite_rpc.access import AccessControl, Rights, rights_of
 from opsuite_rpc.audit import AuditSink
 from opsuite_rpc.interceptors import Gate, Method, guarded
-from opsuite_rpc.observe import Observer, RpcMetrics
+from opsuite_rpc.observe import Observer
 from opsuite_rpc.settings import UNIX, CannotServe, ServerSettings, is_unix
 from opsuite_rpc.shapes import compile_service
 from opsuite_rpc.side_port import SidePort
 from opsuite_rpc.tls import ReloadingCertificates
 from opsuite_rpc.trail import AuditTrail
+from opsuite_telemetry.metrics import DEFAULT_NAMESPACE, RpcMetrics
+from opsuite_telemetry.tracing import RpcSpans
 
 SIDE_PORT_OFFSET: Final = 100
 RESOURCE_FIELDS: Final = ("name", "parent")
@@ -62,7 +64,7 @@ class Telemetry:
 
     tracer: trace.Tracer
     registry: CollectorRegistry | None = None
-    namespace: str = "bitcraps"
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class RpcServer:
@@ -174,12 +176,12 @@ class RpcServer:
         ]
 
     def _observer(self, method: Method) -> Observer:
+        timed = not method.response_streaming
         return Observer(
-            method.service,
-            method.name,
-            tracer=self._telemetry.tracer,
-            metrics=self._metrics,
-            slow_seconds=None if method.response_streaming else self._settings.slow_call.total_seconds(),
+            method.full_name,
+            RpcSpans(self._telemetry.tracer, method.full_name),
+            self._metrics.of(method.service, method.name, timed=timed) if self._metrics else None,
+            slow_seconds=self._settings.slow_call.total_seconds() if timed else None,
             logged_share=self._settings.logged_share,
         )
 
@@ -245,6 +247,10 @@ class RpcServer:
                 loop.remove_signal_handler(number)
             await self.stop()
 
+    async def wait_until_idle(self) -> None:
+        """Return when no call is open but health watches: every status sent, every metric and log line written."""
+        await self._gate.wait_until_idle()
+
     async def drain(self) -> None:
         """Say NOT_SERVING, end watches, let calls end within `drain_grace`, stop."""
         await self._health.enter_graceful_shutdown()
@@ -260,7 +266,7 @@ class RpcServer:
             return
         grace = self._settings.drain_grace.total_seconds()
         stopping = asyncio.create_task(self._server.stop(grace))
-        idle = asyncio.create_task(self._gate.wait_until_idle())
+        idle = asyncio.create_task(self.wait_until_idle())
         await asyncio.wait((idle,), timeout=min(grace, self._settings.watch_grace.total_seconds()))
         self._gate.end_streams(Unavailable("the server is going away", reason="SERVER_DRAINING"))
         await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)

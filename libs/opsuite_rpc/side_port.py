@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from opsuite_kernel.errors import Violation
 from opsuite_rpc.settings import CannotServe
+from opsuite_telemetry.metrics import render
 
 LIMIT_BYTES = 4 * 1024 * 1024
 
@@ -51,11 +51,11 @@ class SidePort:
         whole = serving.get("", False)
         return web.json_response({"status": told(whole), "services": services}, status=200 if whole else 503)
 
-    async def _metrics(self, request: web.Request) -> web.Response:
+    async def _metrics(self, _request: web.Request) -> web.Response:
         if self._registry is None:
             raise web.HTTPNotFound
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        page, content_type = render(self._registry)
+        return web.Response(body=page, headers={"Content-Type": content_type})
 
 
 def told(serving: bool) -> str:

@@ -114,8 +114,10 @@ async def test_a_status_that_a_handler_sends_itself_passes_unchanged(tmp_path: P
 
     async with serving(tmp_path) as running, running.channel() as channel:
         running.servicer.on["Get"] = handler
-        with capture_logs() as logs, pytest.raises(grpc.aio.AioRpcError) as caught:
-            await call(channel, "Get", VIEWER, name="things/1")
+        with capture_logs() as logs:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(channel, "Get", VIEWER, name="things/1")
+            await running.server.wait_until_idle()
 
     assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.DATA_LOSS, "as I said")
     assert [entry["code"] for entry in logs if entry["event"] == "rpc"] == ["DATA_LOSS"]
@@ -152,6 +154,7 @@ async def test_a_caller_who_gives_up_cancels_the_handler(tmp_path: Path) -> None
         await started.wait()
         calling.cancel()
         await cancelled.wait()
+        await running.server.drain()
 
     assert running.audit.told == [("local", "Change", "staging", "CANCELLED")]
 
@@ -324,6 +327,7 @@ async def test_the_side_port_tells_health_and_the_metrics_of_every_method(tmp_pa
         await call(channel, "Get", VIEWER, name="things/1")
         with pytest.raises(grpc.aio.AioRpcError):
             await call(channel, "Get", "wrong", name="things/1")
+        await running.server.wait_until_idle()
         base = f"http://{running.server.side_address}"
         async with http.get(f"{base}/health") as answer:
             well = (answer.status, (await answer.json())["services"][SERVICE])
@@ -353,6 +357,7 @@ async def test_a_call_is_a_server_span_in_the_trace_of_its_caller(tmp_path: Path
 
     async with serving(tmp_path, tracer=provider.get_tracer("test")) as running, running.channel() as channel:
         await call(channel, "Change", running.local, environment="staging", more=(traceparent,))
+        await running.server.wait_until_idle()
 
     span = kept.get_finished_spans()[0]
     attributes = dict(span.attributes or {})
@@ -371,6 +376,7 @@ async def test_no_token_stands_in_any_log_line(tmp_path: Path) -> None:
             await call(channel, "Get", running.local, name="things/1")
             with pytest.raises(grpc.aio.AioRpcError):
                 await call(channel, "Get", "a-wrong-token", name="things/1")
+            await running.server.wait_until_idle()
 
     assert [entry["code"] for entry in logs if entry["event"] == "rpc"] == ["OK", "UNAUTHENTICATED"]
     assert running.local not in repr(logs)
