@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL server per test process, a database of its own per test, and stores on either database.
+"""A throw-away PostgreSQL server per test process, an empty database for each test, and stores on either database.
 
 `conftest.py` exposes the fixtures to every test. The server listens on a Unix socket and on a free loopback port, and
 dies with the test process whatever kills that. `fsync` is off: a killed server loses nothing by that, only a killed
@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -37,15 +37,25 @@ SETTINGS = {
     "log_min_messages": "fatal",
     "deadlock_timeout": "50ms",
 }
+EMPTY = """
+    DO $$ DECLARE each text; BEGIN
+        FOR each IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)' LOOP
+            EXECUTE format('DROP SCHEMA %I CASCADE', each);
+        END LOOP;
+        CREATE SCHEMA public;
+    END $$
+"""
 
 
 class Cluster:
     """One server with a data directory of its own."""
 
-    def __init__(self, programs: Path, directory: Path) -> None:
+    def __init__(self, programs: Path, directory: Path, settings: Mapping[str, str]) -> None:
         self._programs = programs
+        self._settings = {**SETTINGS, **settings}
         self._user = _unprivileged_user()
         self._serial = itertools.count(1)
+        self._free: list[str] = []
         self._server: subprocess.Popen[bytes] | None = None
         self.directory = directory
         self.data = directory / "data"
@@ -66,7 +76,7 @@ class Cluster:
     def start(self) -> None:
         """Start the server, also after a crash, and wait until it answers."""
         places = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": self.directory}
-        settings = [f"-c{name}={value}" for name, value in {**SETTINGS, **places}.items()]
+        settings = [f"-c{name}={value}" for name, value in {**self._settings, **places}.items()]
         # Killed by the kernel when the thread that starts it dies, so that no test run leaves a server behind.
         until_we_die = ["setpriv", "--pdeathsig", "QUIT", "--"]
         self._server = subprocess.Popen(
@@ -93,20 +103,26 @@ class Cluster:
         self.stop(mode)
         self.start()
 
-    def execute(self, statement: str) -> None:
+    def execute(self, statement: str, database: str = "postgres") -> None:
         """Run one statement as the owner, outside any transaction."""
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
             connection.execute(statement.encode())
+
+    def take_database(self) -> str:
+        """The name of an empty database for one test: one that another test gave back, or a new one."""
+        return self._free.pop() if self._free else self.create_database()
+
+    def give_back_database(self, name: str) -> None:
+        """Empty a database, whoever is connected to it, for the next test: emptying is 20 times faster than making."""
+        self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
+        self.execute(EMPTY, name)
+        self._free.append(name)
 
     def create_database(self, template: str = "template1") -> str:
         """The name of a new database, a copy of `template`."""
         name = f"test_{next(self._serial)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
-
-    def drop_database(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
-        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _run(self, program: str, *arguments: str, check: bool = True) -> None:
         subprocess.run(
@@ -152,11 +168,11 @@ def _free_port() -> int:
         return port
 
 
-def run_cluster() -> Iterator[Cluster]:
-    """A running server, removed afterwards; also for a test that stops and starts it and so wants its own."""
+def run_cluster(**settings: str) -> Generator[Cluster]:
+    """A running server, removed afterwards; `settings` such as `fsync="on"` win over the fast ones."""
     programs = find_programs() or missing("PostgreSQL server", HOW_TO_GET_IT)
     directory = Path(tempfile.mkdtemp(prefix="opsuite-pg-"))
-    cluster = Cluster(programs, directory)
+    cluster = Cluster(programs, directory, settings)
     try:
         cluster.start()
         yield cluster
@@ -180,9 +196,9 @@ def own_postgres_cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def postgres_url(postgres_cluster: Cluster) -> Iterator[str]:
     """The address of an empty database."""
-    name = postgres_cluster.create_database()
+    name = postgres_cluster.take_database()
     yield postgres_cluster.url(name)
-    postgres_cluster.drop_database(name)
+    postgres_cluster.give_back_database(name)
 
 
 @pytest.fixture
