@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from opsuite_rpc.loop import run
-
 from opsuite_deployer.composition import serve
 from opsuite_deployer.settings import Settings
+from opsuite_rpc.loop import run
 
 if __name__ == "__main__":
     run(serve(Settings()))

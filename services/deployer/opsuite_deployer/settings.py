@@ -73,7 +73,9 @@ class Settings(BaseSettings):
 
     # how much, how long
     max_concurrent_deployments: int = Field(
-        default=5, ge=1, validation_alias=AliasChoices("DEPLOYER_MAX_CONCURRENT_DEPLOYMENTS", "MAX_CONCURRENT_DEPLOYMENTS")
+        default=5,
+        ge=1,
+        validation_alias=AliasChoices("DEPLOYER_MAX_CONCURRENT_DEPLOYMENTS", "MAX_CONCURRENT_DEPLOYMENTS"),
     )
     """Deployments at work at once, over all replicas; the rest queue."""
     deployment_timeout_minutes: float = Field(

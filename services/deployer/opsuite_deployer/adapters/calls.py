@@ -7,11 +7,10 @@ import hashlib
 import grpc
 from google.protobuf.message import Message
 
-from opsuite_rpc.access import current_principal
-from opsuite_rpc.calls import current_call
-
 from opsuite_deployer.application.deployments import Call, Reference
 from opsuite_deployer.application.ports import Replay
+from opsuite_rpc.access import current_principal
+from opsuite_rpc.calls import current_call
 
 Context = grpc.aio.ServicerContext
 

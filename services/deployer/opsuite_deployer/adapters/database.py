@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from opsuite.deployer.v1 import pipeline_pb2
+from opsuite_deployer.adapters import tables
+from opsuite_deployer.adapters.deployment_messages import event_message
+from opsuite_deployer.adapters.outbox import add_deliveries
+from opsuite_deployer.adapters.pipeline_messages import pipeline_of
+from opsuite_deployer.adapters.rows import changed_parts, changing_columns, deployment_of, fixed_columns
+from opsuite_deployer.adapters.totals import count_ended
+from opsuite_deployer.application.ports import FiledWish, Owned, Replay, Revision, Standing, StepLine
+from opsuite_deployer.domain.deployment import TERMINAL, Deployment, PartKey, PartKind, Status
+from opsuite_deployer.domain.errors import PipelineNotFound
+from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
+from opsuite_deployer.domain.queue import order
+from opsuite_deployer.domain.turn import Happened, Verb, Wish
+from opsuite_kernel.clock import Clock
 from opsuite_notify.outbox import deliveries_of
 from opsuite_notify.port import Message
 from opsuite_runs import events as event_log
@@ -20,19 +34,6 @@ from opsuite_runs.watch import Hub
 from opsuite_storage.listen import notify
 from opsuite_storage.store import Store as Database
 
-from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.outbox import add_deliveries
-from opsuite_deployer.adapters.deployment_messages import event_message
-from opsuite_deployer.adapters.pipeline_messages import pipeline_of
-from opsuite_deployer.adapters.rows import changed_parts, changing_columns, deployment_of, fixed_columns
-from opsuite_deployer.application.ports import FiledWish, Owned, Replay, Revision, Standing, StepLine
-from opsuite_deployer.domain.deployment import TERMINAL, Deployment, PartKey, PartKind, Status
-from opsuite_deployer.domain.errors import PipelineNotFound
-from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
-from opsuite_deployer.domain.queue import order
-from opsuite_deployer.domain.turn import Happened, Verb, Wish
-from opsuite.deployer.v1 import pipeline_pb2
-
 T = TypeVar("T")
 
 WAKE_CHANNEL = "opsuite_deployer"
@@ -41,12 +42,7 @@ WAKE_CHANNEL = "opsuite_deployer"
 _ADMISSION_LOCK = 7401
 _d, _p = tables.deployments.c, tables.parts.c
 _ENDED = [status.value for status in TERMINAL]
-_AT_WORK = [
-    status.value for status in (Status.STARTING, Status.RUNNING, Status.PAUSED, Status.VERIFYING, Status.PROMOTING)
-]
 _QUEUED = Status.QUEUED.value
-AT_WORK = _d.status.in_(_AT_WORK)
-"""Deployments that somebody has to own; ROLLING_BACK ends with its rollback and needs no owner."""
 
 
 CHANGING = (
@@ -124,29 +120,33 @@ _ADMISSIBLE = (
     .order_by((_d.rollback_of != "").desc(), _d.id)
     .limit(sa.bindparam("most"))
 )
-_ACTIVE = sa.select(sa.func.count()).where(AT_WORK)
+_ACTIVE = sa.select(sa.func.count()).where(tables.AT_WORK)
 _REVISION = sa.select(tables.pipeline_revisions, tables.pipelines.c.deleted).where(
     tables.pipelines.c.id == sa.bindparam("pipeline"),
     tables.pipeline_revisions.c.pipeline == tables.pipelines.c.id,
-    tables.pipeline_revisions.c.number == sa.func.coalesce(sa.bindparam("number", type_=sa.Integer), tables.pipelines.c.latest),
+    tables.pipeline_revisions.c.number
+    == sa.func.coalesce(sa.bindparam("number", type_=sa.Integer), tables.pipelines.c.latest),
 )
 
 
 class SqlStore:
     """Fits `application.ports.Store`."""
 
-    def __init__(self, database: Database, leases: Leases, hub: Hub, owner: str, revisions: "RevisionCache") -> None:
+    def __init__(
+        self, database: Database, leases: Leases, hub: Hub, owner: str, revisions: RevisionCache, clock: Clock
+    ) -> None:
         self._database = database
         self._leases = leases
         self._hub = hub
         self._owner = owner
         self._revisions = revisions
+        self._clock = clock
 
     async def write(self, body: Callable[[SqlTx], T]) -> T:
         """Run `body` in one transaction and publish its events when they are durable."""
 
         def whole(connection: sa.Connection) -> tuple[T, Sequence[Event]]:
-            tx = SqlTx(connection, self._database, self._leases, self._owner, self._revisions)
+            tx = self._tx(connection)
             result = body(tx)
             return result, tx.flush()
 
@@ -157,9 +157,10 @@ class SqlStore:
 
     async def read(self, body: Callable[[SqlTx], T]) -> T:
         """Run `body` on one consistent view."""
-        return await self._database.read(
-            lambda connection: body(SqlTx(connection, self._database, self._leases, self._owner, self._revisions))
-        )
+        return await self._database.read(lambda connection: body(self._tx(connection)))
+
+    def _tx(self, connection: sa.Connection) -> SqlTx:
+        return SqlTx(connection, self._database, self._leases, self._owner, self._revisions, self._clock.now())
 
 
 class RevisionCache:
@@ -184,17 +185,28 @@ class SqlTx:
     """Fits `application.ports.Tx`."""
 
     def __init__(
-        self, connection: sa.Connection, database: Database, leases: Leases, owner: str, revisions: RevisionCache
+        self,
+        connection: sa.Connection,
+        database: Database,
+        leases: Leases,
+        owner: str,
+        revisions: RevisionCache,
+        now: datetime,
     ) -> None:
         self._connection = connection
         self._database = database
         self._leases = leases
         self._owner = owner
         self._revisions = revisions
+        self._at = now
+        """When everything in this transaction happened."""
         self._told: list[event_log.NewEvent] = []
+        self._ended: list[Deployment] = []
 
     def flush(self) -> Sequence[Event]:
         """Write the events of the transaction, all at its end: the feed they share is locked for a moment only."""
+        if self._ended:
+            count_ended(self._connection, self._ended)
         if not self._told:
             return ()
         appended = event_log.append(self._connection, tables.events, self._told)
@@ -210,9 +222,7 @@ class SqlTx:
 
     def remember(self, call: Replay, result: str, now: datetime) -> None:
         """Keep what a call returned."""
-        idempotency.remember(
-            self._connection, tables.requests, _request(call), call.fingerprint, result.encode(), now
-        )
+        idempotency.remember(self._connection, tables.requests, _request(call), call.fingerprint, result.encode(), now)
 
     # pipelines
 
@@ -246,9 +256,7 @@ class SqlTx:
         if revision.number == 1:
             self._connection.execute(sa.insert(tables.pipelines).values(id=uid, **latest))
         else:
-            self._connection.execute(
-                sa.update(tables.pipelines).where(tables.pipelines.c.id == uid).values(**latest)
-            )
+            self._connection.execute(sa.update(tables.pipelines).where(tables.pipelines.c.id == uid).values(**latest))
 
     def hide(self, pipeline: str) -> None:
         """Mark a pipeline as deleted."""
@@ -311,6 +319,7 @@ class SqlTx:
             raise FencedOut(after.id)
         self._keep_parts(owned.deployment, after)
         self._append(after, happened, revision)
+        self._count(owned.deployment, after)
         return replace(owned, deployment=after, turn=owned.turn + 1)
 
     def change(self, before: Deployment, after: Deployment, happened: Sequence[Happened]) -> None:
@@ -320,6 +329,7 @@ class SqlTx:
             _CHANGE, {**values, "uid": after.id, "present": before.status.value, "more": len(happened)}
         ).scalar_one()
         self._append(after, happened, revision)
+        self._count(before, after)
 
     def tell(self, deployment: Deployment, happened: Sequence[Happened]) -> None:
         """Record events without changing the deployment."""
@@ -382,11 +392,11 @@ class SqlTx:
 
     def claim_orphans(self, limit: int) -> Sequence[Lease]:
         """Take deployments at work whose owner is gone."""
-        return self._leases.claim(self._connection, self._owner, where=AT_WORK, limit=limit, now=self._now())
+        return self._leases.claim(self._connection, self._owner, where=tables.AT_WORK, limit=limit, now=self._now())
 
     def take_over_all(self) -> Sequence[Lease]:
         """Take every deployment at work, whoever owns it."""
-        return self._leases.take_over_all(self._connection, self._owner, where=AT_WORK, now=self._now())
+        return self._leases.take_over_all(self._connection, self._owner, where=tables.AT_WORK, now=self._now())
 
     # wishes
 
@@ -419,7 +429,9 @@ class SqlTx:
     def with_wishes(self, uids: Sequence[str]) -> Sequence[str]:
         """Those of `uids` that have wishes."""
         w = tables.wishes.c
-        return self._connection.execute(sa.select(w.deployment).distinct().where(w.deployment.in_(uids))).scalars().all()
+        return (
+            self._connection.execute(sa.select(w.deployment).distinct().where(w.deployment.in_(uids))).scalars().all()
+        )
 
     # logs and notifications
 
@@ -464,7 +476,7 @@ class SqlTx:
 
     # small things
 
-    def _whole(self, row: Mapping[str, Any]) -> Deployment:
+    def _whole(self, row: sa.RowMapping) -> Deployment:
         return deployment_of(row, self._connection.execute(_PARTS, {"uid": row["id"]}).mappings())
 
     def _queue_position(self, deployment: Deployment) -> int:
@@ -477,8 +489,12 @@ class SqlTx:
         if rows := changed_parts(before, after):
             self._connection.execute(_KEEP_PARTS[self._database.dialect], rows)
 
+    def _count(self, before: Deployment, after: Deployment) -> None:
+        if after.is_terminal and not before.is_terminal:
+            self._ended.append(after)
+
     def _append(self, deployment: Deployment, happened: Sequence[Happened], last: int) -> None:
-        at = self._now_told()
+        at = self._at
         for revision, one in enumerate(happened, start=last - len(happened) + 1):
             event_id = f"{deployment.id}-{revision}"
             message = event_message(deployment, one, revision=revision, event_id=event_id, at=at)
@@ -492,6 +508,6 @@ def _request(call: Replay) -> tuple[str, str, str]:
     return call.principal, call.method, call.request_id
 
 
-def _wish(row: Mapping[str, Any]) -> Wish:
+def _wish(row: sa.RowMapping) -> Wish:
     key = None if row["stage"] is None else PartKey(row["stage"], PartKind.STEP, row["position"])
     return Wish(Verb(row["verb"]), row["actor"], row["reason"], key, row["target"])

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator
 from opsuite.deployer.v1 import deployment_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
 from opsuite.deployer.v1 import deployment_service_pb2_grpc as stubs
-from opsuite_rpc.calls import audited_as
-
 from opsuite_deployer.adapters.actions import action_of
 from opsuite_deployer.adapters.calls import Context, call_of, page_size, parent_of, reference_of
 from opsuite_deployer.adapters.log_tail import LogTail
@@ -19,6 +17,7 @@ from opsuite_deployer.application.deployments import Deployments, DeployWish, Re
 from opsuite_deployer.application.ports import Standing
 from opsuite_deployer.domain.progress import kind_of
 from opsuite_deployer.domain.turn import Verb
+from opsuite_rpc.calls import audited_as
 
 
 class DeploymentServicer(stubs.DeploymentServiceServicer):
@@ -77,9 +76,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
     ) -> pb.RollbackResponse:
         """Put an earlier version back."""
         to = reference_of(request.to) if request.to else None
-        standing = await self._deployments.rollback(
-            reference_of(request.name), to, request.reason, call_of(request)
-        )
+        standing = await self._deployments.rollback(reference_of(request.name), to, request.reason, call_of(request))
         return pb.RollbackResponse(deployment=await self._rendered(standing))
 
     # steering
@@ -215,9 +212,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
 
     async def _rendered(self, standing: Standing) -> deployment_pb2.Deployment:
         deployment = standing.deployment
-        return await self._queries.deployment(
-            Reference(deployment.pipeline, deployment.environment, deployment.id)
-        )
+        return await self._queries.deployment(Reference(deployment.pipeline, deployment.environment, deployment.id))
 
 
 def _deploy_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, reason: str) -> DeployWish:

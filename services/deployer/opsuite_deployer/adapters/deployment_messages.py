@@ -7,9 +7,16 @@ from datetime import datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.deployer.v1 import deployment_pb2 as pb
-
 from opsuite_deployer.application.ports import Standing
-from opsuite_deployer.domain.deployment import Deployment, Failure, PartRun, Status, StepStatus, stage_parts, stage_status
+from opsuite_deployer.domain.deployment import (
+    Deployment,
+    Failure,
+    PartRun,
+    Status,
+    StepStatus,
+    stage_parts,
+    stage_status,
+)
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.progress import kind_of
 from opsuite_deployer.domain.turn import Happened
@@ -84,9 +91,7 @@ def event_message(
     return message
 
 
-_KINDS = {
-    name.removeprefix("DEPLOYMENT_EVENT_KIND_"): number for name, number in pb.DeploymentEventKind.items()
-}
+_KINDS = {name.removeprefix("DEPLOYMENT_EVENT_KIND_"): number for name, number in pb.DeploymentEventKind.items()}
 
 
 def timestamp(moment: datetime | None) -> Timestamp | None:

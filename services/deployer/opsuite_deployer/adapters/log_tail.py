@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from opsuite.deployer.v1 import deployment_pb2
-from opsuite_kernel.errors import Unavailable
-
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.application.deployments import Reference
+from opsuite_kernel.errors import Unavailable
 
 BATCH: Final = 256
 PAUSE_SECONDS: Final = 0.25
@@ -32,9 +31,7 @@ class LogTail:
         Raises DeploymentNotFound; Unavailable (SERVER_DRAINING) when the server stops: go on with the last sequence.
         """
         while True:
-            lines, ended = await self._queries.lines_after(
-                reference, stage=stage, step=step, after=after, size=BATCH
-            )
+            lines, ended = await self._queries.lines_after(reference, stage=stage, step=step, after=after, size=BATCH)
             if lines:
                 after = lines[-1].sequence
                 yield lines

@@ -8,11 +8,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from opsuite_deployer.adapters import tables
 from opsuite_notify.codec import channel_from_json, channel_to_json, message_from_json, message_to_json
 from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus
 from opsuite_storage.store import Store
-
-from opsuite_deployer.adapters import tables
 
 _o = tables.notification_outbox.c
 _PENDING: Final = DeliveryStatus.PENDING.value
@@ -67,7 +66,9 @@ class SqlOutbox:
         )
         rows = await self._store.write(lambda connection: connection.execute(statement).all())
         return [
-            Delivery(row.id, row.channel_name, channel_from_json(row.channel), message_from_json(row.message), row.attempts)
+            Delivery(
+                row.id, row.channel_name, channel_from_json(row.channel), message_from_json(row.message), row.attempts
+            )
             for row in rows
         ]
 

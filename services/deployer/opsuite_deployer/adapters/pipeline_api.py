@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from opsuite.deployer.v1 import pipeline_service_pb2 as pb
 from opsuite.deployer.v1 import pipeline_service_pb2_grpc as stubs
-from opsuite_rpc.access import current_principal
-from opsuite_rpc.calls import audited_as
-
 from opsuite_deployer.adapters.calls import Context, page_size, replay_of
 from opsuite_deployer.adapters.pipeline_messages import document_of, message_of, pipeline_of
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.application.pipelines import Pipelines, Registration
+from opsuite_rpc.access import current_principal
+from opsuite_rpc.calls import audited_as
 
 
 class PipelineServicer(stubs.PipelineServiceServicer):
@@ -21,7 +20,9 @@ class PipelineServicer(stubs.PipelineServiceServicer):
         self._queries = queries
 
     async def RegisterPipeline(
-        self, request: pb.RegisterPipelineRequest, context: Context[pb.RegisterPipelineRequest, pb.RegisterPipelineResponse]
+        self,
+        request: pb.RegisterPipelineRequest,
+        context: Context[pb.RegisterPipelineRequest, pb.RegisterPipelineResponse],
     ) -> pb.RegisterPipelineResponse:
         """Record a new revision."""
         audited_as(request.pipeline.name)
@@ -37,7 +38,9 @@ class PipelineServicer(stubs.PipelineServiceServicer):
         return pb.RegisterPipelineResponse(pipeline=message_of(revision), created=created)
 
     async def ValidatePipeline(
-        self, request: pb.ValidatePipelineRequest, context: Context[pb.ValidatePipelineRequest, pb.ValidatePipelineResponse]
+        self,
+        request: pb.ValidatePipelineRequest,
+        context: Context[pb.ValidatePipelineRequest, pb.ValidatePipelineResponse],
     ) -> pb.ValidatePipelineResponse:
         """Say what is wrong with a pipeline."""
         found = self._pipelines.check(pipeline_of(request.pipeline))

@@ -11,8 +11,6 @@ from google.protobuf.message import Message
 
 from opsuite.common.v1 import health_check_pb2, notification_pb2
 from opsuite.deployer.v1 import pipeline_pb2 as pb
-from opsuite_notify.port import Channel, EmailChannel, EnvSecret, FileSecret, SlackChannel, WebhookChannel
-
 from opsuite_deployer.application.ports import Revision
 from opsuite_deployer.domain.pipeline import (
     Check,
@@ -38,6 +36,7 @@ from opsuite_deployer.domain.pipeline import (
     Workload,
     WorkloadTarget,
 )
+from opsuite_notify.port import Channel, EmailChannel, EnvSecret, FileSecret, SlackChannel, WebhookChannel
 
 _POLICIES: Final[Mapping[int, ConcurrencyPolicy]] = {
     pb.CONCURRENCY_POLICY_UNSPECIFIED: ConcurrencyPolicy.QUEUE,
@@ -60,7 +59,7 @@ _GATE_FAILURES: Final[Mapping[int, GateFailure]] = {
 
 
 def document_of(message: pb.Pipeline) -> bytes:
-    """The form in which a revision is kept: the message without its output-only fields, the same for equal pipelines."""
+    """The form in which a revision is kept: without output-only fields, and the same for equal pipelines."""
     kept = pb.Pipeline()
     kept.CopyFrom(message)
     for output_only in ("revision", "etag", "create_time"):
@@ -119,7 +118,11 @@ def _step(message: pb.Step) -> Step:
         skip_on_rollback=message.on_rollback == pb.ON_ROLLBACK_SKIP,
     )
     timeout = _duration(message, "timeout")
-    return step if timeout is None else Step(step.name, step.kind, timeout, step.retry, step.idempotent, step.skip_on_rollback)
+    return (
+        step
+        if timeout is None
+        else Step(step.name, step.kind, timeout, step.retry, step.idempotent, step.skip_on_rollback)
+    )
 
 
 def _retry(message: pb.RetryPolicy) -> Retry:
@@ -211,7 +214,9 @@ def _target(message: health_check_pb2.HealthCheck) -> CheckTarget:
     match message.WhichOneof("probe"):
         case "http":
             http = message.http
-            return HttpTarget(http.url, http.expected_status if http.HasField("expected_status") else 200, http.body_contains)
+            return HttpTarget(
+                http.url, http.expected_status if http.HasField("expected_status") else 200, http.body_contains
+            )
         case "tcp":
             return TcpTarget(message.tcp.address)
         case "grpc":

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from opsuite.deployer.v1 import deployment_pb2, history_service_pb2, pipeline_pb2
-from opsuite_platforms.port import Stream
-from opsuite_storage.filters import Field, Kind, condition
-from opsuite_storage.order import Key, parse_order
-from opsuite_storage.pages import Listing, Pages
-from opsuite_storage.store import Store
-
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.database import RevisionCache
 from opsuite_deployer.adapters.deployment_messages import deployment_message, timestamp
@@ -24,6 +18,11 @@ from opsuite_deployer.application.deployments import Reference
 from opsuite_deployer.application.ports import Revision, Standing
 from opsuite_deployer.domain.deployment import TERMINAL, Status
 from opsuite_deployer.domain.errors import DeploymentNotFound, PipelineNotFound
+from opsuite_platforms.port import Stream
+from opsuite_storage.filters import Field, Kind, condition
+from opsuite_storage.order import Key, parse_order
+from opsuite_storage.pages import Listing, Pages
+from opsuite_storage.store import Store
 
 _d, _l, _a = tables.deployments.c, tables.log_lines.c, tables.audit.c
 ANY: Final = "-"
@@ -53,14 +52,11 @@ AUDIT_FIELDS: Final[Mapping[str, Field]] = {
     "time": Field(_a.time, Kind.TIMESTAMP),
 }
 
-_POSITION: Final = (
-    sa.select(sa.func.count())
-    .where(
-        _d.pipeline == sa.bindparam("pipeline"),
-        _d.environment == sa.bindparam("environment"),
-        _d.status == Status.QUEUED.value,
-        sa.or_(_d.id <= sa.bindparam("uid"), _d.rollback_of != ""),
-    )
+_POSITION: Final = sa.select(sa.func.count()).where(
+    _d.pipeline == sa.bindparam("pipeline"),
+    _d.environment == sa.bindparam("environment"),
+    _d.status == Status.QUEUED.value,
+    sa.or_(_d.id <= sa.bindparam("uid"), _d.rollback_of != ""),
 )
 _ONE: Final = sa.select(tables.deployments).where(
     _d.id == sa.bindparam("uid"), _d.pipeline == sa.bindparam("pipeline"), _d.environment == sa.bindparam("environment")
@@ -146,9 +142,7 @@ class Queries:
     async def pipelines(self, *, token: str, size: int) -> PageOf[pipeline_pb2.Pipeline]:
         """A page of latest revisions, by name."""
         p, r = tables.pipelines.c, tables.pipeline_revisions.c
-        statement = sa.select(tables.pipeline_revisions).where(
-            r.pipeline == p.id, r.number == p.latest, ~p.deleted
-        )
+        statement = sa.select(tables.pipeline_revisions).where(r.pipeline == p.id, r.number == p.latest, ~p.deleted)
 
         def read(connection: sa.Connection) -> PageOf[pipeline_pb2.Pipeline]:
             page = self._pages.read(
@@ -203,13 +197,13 @@ class Queries:
 
         return await self._store.read(read)
 
-    def _summary(self, connection: sa.Connection, row: Mapping[str, Any]) -> deployment_pb2.Deployment:
+    def _summary(self, connection: sa.Connection, row: sa.RowMapping) -> deployment_pb2.Deployment:
         standing = Standing(deployment_of(row), row["revision"], self._position(connection, row))
         message = deployment_message(standing, None)
         message.failed_steps = row["failed_steps"]
         return message
 
-    def _position(self, connection: sa.Connection, row: Mapping[str, Any]) -> int:
+    def _position(self, connection: sa.Connection, row: sa.RowMapping) -> int:
         if row["status"] != Status.QUEUED.value:
             return 0
         keys = {"uid": row["id"], "pipeline": row["pipeline"], "environment": row["environment"]}
@@ -243,7 +237,7 @@ def _of_step(stage: str, step: str) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _pipeline_message(row: Mapping[str, Any]) -> pipeline_pb2.Pipeline:
+def _pipeline_message(row: sa.RowMapping) -> pipeline_pb2.Pipeline:
     document = pipeline_pb2.Pipeline.FromString(row["document"])
     return message_of(
         Revision(pipeline_of(document), row["number"], row["document"], row["created_at"], row["created_by"])
@@ -257,7 +251,7 @@ _STREAMS: Final = {
 }
 
 
-def _line(row: Mapping[str, Any]) -> deployment_pb2.LogLine:
+def _line(row: sa.RowMapping) -> deployment_pb2.LogLine:
     return deployment_pb2.LogLine(
         sequence=row["sequence"],
         time=timestamp(row["time"]),
@@ -269,7 +263,7 @@ def _line(row: Mapping[str, Any]) -> deployment_pb2.LogLine:
     )
 
 
-def _audit_event(row: Mapping[str, Any]) -> history_service_pb2.AuditEvent:
+def _audit_event(row: sa.RowMapping) -> history_service_pb2.AuditEvent:
     return history_service_pb2.AuditEvent(
         sequence=row["sequence"],
         time=timestamp(row["time"]),

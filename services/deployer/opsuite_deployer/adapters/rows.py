@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+
+import sqlalchemy as sa
 
 from opsuite_deployer.domain.deployment import (
     PENDING,
@@ -18,7 +19,7 @@ from opsuite_deployer.domain.deployment import (
     StepStatus,
 )
 
-Row = Mapping[str, Any]
+Row = sa.RowMapping
 
 
 def changing_columns(deployment: Deployment) -> dict[str, object]:
@@ -148,5 +149,3 @@ def _failure_document(failure: Failure) -> dict[str, object]:
         "gate": failure.gate,
         "last_log_lines": list(failure.last_log_lines),
     }
-
-

@@ -75,6 +75,9 @@ deployments: Final = sa.Table(
     sa.Column("lease_expires_at", UtcDateTime),
 )
 
+AT_WORK: Final = deployments.c.status.in_(["STARTING", "RUNNING", "PAUSED", "VERIFYING", "PROMOTING"])
+"""Deployments that somebody has to own; ROLLING_BACK ends with its rollback and needs no owner."""
+
 # One deployment at a time may touch an environment: the judge, whatever the code before it thought.
 sa.Index(
     "uq_deployments_slot",
@@ -180,3 +183,11 @@ spans: Final = sa.Table(
     sa.Column("links", Json, nullable=False),
 )
 sa.Index("ix_spans_started", spans.c.started_at)
+
+totals: Final = sa.Table(
+    "totals",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("label", sa.Text, primary_key=True),
+    sa.Column("value", sa.Float, nullable=False),
+)

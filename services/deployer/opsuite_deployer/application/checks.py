@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 
 from opsuite_deployer.domain.pipeline import (
     Check,
@@ -25,6 +26,9 @@ from opsuite_probes.port import GrpcProbe, HttpProbe, Outcome, Probe, Prober, Pr
 
 _ANY_REPLICA = "replica"
 """Stands in a probe where each replica's own address goes."""
+
+
+_FROM_WORST: Final = (Outcome.UNHEALTHY, Outcome.UNKNOWN, Outcome.HEALTHY)
 
 
 class Checks:
@@ -84,12 +88,13 @@ class ReplicaProber:
         if not status.replicas:
             return ProbeResult(Outcome.HEALTHY, "no replicas are wanted", timedelta())
         answers = await asyncio.gather(*(self._ask_one(probe, one, timeout) for one in status.replicas))
-        return min(answers, key=lambda answer: answer.outcome is Outcome.HEALTHY)
+        return min(answers, key=lambda answer: _FROM_WORST.index(answer.outcome))
 
     async def _ask_one(self, probe: Probe, replica: Replica, timeout: timedelta) -> ProbeResult:
         if not replica.ports:
             return ProbeResult(Outcome.HEALTHY, f"{replica.name} runs", timedelta())
-        address = f"{replica.host}:{next(iter(replica.ports.values()))}"
+        host = f"[{replica.host}]" if ":" in replica.host else replica.host
+        address = f"{host}:{next(iter(replica.ports.values()))}"
         if isinstance(probe, HttpProbe):
             probe = replace(probe, url=probe.url.replace(_ANY_REPLICA, address, 1))
         else:

@@ -130,7 +130,7 @@ class Fleet:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         left = self._leases.held()
         if left:
-            await self._store.write(lambda tx: [tx.release(lease) for lease in left])
+            await self._store.write(lambda tx: _release_all(tx, left))
 
     def _adopt(self, orphans: Sequence[Owned]) -> None:
         for owned in orphans:
@@ -165,3 +165,8 @@ class Fleet:
         if not done.cancelled() and (error := done.exception()):
             log.error("runner_crashed", deployment=uid, exc_info=error)
             self.wake()
+
+
+def _release_all(tx: Tx, leases: Sequence[Lease]) -> None:
+    for lease in leases:
+        tx.release(lease)

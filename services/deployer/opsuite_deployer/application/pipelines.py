@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import InvalidInput, Violation
-
 from opsuite_deployer.application.ports import Replay, Revision, Store, Tx
 from opsuite_deployer.domain.errors import EtagMismatch, PipelineInUse, PipelineNotFound
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.rules import Judge, violations
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import InvalidInput, Violation
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from opsuite_deployer.application.ports import Machine, Problem
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
 from opsuite_deployer.domain.filling import fill, values_for
 from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
+from opsuite_notify.port import SecretRef
 from opsuite_platforms.port import ContainerRunner, Platform
 
 
@@ -59,12 +61,16 @@ class Preflight:
                 yield self._path(command.working_dir, f"{planned_step.field}.command.working_dir")
                 for name, ref in command.secret_env.items():
                     field = f'{planned_step.field}.command.secret_env["{name}"]'
-                    yield _look(f"secret {name}", field, lambda ref=ref: self._machine.secret(ref) and "found")
+                    yield _look(f"secret {name}", field, partial(self._found, ref))
             case Docker() as docker:
                 for index, mount in enumerate(docker.mounts):
                     yield self._path(mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
                 yield self._path(workload.directory, f"{planned_step.field}.workload.directory")
+
+    def _found(self, ref: SecretRef) -> str:
+        self._machine.secret(ref)
+        return "found"
 
     def _tool(self, command: Command, field: str) -> Problem:
         if problems := self._machine.judge(command.command, command.args):

@@ -334,12 +334,14 @@ class Runner:
 
 
 def _what_is_recorded(tx: Tx, before: Owned) -> Owned | Settled | None:
-    """What became of the turn after `before`: recorded, the end of the deployment, or None if it was not. Raises FencedOut."""
+    """What became of the turn after `before`: None if it was not recorded. Raises FencedOut."""
     try:
         now = tx.owned(before.lease)
     except FencedOut:
         standing = tx.get(before.deployment.id)
-        if standing is None or not (standing.deployment.is_terminal or standing.deployment.status is Status.ROLLING_BACK):
+        if standing is None or not (
+            standing.deployment.is_terminal or standing.deployment.status is Status.ROLLING_BACK
+        ):
             raise
         return Settled(standing.deployment)
     return now if now.turn > before.turn else None

@@ -7,10 +7,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from opsuite_notify.port import TITLE_LIMIT, Message, Severity
-
 from opsuite_deployer.domain.deployment import Deployment, Status
 from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
+from opsuite_notify.port import TITLE_LIMIT, Message, Severity
 
 
 class Moment(Enum):

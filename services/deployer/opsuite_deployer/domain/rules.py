@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from opsuite_kernel.errors import InvalidInput, Violation
-from opsuite_validation.templates import substitute
-
 from opsuite_deployer.domain.filling import BUILT_IN, port_names
 from opsuite_deployer.domain.pipeline import (
     KIND_NAMES,
@@ -27,16 +24,20 @@ from opsuite_deployer.domain.pipeline import (
     Workload,
     WorkloadTarget,
 )
+from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_validation.templates import substitute
 
 Judge = Callable[[str, Sequence[str], Collection[str]], Sequence[Violation]]
-"""What the command policy has against (command, args), whose templates may use the given names; paths `command`, `args[i]`."""
+"""What the command policy has against a command and its arguments, whose templates may use the given names."""
 
 
 def violations(pipeline: Pipeline, judge: Judge) -> list[Violation]:
     """Everything that is wrong with a pipeline of correct shape."""
     found = [*_variables(pipeline), *_environments(pipeline), *_needs(pipeline)]
     names = {*BUILT_IN, *pipeline.variables}
-    workloads = {step.kind.workload for stage in pipeline.stages for step in stage.steps if isinstance(step.kind, Workload)}
+    workloads = {
+        step.kind.workload for stage in pipeline.stages for step in stage.steps if isinstance(step.kind, Workload)
+    }
     for index, stage in enumerate(pipeline.stages):
         found += (violation.below(f"stages[{index}]") for violation in _stage(stage, names, workloads, judge))
     return found

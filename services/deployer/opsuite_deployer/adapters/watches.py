@@ -1,0 +1,142 @@
+"""The watch streams of the contract, over the hub. Answers are serialised once for all watchers at the same place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Final
+
+import sqlalchemy as sa
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from opsuite.deployer.v1 import deployment_pb2
+from opsuite.deployer.v1 import deployment_service_pb2 as pb
+from opsuite_deployer.adapters import tables
+from opsuite_deployer.adapters.calls import parent_of, reference_of
+from opsuite_deployer.adapters.deployment_messages import STATUSES
+from opsuite_deployer.adapters.queries import ANY, Queries
+from opsuite_deployer.domain.deployment import TERMINAL
+from opsuite_kernel.clock import Clock
+from opsuite_runs import events as event_log
+from opsuite_runs import tokens
+from opsuite_runs.port import Event
+from opsuite_runs.watch import Batch, Hub, Idle
+from opsuite_storage.store import Store
+
+DEFAULT_HEARTBEAT: Final = timedelta(seconds=15)
+DEFAULT_BATCH: Final = 64
+_ENDED: Final = frozenset(STATUSES[status] for status in TERMINAL)
+
+
+class Watches:
+    """Serves WatchDeployment and WatchDeployments."""
+
+    def __init__(self, store: Store, hub: Hub, queries: Queries, clock: Clock, life: str) -> None:
+        self._store = store
+        self._hub = hub
+        self._queries = queries
+        self._clock = clock
+        self._life = life
+
+    async def one(self, request: pb.WatchDeploymentRequest) -> AsyncIterator[bytes]:
+        """A snapshot unless it resumes, every event after it, and the end after the last one."""
+        reference = reference_of(request.name)
+        deployment = await self._queries.deployment(reference)
+        name = reference.name
+        if request.resume_token:
+            after = tokens.decode(request.resume_token, life=self._life, follows=name, latest=deployment.revision)
+            if after == deployment.revision and deployment.status in _ENDED:
+                return
+        else:
+            after = deployment.revision
+            snapshot = pb.WatchDeploymentResponse(
+                snapshot=deployment, resume_token=self._token(name, after), server_time=self._now()
+            )
+            yield snapshot.SerializeToString()
+            if deployment.status in _ENDED:
+                return
+        following = self._hub.follow(name, after, max_batch=_most(request), heartbeat=_heartbeat(request))
+        async with aclosing(following) as answers:
+            async for answer in answers:
+                yield self._rendered(name, answer, pb.WatchDeploymentResponse)
+                if isinstance(answer, Batch) and _is_last(answer):
+                    return
+
+    async def many(self, request: pb.WatchDeploymentsRequest) -> AsyncIterator[bytes]:
+        """A snapshot of what is under way unless it resumes, then the events of all deployments below the parent."""
+        parent = parent_of(request.parent)
+        after, snapshot = await self._store.read(lambda connection: self._begin(connection, request, parent))
+        if snapshot is not None:
+            yield snapshot.SerializeToString()
+        following = self._hub.follow(tokens.FEED, after, max_batch=_most(request), heartbeat=_heartbeat(request))
+        wanted = _filter(parent)
+        async with aclosing(following) as answers:
+            async for answer in answers:
+                if isinstance(answer, Batch) and not any(wanted(event) for event in answer.events):
+                    continue
+                yield self._rendered(request.parent, answer, pb.WatchDeploymentsResponse, wanted)
+
+    def _begin(
+        self, connection: sa.Connection, request: pb.WatchDeploymentsRequest, parent: tuple[str, str]
+    ) -> tuple[int, pb.WatchDeploymentsResponse | None]:
+        head = event_log.head(connection, tables.events)
+        if request.resume_token:
+            return tokens.decode(request.resume_token, life=self._life, follows=request.parent, latest=head), None
+        snapshot = pb.DeploymentsSnapshot(deployments=self._queries.under_way(connection, parent))
+        token = self._token(request.parent, head)
+        return head, pb.WatchDeploymentsResponse(snapshot=snapshot, resume_token=token, server_time=self._now())
+
+    def _rendered(
+        self,
+        follows: str,
+        answer: Batch | Idle,
+        response: type[pb.WatchDeploymentResponse] | type[pb.WatchDeploymentsResponse],
+        wanted: Callable[[Event], bool] = lambda _: True,
+    ) -> bytes:
+        if isinstance(answer, Idle):
+            return response(
+                bookmark=pb.Bookmark(), resume_token=self._token(follows, answer.last), server_time=self._now()
+            ).SerializeToString()
+        if (known := answer.memo.get(follows)) is None:
+            message = response(resume_token=self._token(follows, answer.last), server_time=self._now())
+            for event in answer.events:
+                if wanted(event):
+                    message.events.add().MergeFromString(event.payload)
+            known = answer.memo[follows] = message.SerializeToString()
+        rendered: bytes = known
+        return rendered
+
+    def _token(self, follows: str, number: int) -> str:
+        return tokens.encode(self._life, follows, number)
+
+    def _now(self) -> Timestamp:
+        now = Timestamp()
+        now.FromDatetime(self._clock.now())
+        return now
+
+
+def _filter(parent: tuple[str, str]) -> Callable[[Event], bool]:
+    """Whether an event is of a deployment below the parent, by the resource's name."""
+    pipeline, environment = parent
+
+    def wanted(event: Event) -> bool:
+        _, of_pipeline, _, of_environment, *_ = event.resource.split("/")
+        return pipeline in {ANY, of_pipeline} and environment in {ANY, of_environment}
+
+    return wanted
+
+
+def _is_last(batch: Batch) -> bool:
+    last = deployment_pb2.DeploymentEvent.FromString(batch.events[-1].payload)
+    return last.kind == deployment_pb2.DEPLOYMENT_EVENT_KIND_ENDED
+
+
+def _most(request: pb.WatchDeploymentRequest | pb.WatchDeploymentsRequest) -> int:
+    return request.max_batch if request.HasField("max_batch") else DEFAULT_BATCH
+
+
+def _heartbeat(request: pb.WatchDeploymentRequest | pb.WatchDeploymentsRequest) -> timedelta:
+    given: Duration = request.heartbeat
+    return given.ToTimedelta() if request.HasField("heartbeat") else DEFAULT_HEARTBEAT

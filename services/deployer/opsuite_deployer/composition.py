@@ -1,0 +1,377 @@
+"""Builds the deployer out of its parts: the only place where classes meet."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from opsuite.deployer.v1 import deployment_service_pb2_grpc, history_service_pb2_grpc, pipeline_service_pb2_grpc
+from opsuite_deployer.adapters import tables
+from opsuite_deployer.adapters.audit_log import SqlAuditLog
+from opsuite_deployer.adapters.database import WAKE_CHANNEL, RevisionCache, SqlStore
+from opsuite_deployer.adapters.deployment_api import DeploymentServicer
+from opsuite_deployer.adapters.history_api import HistoryServicer
+from opsuite_deployer.adapters.log_tail import LogTail
+from opsuite_deployer.adapters.machine import LocalMachine
+from opsuite_deployer.adapters.outbox import SqlOutbox
+from opsuite_deployer.adapters.pipeline_api import PipelineServicer
+from opsuite_deployer.adapters.queries import Queries
+from opsuite_deployer.adapters.span_table import SpanTable
+from opsuite_deployer.adapters.totals import DeploymentMetrics
+from opsuite_deployer.adapters.traces import TraceExport, Traces
+from opsuite_deployer.adapters.watches import Watches
+from opsuite_deployer.application.admission import Rules
+from opsuite_deployer.application.checks import Checks
+from opsuite_deployer.application.deployments import Deployments
+from opsuite_deployer.application.fleet import Fleet
+from opsuite_deployer.application.pipelines import Pipelines
+from opsuite_deployer.application.ports import CommandDefaults
+from opsuite_deployer.application.preflight import Preflight
+from opsuite_deployer.application.steps import Steps
+from opsuite_deployer.domain.turn import Limits
+from opsuite_deployer.settings import Settings
+from opsuite_kernel.clock import Clock, SystemClock
+from opsuite_kernel.errors import OpsuiteError, Violation
+from opsuite_kernel.ids import new_id
+from opsuite_notify.dispatcher import Dispatcher
+from opsuite_notify.port import EnvSecret
+from opsuite_notify.secrets import SecretSource
+from opsuite_notify.senders import ChannelSender
+from opsuite_notify.smtp import SmtpMailer, SmtpSettings
+from opsuite_platforms.docker import DEFAULT_URL, DockerContainers
+from opsuite_platforms.process import ProcessPlatform
+from opsuite_platforms.spawner.client import Spawner
+from opsuite_probes.prober import NetworkProber
+from opsuite_rpc.access import AccessControl
+from opsuite_rpc.identity import local_token
+from opsuite_rpc.jwt import JwtSettings, JwtVerifier
+from opsuite_rpc.policy_file import PolicyFile
+from opsuite_rpc.server import RpcServer, Service, Telemetry
+from opsuite_rpc.settings import ServerSettings, SideSettings, TlsFiles
+from opsuite_runs import events as event_log
+from opsuite_runs import idempotency
+from opsuite_runs.keeper import LeaseKeeper
+from opsuite_runs.lease import Leases, new_owner
+from opsuite_runs.port import Event
+from opsuite_runs.tokens import FEED
+from opsuite_runs.watch import Hub
+from opsuite_storage import lock
+from opsuite_storage.listen import Listener
+from opsuite_storage.migrations import migrate
+from opsuite_storage.pages import open_pages
+from opsuite_storage.store import Store, open_store
+from opsuite_telemetry import logs
+from opsuite_telemetry.metrics import new_registry
+from opsuite_telemetry.tracing import Tracing, TracingSettings
+from opsuite_validation.commands import ALLOWED_NAMES, CommandPolicy, judge
+
+log = structlog.get_logger(__name__)
+
+MIGRATIONS: Final = Path(__file__).parent / "adapters" / "migrations"
+KEEP_REQUESTS: Final = timedelta(hours=24)
+TIDY_EVERY: Final = timedelta(minutes=10)
+REFRESH_EVERY: Final = timedelta(seconds=2)
+PORT: Final = 7401
+
+
+async def serve(settings: Settings) -> None:
+    """Run the deployer until SIGTERM or SIGINT, then drain it."""
+    logs.configure(
+        settings.log_level,
+        json=None if settings.log_format == "auto" else settings.log_format == "json",
+        service="deployer",
+    )
+    # The spawner comes first: it has to be started before gRPC brings threads into the process.
+    spawner = await Spawner.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(spawner.close)
+        deployer = await build(settings, spawner, stack)
+        await deployer.server.serve_until_signal()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployer:
+    """A deployer that is ready to serve."""
+
+    server: RpcServer
+    fleet: Fleet
+
+
+async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> Deployer:
+    """Open everything and recover what an earlier process left behind; `stack` closes it all again, in order."""
+    clock = SystemClock()
+    held = lock.hold(settings.data_dir)
+    stack.callback(held.release)
+    policy = command_policy(settings)
+    for root in policy.roots:
+        root.mkdir(parents=True, exist_ok=True)
+
+    # state
+    store = open_store(
+        settings.database_url.get_secret_value(), data_dir=settings.data_dir, name="deployer", clock=clock
+    )
+    stack.push_async_callback(store.close)
+    await migrate(store, MIGRATIONS)
+    life = await store.read(lambda connection: event_log.life(connection, tables.events))
+    draining = asyncio.Event()
+    hub = Hub(_reader(store), clock, draining=draining)
+    leases = Leases(tables.deployments, lease=settings.lease)
+    keeper = LeaseKeeper(store, leases, clock, lease=settings.lease)
+    revisions = RevisionCache()
+    transactions = SqlStore(store, leases, hub, new_owner(), revisions, clock)
+    queries = Queries(store, await open_pages(store, clock), revisions)
+
+    # the world
+    secrets = SecretSource(env=os.environ, allowed_env=settings.secret_env, directory=settings.secrets_dir)
+    machine = LocalMachine(policy, secrets, settings.data_dir)
+    containers = DockerContainers(settings.docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_URL, clock=clock)
+    stack.push_async_callback(containers.close)
+    platform = ProcessPlatform(settings.data_dir / "supervisor", ports=_port_range(settings.workload_ports))
+    prober = await stack.enter_async_context(NetworkProber(clock=clock))
+
+    # the work
+    limits = Limits(timeout=timedelta(minutes=settings.deployment_timeout_minutes), starting=settings.starting_timeout)
+    rules = Rules(limits, settings.max_concurrent_deployments, new_id)
+    preflight = Preflight(
+        machine=machine, platform=platform, containers=containers, min_free_bytes=settings.min_free_bytes
+    )
+    steps = Steps(
+        commands=spawner,
+        containers=containers,
+        platform=platform,
+        checks=Checks(prober, platform, clock),
+        machine=machine,
+        clock=clock,
+        defaults=_command_defaults(settings),
+    )
+    fleet = Fleet(
+        store=transactions,
+        steps=steps,
+        preflight=preflight,
+        clock=clock,
+        rules=rules,
+        leases=keeper,
+        poll_every=settings.poll_every,
+        alone=store.dialect == "sqlite",
+    )
+    keeper.on_lost = fleet.lost
+
+    # telling of it
+    registry = new_registry()
+    metrics = DeploymentMetrics(store, settings.metrics_namespace)
+    registry.register(metrics)
+    span_table = SpanTable(store)
+    tracing = Tracing(
+        TracingSettings(
+            "opsuite-deployer", sampled_share=settings.trace_ratio, endpoint=settings.otlp_endpoint or None
+        ),
+        sinks=[span_table],
+    )
+    stack.push_async_callback(asyncio.to_thread, tracing.close)
+    traces = Traces(store, queries)
+    sender = await stack.enter_async_context(ChannelSender(secrets, clock, smtp=_mailer(settings, secrets)))
+    dispatcher = Dispatcher(SqlOutbox(store), sender, clock)
+
+    # the face
+    watches = Watches(store, hub, queries, clock, life)
+    deployments = Deployments(store=transactions, fleet=fleet, preflight=preflight, clock=clock, rules=rules)
+    pipelines = Pipelines(store=transactions, clock=clock, judge=_judge(policy))
+    server = RpcServer(
+        [
+            Service(
+                PipelineServicer(pipelines, queries),
+                pipeline_service_pb2_grpc.add_PipelineServiceServicer_to_server,
+                "opsuite.deployer.v1.PipelineService",
+            ),
+            Service(
+                DeploymentServicer(deployments, queries, watches, LogTail(queries, draining), traces),
+                deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server,
+                "opsuite.deployer.v1.DeploymentService",
+            ),
+            Service(
+                HistoryServicer(store, queries),
+                history_service_pb2_grpc.add_HistoryServiceServicer_to_server,
+                "opsuite.deployer.v1.HistoryService",
+            ),
+        ],
+        access=access_control(settings, clock),
+        settings=server_settings(settings),
+        audit=SqlAuditLog(store, clock),
+        telemetry=Telemetry(tracing.tracer("opsuite.rpc"), registry, settings.metrics_namespace),
+        draining=draining,
+        clock=clock,
+    )
+
+    # what runs beside it
+    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(fleet, hub, payload))
+    await listener.start()
+    stack.push_async_callback(listener.close)
+    await metrics.refresh()
+    background: list[Callable[[], Awaitable[None]]] = [
+        keeper.run,
+        fleet.watch_over,
+        dispatcher.run,
+        span_table.run,
+        lambda: _repeat(REFRESH_EVERY, metrics.refresh),
+        lambda: _repeat(TIDY_EVERY, lambda: _tidy(store, span_table, clock, settings.keep_spans)),
+        lambda: _end_watches(draining, hub),
+    ]
+    if settings.otlp_endpoint:
+        background.append(TraceExport(store, hub, traces, tracing).run)
+    for work in background:
+        stack.push_async_callback(_cancel, asyncio.create_task(_supervised(work)))
+    stack.push_async_callback(span_table.flush)
+    stack.push_async_callback(fleet.drain, settings.drain_grace)
+    await fleet.recover()
+    return Deployer(server, fleet)
+
+
+def command_policy(settings: Settings) -> CommandPolicy:
+    """What command steps may start, and where they may work."""
+    return CommandPolicy(
+        allowed_names=frozenset(settings.command_names) or ALLOWED_NAMES,
+        trusted_directories=settings.trusted_directories,
+        roots=tuple(root.absolute() for root in settings.roots) or (settings.data_dir.absolute() / "work",),
+    )
+
+
+def access_control(settings: Settings, clock: Clock) -> AccessControl:
+    """Who is let in: the local token always, others by policy file and issuer."""
+    jwt = None
+    if settings.jwt_issuer:
+        is_url = settings.jwks.startswith(("http://", "https://"))
+        jwt = JwtVerifier(
+            JwtSettings(
+                settings.jwt_issuer,
+                settings.jwt_audience,
+                jwks_file=Path(settings.jwks) if settings.jwks and not is_url else None,
+                jwks_url=settings.jwks if is_url else None,
+            ),
+            clock,
+        )
+    policy = PolicyFile(settings.policy_file) if settings.policy_file else None
+    return AccessControl(policy, local=local_token(settings.data_dir / "token"), jwt=jwt, clock=clock)
+
+
+def server_settings(settings: Settings) -> ServerSettings:
+    """Where and how the server listens."""
+    listen = settings.listen or (f"unix://{settings.data_dir.absolute()}/run/deployer.sock", f"127.0.0.1:{PORT}")
+    tls = None
+    if settings.tls_cert_file and settings.tls_key_file:
+        tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
+    side = SideSettings()
+    if settings.side_port_listen:
+        host, _, port = settings.side_port_listen.rpartition(":")
+        side = SideSettings(host, int(port))
+    return ServerSettings(
+        listen=listen,
+        tls=tls,
+        side=side,
+        drain_delay=settings.drain_delay,
+        drain_grace=settings.drain_grace,
+        debug=settings.debug,
+    )
+
+
+def _judge(policy: CommandPolicy) -> Callable[[str, Sequence[str], Collection[str]], Sequence[Violation]]:
+    return lambda command, args, declared: judge(policy, command, args, declared=declared)
+
+
+def _command_defaults(settings: Settings) -> CommandDefaults:
+    return CommandDefaults(
+        memory_bytes=settings.command_memory_bytes,
+        file_size_bytes=settings.command_file_size_bytes,
+        output_bytes=settings.command_output_bytes,
+        grace=settings.command_grace,
+    )
+
+
+def _mailer(settings: Settings, secrets: SecretSource) -> SmtpMailer | None:
+    if not settings.smtp_host:
+        return None
+    smtp = SmtpSettings(settings.smtp_host, settings.smtp_port, settings.smtp_sender, settings.smtp_security)
+    if settings.smtp_username:
+        smtp = replace(smtp, username=settings.smtp_username, password=EnvSecret(settings.smtp_password_env))
+    return SmtpMailer(smtp, secrets)
+
+
+def _port_range(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _reader(store: Store) -> Callable[[str, int, int], Awaitable[Sequence[Event]]]:
+    async def read(topic: str, after: int, limit: int) -> Sequence[Event]:
+        if topic == FEED:
+            return await store.read(lambda connection: event_log.read_feed(connection, tables.events, after, limit))
+        return await store.read(
+            lambda connection: event_log.read_resource(connection, tables.events, topic, after, limit)
+        )
+
+    return read
+
+
+def _wake(fleet: Fleet, hub: Hub, payload: str) -> None:
+    """Another replica has written: events to tell, or a wish for one of our deployments."""
+    hub.wake()
+    if payload:
+        fleet.nudge(payload)
+    else:
+        fleet.wake()
+
+
+async def _tidy(store: Store, spans: SpanTable, clock: Clock, keep_spans: timedelta) -> None:
+    now = clock.now()
+    await store.write(lambda connection: idempotency.forget_before(connection, tables.requests, now - KEEP_REQUESTS))
+    await spans.forget_before(now - keep_spans)
+
+
+async def _end_watches(draining: asyncio.Event, hub: Hub) -> None:
+    await draining.wait()
+    hub.end_all()
+
+
+async def _repeat(every: timedelta, work: Callable[[], Awaitable[Any]]) -> None:
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        try:
+            await work()
+        except OpsuiteError as error:
+            log.warning("background_work_failed", why=error.message)
+
+
+async def _supervised(work: Callable[[], Awaitable[None]]) -> None:
+    """Start background work again when a fault ends it: a service without its sweeper is worse than a noisy log."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("background_work_crashed")
+            await asyncio.sleep(1)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Deployer]:
+    """A started deployer inside this process, for `opsuite up`."""
+    spawner = await Spawner.start()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(spawner.close)
+        deployer = await build(settings, spawner, stack)
+        await deployer.server.start()
+        stack.push_async_callback(deployer.server.drain)
+        yield deployer
