@@ -25,6 +25,11 @@ _Test = Callable[[Any], Violation | None]
 
 REQUIRED: Final = (Violation("", "is required", "REQUIRED"),)
 
+TEXTS: Final = frozenset({"string", "bytes"})
+"""Kinds whose empty value counts as absent."""
+WELL_FORMED: Final = frozenset({Duration.DESCRIPTOR.full_name, Timestamp.DESCRIPTOR.full_name})
+"""Messages that have to be well formed wherever they stand."""
+
 LONGEST_SECONDS: Final = 315_576_000_000
 """Largest absolute value of Duration.seconds: 10,000 years, says duration.proto."""
 NANOS: Final = 1_000_000_000
@@ -49,16 +54,21 @@ _FITTING: Final = {
 class InvalidRule(ValueError):
     """A contract holds a rule that cannot be kept; no request can be judged by it."""
 
+    def __init__(self, why: str, *, field: str = "") -> None:
+        super().__init__(f"{field}: {why}" if field else why)
+        self.field = field
+        """Full name of the field; empty as long as it is not known."""
+
 
 def kind_of(field: FieldDescriptor) -> str:
     """The kind of a single value of the field, as far as rules tell kinds apart."""
-    if field.type == FieldDescriptor.TYPE_MESSAGE or field.type == FieldDescriptor.TYPE_GROUP:
+    if field.message_type is not None:
         return "duration" if field.message_type.full_name == Duration.DESCRIPTOR.full_name else "message"
     if field.type == FieldDescriptor.TYPE_STRING:
         return "string"
     if field.type == FieldDescriptor.TYPE_BYTES:
         return "bytes"
-    if field.type == FieldDescriptor.TYPE_ENUM:
+    if field.enum_type is not None:
         return "enum"
     return "bool" if field.type == FieldDescriptor.TYPE_BOOL else "number"
 
@@ -79,33 +89,39 @@ def value_check(rule: Rule, field: FieldDescriptor) -> ValueCheck | None:
     """Compile what a single value of the field has to satisfy, `required` left out; None if anything will do."""
     kind = kind_of(field)
     refuse_misfits(rule, kind)
-    if kind in {"string", "bytes"}:
-        return _first_then_all(*_text_tests(rule, kind))
+    if kind in TEXTS:
+        return _text_check(rule, kind)
     if kind == "number":
         return _all_of(_number_tests(rule))
-    if kind == "enum":
+    if field.enum_type is not None:
         return _all_of([_enum_test(field.enum_type, defined=rule.defined)])
     if kind == "duration":
-        return _all_of([_well_formed_duration, *_duration_tests(rule)])
-    if kind == "message" and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
-        return _all_of([_well_formed_timestamp])
+        return _duration_check(rule)
+    if field.message_type is not None and field.message_type.full_name == Timestamp.DESCRIPTOR.full_name:
+        return _all_of([_malformed_timestamp])
     return None
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
-def _text_tests(rule: Rule, kind: str) -> tuple[_Test | None, list[_Test]]:
-    """The test for too much, and the others, which never look at more than that lets through."""
+def _text_check(rule: Rule, kind: str) -> ValueCheck | None:
+    """Of a text that is too long only that is told: no other test looks at more than the contract lets through."""
     unit = "bytes" if kind == "bytes" else "characters"
     least = rule.min_len if rule.HasField("min_len") else None
     most = rule.max_len if rule.HasField("max_len") else None
     refuse_reversed(least, most, "min_len, max_len")
-    tests = [_at_least(least, unit)] if least is not None else []
+    tests = [_at_least(least, unit)] if least else []
     tests += [_told(predicate, reason) for predicate, reason in _predicates(rule)]
     if choices := getattr(rule, "in"):
         tests.append(_one_of(choices))
-    return (_at_most(most, unit) if most is not None else None), tests
+    rest = _all_of(tests)
+    if most is None:
+        return rest
+    limit, too_long = most, (Violation("", f"must have at most {most} {unit}", "TOO_LONG"),)
+    if rest is None:
+        return lambda value: too_long if len(value) > limit else None
+    return lambda value: too_long if len(value) > limit else rest(value)
 
 
 def _predicates(rule: Rule) -> list[tuple[Predicate, str]]:
@@ -139,11 +155,6 @@ def _told(predicate: Predicate, reason: str) -> _Test:
 def _at_least(limit: int, unit: str) -> _Test:
     wrong = Violation("", f"must have at least {limit} {unit}", "TOO_SHORT")
     return lambda value: wrong if len(value) < limit else None
-
-
-def _at_most(limit: int, unit: str) -> _Test:
-    wrong = Violation("", f"must have at most {limit} {unit}", "TOO_LONG")
-    return lambda value: wrong if len(value) > limit else None
 
 
 def _one_of(choices: Sequence[str]) -> _Test:
@@ -180,22 +191,27 @@ def _enum_test(enum: EnumDescriptor, *, defined: bool) -> _Test:
 # --- time ------------------------------------------------------------------------------------------------------------
 
 
-def _duration_tests(rule: Rule) -> list[_Test]:
-    least = _nanoseconds(rule.min_duration) if rule.HasField("min_duration") else None
-    most = _nanoseconds(rule.max_duration) if rule.HasField("max_duration") else None
+def _duration_check(rule: Rule) -> ValueCheck:
+    least = _nanoseconds(rule.min_duration) if rule.HasField("min_duration") else 0
+    most = _nanoseconds(rule.max_duration) if rule.HasField("max_duration") else LONGEST_SECONDS * NANOS
     refuse_reversed(least, most, "min_duration, max_duration")
-    tests: list[_Test] = []
-    if least is not None:
-        short = Violation("", f"must be at least {least / NANOS:g} s", "DURATION_TOO_SHORT")
-        tests.append(lambda value: short if value.seconds * NANOS + value.nanos < least else None)
-    if most is not None:
-        long = Violation("", f"must be at most {most / NANOS:g} s", "DURATION_TOO_LONG")
-        tests.append(lambda value: long if value.seconds * NANOS + value.nanos > most else None)
-    return tests
+    short = (Violation("", f"must be at least {least / NANOS:g} s", "DURATION_TOO_SHORT"),)
+    long = (Violation("", f"must be at most {most / NANOS:g} s", "DURATION_TOO_LONG"),)
+
+    def check(value: Duration) -> Found:
+        nanos = value.nanos
+        length = value.seconds * NANOS + nanos
+        if least <= length <= most and 0 <= nanos < NANOS:
+            return None
+        if wrong := _malformed_duration(value):
+            return (wrong,)
+        return short if length < least else long
+
+    return check
 
 
 def _nanoseconds(bound: Duration) -> int:
-    if wrong := _well_formed_duration(bound):
+    if wrong := _malformed_duration(bound):
         raise InvalidRule(f"a bound of a duration {wrong.description}")
     return bound.seconds * NANOS + bound.nanos
 
@@ -208,18 +224,16 @@ _BAD_TIME: Final = Violation(
 )
 
 
-def _well_formed_duration(value: Duration) -> Violation | None:
+def _malformed_duration(value: Duration) -> Violation | None:
     seconds, nanos = value.seconds, value.nanos
-    if 0 <= nanos < NANOS and 0 <= seconds < LONGEST_SECONDS:
-        return None
     if seconds < 0 or (seconds == 0 and nanos < 0):
         return _NEGATIVE
     if not 0 <= nanos < NANOS:
         return _BAD_NANOS
-    return _OVERFLOW if seconds > LONGEST_SECONDS or nanos else None
+    return _OVERFLOW if seconds * NANOS + nanos > LONGEST_SECONDS * NANOS else None
 
 
-def _well_formed_timestamp(value: Timestamp) -> Violation | None:
+def _malformed_timestamp(value: Timestamp) -> Violation | None:
     good = 0 <= value.nanos < NANOS and EARLIEST_SECONDS <= value.seconds <= LATEST_SECONDS
     return None if good else _BAD_TIME
 
@@ -231,25 +245,15 @@ def _all_of(tests: Sequence[_Test]) -> ValueCheck | None:
     if not tests:
         return None
 
+    if len(tests) == 1:
+        only = tests[0]
+        return lambda value: None if (wrong := only(value)) is None else (wrong,)
+
     def check(value: Any) -> Found:
         found: list[Violation] | None = None
         for test in tests:
             if (wrong := test(value)) is not None:
                 found = [*found, wrong] if found else [wrong]
         return found
-
-    return check
-
-
-def _first_then_all(first: _Test | None, tests: Sequence[_Test]) -> ValueCheck | None:
-    """Ask `tests` only where `first` found nothing."""
-    rest = _all_of(tests)
-    if first is None:
-        return rest
-
-    def check(value: Any) -> Found:
-        if (wrong := first(value)) is not None:
-            return (wrong,)
-        return rest(value) if rest is not None else None
 
     return check

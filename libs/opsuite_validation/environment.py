@@ -1,4 +1,4 @@
-"""Variables of the environment that make an allowed program start another one, or load code: arguments by another door."""
+"""Variables of the environment that make an allowed program start another one: arguments by another door."""
 
 from __future__ import annotations
 
