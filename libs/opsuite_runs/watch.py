@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -177,7 +177,7 @@ class Hub:
 
     async def follow(
         self, name: str, after: int, *, max_batch: int = 64, heartbeat: timedelta = timedelta(seconds=15)
-    ) -> AsyncIterator[Batch | Idle]:
+    ) -> AsyncGenerator[Batch | Idle, None]:
         """Every event of a topic after a number, in order, for ever; Idle when there is none for `heartbeat`.
 
         Raises Gone (compacted), Unavailable (SERVER_DRAINING, STREAM_ROTATED: resume after the last number), Exhausted

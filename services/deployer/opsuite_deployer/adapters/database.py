@@ -160,7 +160,7 @@ class SqlStore:
         return await self._database.read(lambda connection: body(self._tx(connection)))
 
     def _tx(self, connection: sa.Connection) -> SqlTx:
-        return SqlTx(connection, self._database, self._leases, self._owner, self._revisions, self._clock.now())
+        return SqlTx(connection, self._database, self._leases, self._owner, self._revisions, self._clock)
 
 
 class RevisionCache:
@@ -191,15 +191,16 @@ class SqlTx:
         leases: Leases,
         owner: str,
         revisions: RevisionCache,
-        now: datetime,
+        clock: Clock,
     ) -> None:
         self._connection = connection
         self._database = database
         self._leases = leases
         self._owner = owner
         self._revisions = revisions
-        self._at = now
-        """When everything in this transaction happened."""
+        self._clock = clock
+        self._at: datetime | None = None
+        """When everything in this transaction happened: the moment of its first event."""
         self._told: list[event_log.NewEvent] = []
         self._ended: list[Deployment] = []
 
@@ -494,7 +495,7 @@ class SqlTx:
             self._ended.append(after)
 
     def _append(self, deployment: Deployment, happened: Sequence[Happened], last: int) -> None:
-        at = self._at
+        at = self._at = self._at or self._clock.now()
         for revision, one in enumerate(happened, start=last - len(happened) + 1):
             event_id = f"{deployment.id}-{revision}"
             message = event_message(deployment, one, revision=revision, event_id=event_id, at=at)

@@ -251,7 +251,8 @@ def _said(exit_: Exit) -> str:
         return f"exited with status {exit_.code}"
     if exit_.kind is ExitKind.SIGNALLED:
         return f"ended by signal {exit_.code}"
-    return exit_.kind.value.replace("_", " ")
+    words: str = exit_.kind.value
+    return words.replace("_", " ")
 
 
 def _masking(

@@ -1,0 +1,112 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from fakes.deployments import a_gate, a_pipeline, a_stage, a_step
+
+from opsuite_deployer.domain.pipeline import (
+    Check,
+    Command,
+    ConcurrencyPolicy,
+    Docker,
+    HttpTarget,
+    Port,
+    Retry,
+    Workload,
+    WorkloadTarget,
+)
+from opsuite_deployer.domain.rules import violations
+from opsuite_kernel.errors import Violation
+
+
+def allow_all(command, args, declared):
+    return []
+
+
+def refuse_rm(command, args, declared):
+    return [Violation("command", "rm is not allowed", "COMMAND_NOT_ALLOWED")] if command == "rm" else []
+
+
+def fields(pipeline, judge=allow_all):
+    return [(one.field, one.reason) for one in violations(pipeline, judge)]
+
+
+def with_step(kind, **changes):
+    return a_pipeline(a_stage("s", a_step(kind=kind, **changes)))
+
+
+def test_a_sound_pipeline_has_no_violations():
+    assert fields(a_pipeline(a_stage("s", a_step(), gates=(a_gate(),)))) == []
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "expected"),
+    [
+        (a_pipeline(a_stage("a", needs=("ghost",))), ("stages[0].needs.stages[0]", "UNKNOWN")),
+        (a_pipeline(a_stage("a", needs=("b",)), a_stage("b", needs=("a",))), ("stages", "CIRCULAR")),
+        (a_pipeline(a_stage("a", needs=("a",))), ("stages", "CIRCULAR")),
+        (a_pipeline(variables={"version": "1"}), ('variables["version"]', "RESERVED")),
+        (a_pipeline(variables={"port_http": "1"}), ('variables["port_http"]', "RESERVED")),
+        (
+            a_pipeline(environment_concurrency={"moon": ConcurrencyPolicy.REJECT}),
+            ('environment_concurrency["moon"]', "UNKNOWN"),
+        ),
+        (a_pipeline(timeout=timedelta(days=9), max_duration=timedelta(days=1)), ("timeout", "CONTRADICTORY")),
+        (
+            with_step(Command("make"), retry=Retry(2, timedelta(seconds=9), timedelta(seconds=1))),
+            ("stages[0].steps[0].retry.backoff", "CONTRADICTORY"),
+        ),
+        (
+            with_step(Command("make", env={"A": "1"}, secret_env={"A": None})),
+            ('stages[0].steps[0].command.secret_env["A"]', "CONTRADICTORY"),
+        ),
+        (
+            with_step(Command("make", env={"A": "${nobody}"})),
+            ('stages[0].steps[0].command.env["A"]', "TEMPLATE_UNDECLARED"),
+        ),
+        (with_step(Docker("${nobody}")), ("stages[0].steps[0].docker.image", "TEMPLATE_UNDECLARED")),
+        (
+            with_step(Workload("web", ("run", "${port}"))),
+            ("stages[0].steps[0].workload.command[1]", "TEMPLATE_UNDECLARED"),
+        ),
+        (
+            with_step(Workload("web", ("run",), ports=(Port("http", 80),), replicas=2)),
+            ("stages[0].steps[0].workload.ports[0].number", "CONTRADICTORY"),
+        ),
+        (
+            with_step(Check("c", WorkloadTarget("ghost"))),
+            ("stages[0].steps[0].health_check.workload.workload", "UNKNOWN"),
+        ),
+        (
+            with_step(replace(Check("c", HttpTarget("http://x")), timeout=timedelta(minutes=9))),
+            ("stages[0].steps[0].health_check.timeout", "CONTRADICTORY"),
+        ),
+        (
+            a_pipeline(a_stage("s", gates=(a_gate(checks=(Check("c", HttpTarget("${nobody}")),)),))),
+            ("stages[0].gates[0].checks[0].http.url", "TEMPLATE_UNDECLARED"),
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_what_is_wrong_is_told_by_its_path(pipeline, expected):
+    assert fields(pipeline) == [expected]
+
+
+def test_the_command_policy_is_asked_for_every_command():
+    pipeline = a_pipeline(a_stage("a"), a_stage("b", a_step(), a_step("bad", kind=Command("rm"))))
+
+    assert fields(pipeline, refuse_rm) == [("stages[1].steps[1].command.command", "COMMAND_NOT_ALLOWED")]
+
+
+def test_all_violations_are_told_at_once():
+    pipeline = a_pipeline(a_stage("a", a_step(kind=Command("rm")), needs=("ghost",)), variables={"version": "1"})
+
+    assert len(fields(pipeline, refuse_rm)) == 3
+
+
+def test_a_workload_may_use_its_own_ports_and_every_declared_name():
+    workload = Workload(
+        "web", ("run", "${port}", "${port_admin_ui}", "${size}"), ports=(Port("http"), Port("admin-ui"))
+    )
+
+    assert fields(a_pipeline(a_stage("s", a_step(kind=workload)), variables={"size": "1"})) == []
