@@ -134,7 +134,8 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     machine = LocalMachine(policy, secrets, settings.data_dir)
     containers = DockerContainers(settings.docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_URL, clock=clock)
     stack.push_async_callback(containers.close)
-    platform = ProcessPlatform(settings.data_dir / "supervisor", ports=_port_range(settings.workload_ports))
+    platform = ProcessPlatform(settings.data_dir, ports=_port_range(settings.workload_ports))
+    stack.callback(platform.close)
     prober = await stack.enter_async_context(NetworkProber(clock=clock))
 
     # the work
@@ -226,6 +227,8 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     ]
     if settings.otlp_endpoint:
         background.append(TraceExport(store, hub, traces, tracing).run)
+    if settings.start_platform:
+        background.append(lambda: _start(platform))
     for work in background:
         stack.push_async_callback(_cancel, asyncio.create_task(_supervised(work)))
     stack.push_async_callback(span_table.flush)
@@ -326,6 +329,14 @@ def _wake(fleet: Fleet, hub: Hub, payload: str) -> None:
         fleet.nudge(payload)
     else:
         fleet.wake()
+
+
+async def _start(platform: ProcessPlatform) -> None:
+    """Bring the platform up beside the service; while it is down, preflight says so to those who need it."""
+    try:
+        await platform.start()
+    except OpsuiteError as error:
+        log.warning("platform_not_started", why=error.message)
 
 
 async def _tidy(store: Store, spans: SpanTable, clock: Clock, keep_spans: timedelta) -> None:

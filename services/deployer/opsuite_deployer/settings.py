@@ -114,6 +114,8 @@ class Settings(BaseSettings):
     """Time between SIGTERM and SIGKILL."""
 
     # workloads
+    start_platform: bool = True
+    """Start supervisord for workloads unless it runs already; it and they outlive the deployer."""
     workload_ports: str = "20000-29999"
     """Range that workloads get their ports from."""
     docker_url: str = ""
