@@ -46,7 +46,9 @@ class Listener:
 
     async def start(self) -> None:
         """Listen from now on; the first connection may still take its time."""
-        from opsuite_storage.postgresql import PostgresqlStore
+        if self._store.dialect == "sqlite":
+            return
+        from opsuite_storage.postgresql import PostgresqlStore  # and its driver, which SQLite does not need
 
         if isinstance(self._store, PostgresqlStore):
             self._task = asyncio.create_task(self._listen_for_ever(self._store), name=f"listen-{self._channel}")
@@ -62,13 +64,14 @@ class Listener:
     async def _listen_for_ever(self, store: PostgresqlStore) -> None:
         import psycopg
 
+        loop = asyncio.get_running_loop()
         losses = 0
         while True:
             try:
                 async for payload in store.notifications(self._channel, self.connected.set):
                     losses = 0
-                    self._on_notify(payload)
-            except psycopg.OperationalError:
+                    loop.call_soon(self._on_notify, payload)  # what it raises is not the end of listening
+            except psycopg.Error:
                 losses += 1
             self.connected.clear()
             await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.05 * 2**losses)))  # noqa: S311 - spreading

@@ -165,14 +165,20 @@ def _connect(path: Path, *, begin: str, query_only: bool = False) -> sa.Connecti
     bodies.keep_open(engine)
     try:
         connection = engine.connect()
-        raw = _raw(connection)
-        for pragma in (*PRAGMAS, f"query_only = {query_only}"):
-            raw.execute(f"PRAGMA {pragma}")
-        raw.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            _set_up(_raw(connection), query_only)
+        except sqlite3.Error:
+            connection.close()
+            raise
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
-        engine.dispose()
         raise _refusal(path, error) from error
     return connection
+
+
+def _set_up(raw: sqlite3.Connection, query_only: bool) -> None:
+    for pragma in (*PRAGMAS, f"query_only = {query_only}"):
+        raw.execute(f"PRAGMA {pragma}")
+    raw.execute("SELECT count(*) FROM sqlite_master").fetchone()  # reads the schema, so a bad file shows itself
 
 
 def _refusal(path: Path, error: Exception) -> Conflict | Unavailable:

@@ -212,6 +212,24 @@ async def test_on_sqlite_notifying_and_listening_do_nothing(sqlite_store: Store)
     await listener.close()
 
 
+async def test_replicas_change_the_schema_one_after_the_other(postgres_url: str, tmp_path: Path) -> None:
+    replicas = [open_store(postgres_url, data_dir=tmp_path, name="test") for _ in range(3)]
+    inside = 0
+
+    def body(tx: sa.Connection) -> int:
+        nonlocal inside
+        inside += 1
+        for _ in range(5):
+            tx.exec_driver_sql("SELECT 1")  # each gives the others a chance to come in
+        most, inside = inside, inside - 1
+        return most
+
+    try:
+        assert await asyncio.gather(*(replica.alter(body) for replica in replicas)) == [1, 1, 1]
+    finally:
+        await asyncio.gather(*(replica.close() for replica in replicas))
+
+
 async def test_the_clock_is_the_servers(postgres_store: Store) -> None:
     ours = await postgres_store.write(lambda tx: (postgres_store.now(tx), postgres_store.now(tx)))
 
