@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,16 +19,15 @@ import structlog
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
-from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Internal, InvalidInput, OpsuiteError, TimedOut, Unavailable, Violation
 from opsuite_kernel.ids import new_id
 from opsuite_rpc import calls
-from opsuite_rpc.access import AccessControl, Rights
+from opsuite_rpc.access import Rights
 from opsuite_rpc.calls import Call
-from opsuite_rpc.limits import CallClass, Limits, RateLimiter, Slots, check_rate
+from opsuite_rpc.gate import Gate
+from opsuite_rpc.limits import CallClass, check_rate
 from opsuite_rpc.observe import Observer
 from opsuite_rpc.status import code_of, to_status
-from opsuite_rpc.trail import AuditTrail
 
 Check = Callable[[Message], Sequence[Violation]]
 Behaviour = Callable[[Any, Any], Any]
@@ -64,84 +63,12 @@ class Method:
     def call_class(self) -> CallClass:
         """Which limits it falls under."""
         if self.service == HEALTH:
-            return CallClass.HEALTH
+            return CallClass.HEALTH_WATCH if self.response_streaming else CallClass.HEALTH
         if self.service.startswith("grpc.") or self.rights.permission.startswith("audit."):
             return CallClass.ADMIN
         if self.response_streaming or self.request_streaming:
             return CallClass.WATCH
         return CallClass.WRITE if self.rights.audit_always else CallClass.READ
-
-
-class Gate:
-    """What the methods of one server share: who is let in, how many at once, who is told."""
-
-    def __init__(
-        self,
-        access: AccessControl,
-        trail: AuditTrail,
-        limits: Limits,
-        deadline_cap_seconds: float,
-        clock: Clock | None = None,
-    ) -> None:
-        self.access = access
-        self.trail = trail
-        self.deadline_cap_seconds = deadline_cap_seconds
-        self.clock = clock or SystemClock()
-        self.limiters = {kind: RateLimiter(rate, clock) for kind, rate in limits.rates.items()}
-        self.slots = {
-            kind: Slots(kind.value, limit, 0 if kind is CallClass.WATCH else limit * limits.waiting_per_slot)
-            for kind, limit in limits.concurrency.items()
-        }
-        self.open_calls = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self.streams: dict[Call, Rights] = {}  # open ones, with what was asked for when they began
-        self._audits: set[asyncio.Task[None]] = set()
-
-    def recheck_streams(self) -> None:
-        """End the streams whose callers may no longer have them."""
-        for call, rights in list(self.streams.items()):
-            try:
-                if call.identity is not None:
-                    self.access.recheck(call.identity, rights, call.resource)
-            except OpsuiteError as error:
-                call.end(error)
-
-    def end_streams(self, error: OpsuiteError) -> None:
-        """End every stream of ours."""
-        for call in list(self.streams):
-            call.end(error)
-
-    def opened(self, context: Any) -> None:
-        """Count a call until its status is on the wire."""
-        self.open_calls += 1
-        self._idle.clear()
-        context.add_done_callback(self._closed)
-
-    def _closed(self, _context: Any) -> None:
-        self.open_calls -= 1
-        if not self.open_calls:
-            self._idle.set()
-
-    async def wait_until_idle(self) -> None:
-        """Return when no call but health watches is open."""
-        await self._idle.wait()
-
-    def audit_later(self, audit: Coroutine[Any, Any, None]) -> None:
-        """Audit a call that is being cancelled, in a task that outlives it."""
-        task = asyncio.create_task(audit)
-        self._audits.add(task)
-        task.add_done_callback(self._audited)
-
-    def _audited(self, task: asyncio.Task[None]) -> None:
-        self._audits.discard(task)
-        if not task.cancelled():
-            task.exception()  # the trail has logged it
-
-    async def close(self) -> None:
-        """Wait for what is still to be audited."""
-        await asyncio.gather(*self._audits, return_exceptions=True)
-        await self.trail.close()
 
 
 class GuardedMethod:
@@ -270,7 +197,8 @@ class GuardedMethod:
     def _cancelled(self, call: Call, error: BaseException) -> None:
         """The caller is gone, or the server is stopping. An act that was done is audited as done, if need be twice."""
         if not call.is_done:
-            call.code = grpc.StatusCode.CANCELLED
+            late = call.context.time_remaining() == 0
+            call.code = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
         if self._method.rights.audit_always:
             self._gate.audit_later(self._succeeded(call) if call.is_done else self._audit_failure(call, error))
 

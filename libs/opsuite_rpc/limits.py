@@ -22,6 +22,7 @@ class CallClass(enum.Enum):
     """Kinds of call that must not crowd out one another."""
 
     HEALTH = "health"
+    HEALTH_WATCH = "health_watch"
     READ = "read"
     WRITE = "write"
     WATCH = "watch"
@@ -37,7 +38,7 @@ class Rate:
 
 
 DEFAULT_RATES: Final[Mapping[CallClass, Rate]] = MappingProxyType(
-    {  # HEALTH has none: a prober must not be refused because another one is busy
+    {  # health has none: a prober must not be refused because another one is busy
         CallClass.READ: Rate(2_000, 4_000),
         CallClass.WRITE: Rate(500, 1_000),
         CallClass.WATCH: Rate(1_000, 10_000),  # a restart makes every watch of a principal come back at once
@@ -45,8 +46,17 @@ DEFAULT_RATES: Final[Mapping[CallClass, Rate]] = MappingProxyType(
     }
 )
 DEFAULT_CONCURRENCY: Final[Mapping[CallClass, int]] = MappingProxyType(
-    {CallClass.HEALTH: 1_000, CallClass.READ: 256, CallClass.WRITE: 64, CallClass.WATCH: 5_000, CallClass.ADMIN: 8}
+    {
+        CallClass.HEALTH: 64,
+        CallClass.HEALTH_WATCH: 1_000,
+        CallClass.READ: 256,
+        CallClass.WRITE: 64,
+        CallClass.WATCH: 5_000,
+        CallClass.ADMIN: 8,
+    }
 )
+LASTING: Final = frozenset({CallClass.WATCH, CallClass.HEALTH_WATCH})
+"""Classes whose calls hold a slot for long: it is no use to wait for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Limits:
     concurrency: Mapping[CallClass, int] = field(default_factory=lambda: DEFAULT_CONCURRENCY)
     """Calls of one class in work at the same time, over all principals."""
     waiting_per_slot: int = 4
-    """Short calls that may wait for each slot before more are refused; streams hold theirs long and never wait."""
+    """Calls that may wait for each slot before more are refused; those of LASTING classes never wait."""
 
 
 class RateLimiter:

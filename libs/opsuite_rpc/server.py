@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +13,20 @@ from typing import Any, Final
 import grpc
 import structlog
 from aiohttp import web
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from grpc_channelz.v1 import channelz_pb2_grpc
-from grpc_channelz.v1._async import ChannelzServicer
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry
 
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Unavailable, Violation
 from opsuite_rpc import listen
-from opsuite_rpc.access import AccessControl, Rights, rights_of
+from opsuite_rpc.access import AccessControl
 from opsuite_rpc.audit import AuditSink
-from opsuite_rpc.interceptors import Gate, Method, guarded
+from opsuite_rpc.gate import Gate
+from opsuite_rpc.interceptors import Method, guarded
 from opsuite_rpc.observe import Observer
+from opsuite_rpc.registration import Service, registered, standard_services
 from opsuite_rpc.settings import UNIX, CannotServe, ServerSettings, is_unix
-from opsuite_rpc.shapes import compile_service
 from opsuite_rpc.side_port import SidePort
 from opsuite_rpc.tls import ReloadingCertificates
 from opsuite_rpc.trail import AuditTrail
@@ -38,24 +34,11 @@ from opsuite_telemetry.metrics import DEFAULT_NAMESPACE, RpcMetrics
 from opsuite_telemetry.tracing import RpcSpans
 
 SIDE_PORT_OFFSET: Final = 100
-RESOURCE_FIELDS: Final = ("name", "parent")
-"""Fields that name what is acted on, in requests of methods without a resource_field; for the audit log."""
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger("opsuite.rpc")
 
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service to serve."""
-
-    servicer: Any
-    register: Callable[[Any, Any], None]
-    """The generated `add_XServicer_to_server`."""
-    full_name: str
-    """`opsuite.deployer.v1.DeploymentService`."""
-    descriptor: ServiceDescriptor | None = None
-    """For contracts that live in a descriptor pool of their own; otherwise found by name in the default pool."""
+__all__ = ["RpcServer", "Service", "Telemetry"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +84,13 @@ class RpcServer:
         self._gate = Gate(
             access, AuditTrail(audit, clock), settings.limits, settings.deadline_cap.total_seconds(), clock
         )
-        self._serving: dict[str, bool] = {}
         self._health = health.aio.HealthServicer()
         services = list(services)
+        services += standard_services(self._health, services, debug=settings.debug)
         violations = listen.problems(settings, guards_tcp=access.guards_tcp)
-        self._handlers = self._guarded_handlers([*services, *self._standard_services(services)], violations)
+        self._handlers = {service.full_name: self._guarded(service, violations) for service in services}
+        self._serving = dict.fromkeys(("", *self._handlers), False)
+        self._is_leaving = False
         if violations:
             raise CannotServe(violations)
         self._certificates = None if settings.tls is None else ReloadingCertificates(settings.tls)
@@ -114,66 +99,14 @@ class RpcServer:
         self._server: grpc.aio.Server | None = None
         self._reloading: asyncio.Task[None] | None = None
 
-    # ---- what is served -------------------------------------------------------------------------------------------
-
-    def _standard_services(self, served: Sequence[Service]) -> list[Service]:
-        names = [*(service.full_name for service in served), health.SERVICE_NAME, reflection.SERVICE_NAME]
-        standard = [
-            Service(self._health, health_pb2_grpc.add_HealthServicer_to_server, health.SERVICE_NAME),
-            Service(
-                reflection.aio.ReflectionServicer(names),
-                reflection_pb2_grpc.add_ServerReflectionServicer_to_server,
-                reflection.SERVICE_NAME,
-            ),
-        ]
-        if self._settings.debug:
-            standard.append(
-                Service(
-                    ChannelzServicer(), channelz_pb2_grpc.add_ChannelzServicer_to_server, "grpc.channelz.v1.Channelz"
-                )
-            )
-        return standard
-
-    def _guarded_handlers(self, services: Sequence[Service], violations: list[Violation]) -> dict[str, dict[str, Any]]:
-        """Handlers by service and method, each behind the interceptors; what is wrong is added to `violations`."""
-        found: dict[str, dict[str, Any]] = {}
-        for service in services:
-            registrar = _Registrar()
-            service.register(service.servicer, registrar)
-            descriptor = service.descriptor or descriptor_pool.Default().FindServiceByName(service.full_name)
-            methods = {method.name: method for method in self._methods(descriptor, violations)}
-            for name in registrar.handlers.keys() - methods.keys():
-                if not violations:
-                    violations.append(Violation(f"{service.full_name}/{name}", "is not in the contract"))
-            found[service.full_name] = {
-                name: guarded(handler, methods[name], self._observer(methods[name]), self._gate)
-                for name, handler in registrar.handlers.items()
-                if name in methods
-            }
-            self._serving[service.full_name] = True
-        return found
-
-    def _methods(self, descriptor: ServiceDescriptor, violations: list[Violation]) -> list[Method]:
-        rights, problems = rights_of(descriptor)
-        violations += problems
-        try:
-            checks = compile_service(descriptor)
-        except ValueError as error:
-            violations.append(Violation(descriptor.full_name, f"has a rule that does not compile: {error}"))
-            return []
-        return [
-            Method(
-                descriptor.full_name,
-                method.name,
-                rights[method.name],
-                checks.get(method.full_name),
-                _resource_field(method, rights[method.name]),
-                method.client_streaming,
-                method.server_streaming,
-            )
-            for method in descriptor.methods
-            if method.name in rights
-        ]
+    def _guarded(self, service: Service, violations: list[Violation]) -> dict[str, Any]:
+        """Handlers by method, each behind the interceptors; what is wrong is added to `violations`."""
+        found, wrong = registered(service)
+        violations += wrong
+        return {
+            each.method.name: guarded(each.handler, each.method, self._observer(each.method), self._gate)
+            for each in found
+        }
 
     def _observer(self, method: Method) -> Observer:
         timed = not method.response_streaming
@@ -184,8 +117,6 @@ class RpcServer:
             slow_seconds=self._settings.slow_call.total_seconds() if timed else None,
             logged_share=self._settings.logged_share,
         )
-
-    # ---- its life -------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Listen and serve. Raises CannotServe, and then nothing is left open."""
@@ -209,7 +140,7 @@ class RpcServer:
             listen.open_address(self._server, address, self._certificates) for address in self._settings.listen
         )
         await self._open_side()
-        for name in ("", *self._serving):
+        for name in self._serving:
             await self.set_serving(name, serving=True)
         await self._server.start()
         self._reloading = asyncio.create_task(self._reload_forever())
@@ -223,7 +154,7 @@ class RpcServer:
 
     async def set_serving(self, service: str, *, serving: bool) -> None:
         """Say whether `service` can be used (`""`: the server as a whole). No effect once it is draining."""
-        if self.draining.is_set():
+        if self._is_leaving:
             return
         self._serving[service] = serving
         await self._health.set(service, _health_status(serving=serving))
@@ -253,6 +184,7 @@ class RpcServer:
 
     async def drain(self) -> None:
         """Say NOT_SERVING, end watches, let calls end within `drain_grace`, stop."""
+        self._is_leaving = True
         await self._health.enter_graceful_shutdown()
         self._serving = dict.fromkeys(self._serving, False)
         await asyncio.sleep(self._settings.drain_delay.total_seconds())
@@ -267,12 +199,14 @@ class RpcServer:
         grace = self._settings.drain_grace.total_seconds()
         stopping = asyncio.create_task(self._server.stop(grace))
         idle = asyncio.create_task(self.wait_until_idle())
-        await asyncio.wait((idle,), timeout=min(grace, self._settings.watch_grace.total_seconds()))
-        self._gate.end_streams(Unavailable("the server is going away", reason="SERVER_DRAINING"))
-        await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        await self._server.stop(0)  # the shorter of the two wins
-        await stopping
+        try:
+            await asyncio.wait((idle,), timeout=min(grace, self._settings.watch_grace.total_seconds()))
+            self._gate.end_streams(Unavailable("the server is going away", reason="SERVER_DRAINING"))
+            await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            idle.cancel()
+            await self._server.stop(0)  # the shorter of the two wins
+            await stopping
 
     async def stop(self) -> None:
         """End at once whatever still runs; safe to repeat."""
@@ -301,34 +235,13 @@ class RpcServer:
         self._gate.recheck_streams()
 
 
-class _Registrar:
-    """Stands in for a server where generated code registers: keeps the handlers, so that they can be wrapped."""
-
-    def __init__(self) -> None:
-        self.handlers: dict[str, Any] = {}
-
-    def add_generic_rpc_handlers(self, _handlers: Any) -> None:
-        """Generated code registers twice, here in a form that hides the methods."""
-
-    def add_registered_method_handlers(self, _service: str, handlers: Mapping[str, Any]) -> None:
-        """Keep them."""
-        self.handlers.update(handlers)
-
-
-def _resource_field(method: MethodDescriptor, rights: Rights) -> str:
-    if rights.resource_field:
-        return rights.resource_field
-    strings = [name for name in RESOURCE_FIELDS if name in method.input_type.fields_by_name]
-    return strings[0] if strings and not method.client_streaming else ""
-
-
 def _health_status(*, serving: bool) -> Any:
     states = health_pb2.HealthCheckResponse
     return states.SERVING if serving else states.NOT_SERVING
 
 
 def options(settings: ServerSettings) -> list[tuple[str, Any]]:
-    """Channel arguments of a server; why each: docs of the transport policy beside it."""
+    """Arguments of the gRPC core: pings find dead clients, ages spread living ones over replicas."""
     return [
         ("grpc.so_reuseport", 0),  # two servers on one port would share its calls without a word
         ("grpc.max_receive_message_length", settings.max_receive_bytes),

@@ -27,12 +27,14 @@ from opsuite_rpc.settings import ServerSettings, SideSettings
 PACKAGE = "opsuite.rpctest.v1"
 SERVICE = f"{PACKAGE}.ThingService"
 REFUSED, ALWAYS = options_pb2.AUDIT_REFUSED, options_pb2.AUDIT_ALWAYS
-METHODS: Mapping[str, tuple[str, str, Any, bool]] = {  # name: (permission, resource_field, audit, streams its answer)
-    "Get": ("things.read", "name", REFUSED, False),
-    "Change": ("things.start", "environment", ALWAYS, False),
-    "Register": ("things.register", "", ALWAYS, False),
-    "Watch": ("things.read", "name", REFUSED, True),
-    "Tail": ("things.read", "name", REFUSED, True),
+SINGLE, OUT, BOTH = "", "out", "both"  # what is a stream
+METHODS: Mapping[str, tuple[str, str, Any, str]] = {  # name: (permission, resource_field, audit, streams)
+    "Get": ("things.read", "name", REFUSED, SINGLE),
+    "Change": ("things.start", "environment", ALWAYS, SINGLE),
+    "Register": ("things.register", "", ALWAYS, SINGLE),
+    "Watch": ("things.read", "name", REFUSED, OUT),
+    "Tail": ("things.read", "name", REFUSED, OUT),
+    "Chat": ("things.read", "", REFUSED, BOTH),
 }
 VIEWER, OPERATOR = "viewer-secret", "operator-secret"
 POLICY = f"""
@@ -46,7 +48,7 @@ principals:
 """
 
 
-def a_file(name: str, methods: Mapping[str, tuple[str, str, Any, bool]], without_access: Sequence[str] = ()) -> Any:
+def a_file(name: str, methods: Mapping[str, tuple[str, str, Any, str]], without_access: Sequence[str] = ()) -> Any:
     """A proto file with one request, one response and a service of these methods."""
     package = name
     file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package=package, syntax="proto3")
@@ -58,12 +60,13 @@ def a_file(name: str, methods: Mapping[str, tuple[str, str, Any, bool]], without
             added.options.Extensions[options_pb2.rule].max_len = 100
     file.message_type.add(name="Response").field.add(name="text", number=1, type=9, label=1)
     service = file.service.add(name="ThingService")
-    for method_name, (permission, resource_field, audit, streaming) in methods.items():
+    for method_name, (permission, resource_field, audit, streams) in methods.items():
         method = service.method.add(
             name=method_name,
             input_type=f".{package}.Request",
             output_type=f".{package}.Response",
-            server_streaming=streaming,
+            server_streaming=streams in (OUT, BOTH),
+            client_streaming=streams == BOTH,
         )
         if method_name not in without_access:
             access = method.options.Extensions[options_pb2.access]
@@ -88,10 +91,14 @@ Request, Response = message_class("Request"), message_class("Response")
 
 def handlers_of(servicer: Any) -> dict[str, Any]:
     """What generated code builds: a handler for each method of METHODS."""
-    make = {False: grpc.unary_unary_rpc_method_handler, True: grpc.unary_stream_rpc_method_handler}
+    make: dict[str, Callable[..., Any]] = {
+        SINGLE: grpc.unary_unary_rpc_method_handler,
+        OUT: grpc.unary_stream_rpc_method_handler,
+        BOTH: grpc.stream_stream_rpc_method_handler,
+    }
     return {
-        name: make[streaming](getattr(servicer, name), Request.FromString, Response.SerializeToString)
-        for name, (_, _, _, streaming) in METHODS.items()
+        name: make[streams](getattr(servicer, name), Request.FromString, Response.SerializeToString)
+        for name, (_, _, _, streams) in METHODS.items()
     }
 
 
@@ -133,6 +140,12 @@ class ThingServicer:
         yield Response(text="second").SerializeToString()
         await self.draining.wait()
         raise Unavailable("resume elsewhere", reason="SERVER_DRAINING")
+
+    async def Chat(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """Says again what it hears."""
+        self.calls.append("Chat")
+        async for request in requests:
+            yield Response(text=request.text)
 
     async def Tail(self, request: Any, context: Any) -> None:
         """Writes to the context, then knows of no end."""
@@ -206,6 +219,16 @@ def watch(channel: grpc.aio.Channel, method: str, token: str | None = None, **fi
         response_deserializer=Response.FromString,
     )
     return stub(Request(**fields), metadata=metadata(token))
+
+
+def chat(channel: grpc.aio.Channel, token: str | None, *texts: str) -> Any:
+    """One stream in both directions that says these texts."""
+    stub = channel.stream_stream(
+        f"/{SERVICE}/Chat",
+        request_serializer=Request.SerializeToString,
+        response_deserializer=Response.FromString,
+    )
+    return stub(iter([Request(text=text) for text in texts]), metadata=metadata(token))
 
 
 def a_server(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fakes.rpc_service import OPERATOR, POLICY, SERVICE, VIEWER, RecordingAudit,
 from google.rpc import error_details_pb2
 
 from opsuite_kernel.errors import InvalidInput, Violation
-from opsuite_rpc.audit import COMMAND_REJECTED
+from opsuite_rpc.audit import COMMAND_REJECTED, AuditEntry
 from opsuite_rpc.calls import audited_as
 from opsuite_rpc.trail import REFUSAL_RATE
 
@@ -108,6 +109,26 @@ async def test_an_act_that_cannot_be_audited_is_not_acknowledged(tmp_path: Path)
         await call(channel, "Get", VIEWER, name=STAGING)
 
     assert (act, refusal) == (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED)
+
+
+async def test_a_caller_who_gives_up_while_the_act_is_audited_does_not_undo_the_record(tmp_path: Path) -> None:
+    auditing, release = asyncio.Event(), asyncio.Event()
+
+    class Slow(RecordingAudit):
+        async def record(self, entry: AuditEntry) -> None:
+            auditing.set()
+            await release.wait()
+            await super().record(entry)
+
+    audit = Slow()
+    async with serving(tmp_path, audit=audit) as running, running.channel() as channel:
+        calling = asyncio.create_task(call(channel, "Change", running.local, environment="staging"))
+        await auditing.wait()
+        calling.cancel()
+        await running.server.wait_until_idle()
+        release.set()
+
+    assert audit.told == [("local", "Change", "staging", "OK")]
 
 
 @pytest.mark.parametrize("reason", ["COMMAND_NOT_ALLOWED", "ARGUMENT_REFUSED"])

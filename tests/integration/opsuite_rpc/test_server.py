@@ -24,19 +24,23 @@ from fakes.rpc_service import (
     a_server,
     add_file,
     call,
+    chat,
     detail,
+    metadata,
     register,
     serving,
     watch,
 )
 from google.protobuf import descriptor_pool
 from google.rpc import error_details_pb2
+from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from structlog.testing import capture_logs
 
+from opsuite.common.v1 import options_pb2
 from opsuite_kernel.errors import Conflict
 from opsuite_rpc.access import AccessControl, current_principal
 from opsuite_rpc.calls import time_remaining
@@ -159,6 +163,20 @@ async def test_a_caller_who_gives_up_cancels_the_handler(tmp_path: Path) -> None
     assert running.audit.told == [("local", "Change", "staging", "CANCELLED")]
 
 
+async def test_a_call_that_its_caller_timed_out_is_counted_as_that(tmp_path: Path) -> None:
+    async def handler(_request: Any, _context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with serving(tmp_path) as running, running.channel() as channel:
+        running.servicer.on["Get"] = handler
+        with capture_logs() as logs:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(channel, "Get", VIEWER, name="things/1", timeout=0.02)
+            await running.server.wait_until_idle()
+
+    assert [entry["code"] for entry in logs if entry["event"] == "rpc"] == ["DEADLINE_EXCEEDED"]
+
+
 async def test_every_violation_of_a_request_is_told_by_its_path_before_the_handler_runs(tmp_path: Path) -> None:
     async with serving(tmp_path) as running, running.channel() as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -168,6 +186,21 @@ async def test_every_violation_of_a_request_is_told_by_its_path_before_the_handl
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert [violation.field for violation in violations] == ["text"]
     assert running.servicer.calls == []
+
+
+async def test_a_stream_of_requests_is_examined_message_by_message(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running, running.channel() as channel:
+        stream = chat(channel, VIEWER, "good", "x" * 101, "never heard")
+        heard = (await stream.read()).text
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await chat(channel, None, "good").read()
+
+    assert heard == "good"
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [each.field for each in detail(caught.value, error_details_pb2.BadRequest).field_violations] == ["text"]
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 # ---- limits ---------------------------------------------------------------------------------------------------------
@@ -184,6 +217,7 @@ async def test_a_principal_beyond_its_rate_is_told_when_to_come_back_and_others_
 
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert detail(caught.value, error_details_pb2.ErrorInfo).reason == "RATE_LIMITED"
+    assert "grpc-retry-pushback-ms" in dict(caught.value.trailing_metadata() or ())
     assert 0 < detail(caught.value, error_details_pb2.RetryInfo).retry_delay.ToTimedelta().total_seconds() <= 100
 
 
@@ -242,6 +276,20 @@ async def test_a_method_without_access_option_stops_the_start(tmp_path: Path) ->
         "opsuite.rpctest.open.v1.ThingService/Get",
         "opsuite.rpctest.open.v1.ThingService/Watch",
     ]
+
+
+async def test_a_rule_that_does_not_compile_stops_the_start(tmp_path: Path) -> None:
+    file = a_file("opsuite.rpctest.badrule.v1", METHODS)
+    file.message_type[0].field[0].options.Extensions[options_pb2.rule].pattern = "("
+    add_file(file)
+
+    with pytest.raises(CannotServe, match="does not compile"):
+        a_server(tmp_path, services=[Service(ThingServicer(asyncio.Event()), register, f"{file.package}.ThingService")])
+
+
+async def test_a_service_without_contract_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="in no contract"):
+        a_server(tmp_path, services=[Service(ThingServicer(asyncio.Event()), register, "opsuite.nowhere.v1.Service")])
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7401", "example.org:7401"])
@@ -308,6 +356,18 @@ async def test_a_foreign_client_finds_services_by_reflection_only_with_a_token(t
     assert refused != 0
     assert code == 0
     assert SERVICE in printed.splitlines()
+
+
+@pytest.mark.parametrize(("debug", "code"), [(False, "UNIMPLEMENTED"), (True, "PERMISSION_DENIED")])
+async def test_channelz_is_there_in_debug_only_and_for_administrators(tmp_path: Path, debug: bool, code: str) -> None:
+    async with serving(tmp_path, settings=settings(debug=debug)) as running, running.channel() as channel:
+        stub: Any = channelz_pb2_grpc.ChannelzStub(channel)  # type: ignore[arg-type]  # the stubs know no aio
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetServers(channelz_pb2.GetServersRequest(), metadata=metadata(VIEWER))
+        if debug:
+            await stub.GetServers(channelz_pb2.GetServersRequest(), metadata=metadata(running.local))
+
+    assert caught.value.code().name == code
 
 
 async def test_a_foreign_client_gets_rich_errors(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fakes.clock import FakeClock
-from fakes.rpc_service import METHODS, a_file, add_file
+from fakes.rpc_service import BOTH, METHODS, SINGLE, a_file, add_file
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_channelz.v1 import channelz_pb2
@@ -80,8 +80,9 @@ def test_rights_are_read_from_the_contract() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"Get": ("", "name", 1, False)}, "NO_ACCESS_OPTION"),
-        ({"Get": ("things.read", "missing", 1, False)}, "RESOURCE_FIELD"),
+        ({"Get": ("", "name", 1, SINGLE)}, "NO_ACCESS_OPTION"),
+        ({"Get": ("things.read", "missing", 1, SINGLE)}, "RESOURCE_FIELD"),
+        ({"Get": ("things.read", "name", 1, BOTH)}, "RESOURCE_FIELD"),
     ],
 )
 def test_a_method_that_asks_for_nothing_or_for_a_field_that_is_not_there_is_a_violation(
