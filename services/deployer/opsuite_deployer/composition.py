@@ -16,7 +16,7 @@ import structlog
 from opsuite.deployer.v1 import deployment_service_pb2_grpc, history_service_pb2_grpc, pipeline_service_pb2_grpc
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.audit_log import SqlAuditLog
-from opsuite_deployer.adapters.database import WAKE_CHANNEL, RevisionCache, SqlStore
+from opsuite_deployer.adapters.database import EVENTS, WAKE_CHANNEL, WISH, RevisionCache, SqlStore
 from opsuite_deployer.adapters.deployment_api import DeploymentServicer
 from opsuite_deployer.adapters.history_api import HistoryServicer
 from opsuite_deployer.adapters.log_tail import LogTail
@@ -123,10 +123,11 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     life = await store.read(lambda connection: event_log.life(connection, tables.events))
     draining = asyncio.Event()
     hub = Hub(_reader(store), clock, draining=draining)
+    owner = new_owner()
     leases = Leases(tables.deployments, lease=settings.lease)
     keeper = LeaseKeeper(store, leases, clock, lease=settings.lease)
     revisions = RevisionCache()
-    transactions = SqlStore(store, leases, hub, new_owner(), revisions, clock)
+    transactions = SqlStore(store, leases, hub, owner, revisions, clock)
     queries = Queries(store, await open_pages(store, clock), revisions)
 
     # the world
@@ -139,6 +140,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     prober = await stack.enter_async_context(NetworkProber(clock=clock))
 
     # the work
+    audit_log = SqlAuditLog(store, clock)
     limits = Limits(timeout=timedelta(minutes=settings.deployment_timeout_minutes), starting=settings.starting_timeout)
     rules = Rules(limits, settings.max_concurrent_deployments, new_id)
     preflight = Preflight(
@@ -152,6 +154,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         machine=machine,
         clock=clock,
         defaults=_command_defaults(settings),
+        security=audit_log,
     )
     fleet = Fleet(
         store=transactions,
@@ -205,14 +208,15 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         ],
         access=access_control(settings, clock),
         settings=server_settings(settings),
-        audit=SqlAuditLog(store, clock),
+        audit=audit_log,
         telemetry=Telemetry(tracing.tracer("opsuite.rpc"), registry, settings.metrics_namespace),
         draining=draining,
         clock=clock,
     )
 
     # what runs beside it
-    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(fleet, hub, payload))
+    transactions.on_outbox = dispatcher.wake
+    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(fleet, hub, owner, payload))
     await listener.start()
     stack.push_async_callback(listener.close)
     await metrics.refresh()
@@ -322,13 +326,15 @@ def _reader(store: Store) -> Callable[[str, int, int], Awaitable[Sequence[Event]
     return read
 
 
-def _wake(fleet: Fleet, hub: Hub, payload: str) -> None:
-    """Another replica has written: events to tell, or a wish for one of our deployments."""
-    hub.wake()
-    if payload:
-        fleet.nudge(payload)
-    else:
-        fleet.wake()
+def _wake(fleet: Fleet, hub: Hub, owner: str, payload: str) -> None:
+    """Another replica has done something; an empty payload means that nobody knows what."""
+    about, _, whose = payload.partition(" ")
+    if about == WISH:
+        fleet.nudge(whose)
+    elif whose != owner:
+        hub.wake()
+        if about != EVENTS:
+            fleet.wake()
 
 
 async def _start(platform: ProcessPlatform) -> None:

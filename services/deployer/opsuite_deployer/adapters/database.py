@@ -39,6 +39,9 @@ T = TypeVar("T")
 WAKE_CHANNEL = "opsuite_deployer"
 """PostgreSQL channel on which replicas tell one another that something is there to look at."""
 
+EVENTS, LOOK, WISH = "events", "look", "wish"
+"""What a wake-up is about: events of a replica to tell, work that it let go of, a wish for a deployment."""
+
 _ADMISSION_LOCK = 7401
 _d, _p = tables.deployments.c, tables.parts.c
 _ENDED = [status.value for status in TERMINAL]
@@ -141,18 +144,22 @@ class SqlStore:
         self._owner = owner
         self._revisions = revisions
         self._clock = clock
+        self.on_outbox: Callable[[], None] = lambda: None
+        """Called when a transaction that put messages in the outbox has committed."""
 
     async def write(self, body: Callable[[SqlTx], T]) -> T:
         """Run `body` in one transaction and publish its events when they are durable."""
 
-        def whole(connection: sa.Connection) -> tuple[T, Sequence[Event]]:
+        def whole(connection: sa.Connection) -> tuple[T, Sequence[Event], bool]:
             tx = self._tx(connection)
             result = body(tx)
-            return result, tx.flush()
+            return result, tx.flush(), tx.has_told_people
 
-        result, published = await self._database.write(whole)
+        result, published, has_told_people = await self._database.write(whole)
         if published:
             self._hub.publish(published)
+        if has_told_people:
+            self.on_outbox()
         return result
 
     async def read(self, body: Callable[[SqlTx], T]) -> T:
@@ -203,6 +210,7 @@ class SqlTx:
         """When everything in this transaction happened: the moment of its first event."""
         self._told: list[event_log.NewEvent] = []
         self._ended: list[Deployment] = []
+        self.has_told_people = False
 
     def flush(self) -> Sequence[Event]:
         """Write the events of the transaction, all at its end: the feed they share is locked for a moment only."""
@@ -211,7 +219,7 @@ class SqlTx:
         if not self._told:
             return ()
         appended = event_log.append(self._connection, tables.events, self._told)
-        notify(self._connection, WAKE_CHANNEL, "")
+        notify(self._connection, WAKE_CHANNEL, f"{EVENTS} {self._owner}")
         return appended
 
     # replay protection
@@ -389,7 +397,8 @@ class SqlTx:
 
     def release(self, lease: Lease) -> None:
         """Give a deployment back."""
-        self._leases.release(self._connection, lease)
+        if self._leases.release(self._connection, lease):
+            notify(self._connection, WAKE_CHANNEL, f"{LOOK} {self._owner}")
 
     def claim_orphans(self, limit: int) -> Sequence[Lease]:
         """Take deployments at work whose owner is gone."""
@@ -415,7 +424,7 @@ class SqlTx:
                 created_at=now,
             )
         )
-        notify(self._connection, WAKE_CHANNEL, uid)
+        notify(self._connection, WAKE_CHANNEL, f"{WISH} {uid}")
 
     def wishes(self, uid: str) -> Sequence[FiledWish]:
         """Wishes not struck off, oldest first."""
@@ -472,6 +481,7 @@ class SqlTx:
 
     def tell_people(self, deployment: Deployment, rules: Sequence[NotificationRule], message: Message) -> None:
         """Put a message in the outbox, once for each rule."""
+        self.has_told_people = True
         channels = {rule.name: rule.channel for rule in rules}
         add_deliveries(self._connection, deployment.id, deliveries_of(message, channels, message.time), message.time)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from opsuite_kernel.errors import InvalidInput, OpsuiteError, Violation
 from opsuite_notify.port import SecretRef
 from opsuite_notify.secrets import SecretSource
-from opsuite_validation.commands import CommandPolicy, judge, resolve_program
+from opsuite_validation.commands import CommandPolicy, judge, judge_links, resolve_program
 from opsuite_validation.paths import resolve_below
 
 
@@ -21,9 +21,12 @@ class LocalMachine:
         self._secrets = secrets
         self._data_dir = data_dir
 
-    def judge(self, command: str, args: Sequence[str]) -> Sequence[str]:
+    def judge(self, command: str, args: Sequence[str], directory: str | None = None) -> Sequence[str]:
         """What the command policy has against an argument vector."""
-        return [f"{one.field}: {one.description}" for one in judge(self._policy, command, args)]
+        found = judge(self._policy, command, args)
+        if directory is not None and not found:
+            found = judge_links(self._policy, args, Path(directory))
+        return [f"{one.field}: {one.description}" for one in found]
 
     def program(self, command: str) -> str:
         """Absolute path of an allowed program."""

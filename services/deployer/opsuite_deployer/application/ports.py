@@ -231,8 +231,11 @@ class Problem:
 class Machine(Protocol):
     """The machine that command steps run on. Every question is answered anew: links and files may change."""
 
-    def judge(self, command: str, args: Sequence[str]) -> Sequence[str]:
-        """What the command policy has against an argument vector; empty if nothing."""
+    def judge(self, command: str, args: Sequence[str], directory: str | None = None) -> Sequence[str]:
+        """What the command policy has against an argument vector; empty if nothing.
+
+        With the directory it is to run in, also where its paths lead through links.
+        """
 
     def program(self, command: str) -> str:
         """Absolute path of an allowed program. Raises InvalidInput."""
@@ -248,6 +251,13 @@ class Machine(Protocol):
 
     def secret(self, ref: SecretRef) -> str:
         """The secret. Raises InvalidInput when it is not allowed or not there."""
+
+
+class SecurityLog(Protocol):
+    """Where attempts are kept that the command policy refused."""
+
+    async def command_rejected(self, deployment: Deployment, step: str, problems: Sequence[str]) -> None:
+        """Keep it durably before returning."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from opsuite_deployer.application.checks import Checks
-from opsuite_deployer.application.ports import CommandDefaults, Machine, Owned, StepLine
+from opsuite_deployer.application.ports import CommandDefaults, Machine, Owned, SecurityLog, StepLine
 from opsuite_deployer.domain.deployment import PartKey, PartKind
 from opsuite_deployer.domain.filling import fill, fill_check, values_for
 from opsuite_deployer.domain.pipeline import Check, Command, Docker, Step, Wait, Workload
@@ -86,6 +86,7 @@ class Steps:
         machine: Machine,
         clock: Clock,
         defaults: CommandDefaults,
+        security: SecurityLog,
     ) -> None:
         self._commands = commands
         self._containers = containers
@@ -94,6 +95,7 @@ class Steps:
         self._machine = machine
         self._clock = clock
         self._defaults = defaults
+        self._security = security
 
     async def run(self, attempt: Attempt, sink: Sink) -> PartEnded:
         """Do it to its end. Cancelling the call ends local programs and leaves containers to whoever adopts them."""
@@ -141,12 +143,15 @@ class Steps:
     async def _command(
         self, attempt: Attempt, command: Command, on_output: Callable[[Sequence[OutputLine]], None]
     ) -> Exit:
-        if problems := self._machine.judge(command.command, command.args):
+        directory = self._machine.directory(command.working_dir)
+        if problems := self._machine.judge(command.command, command.args, directory):
+            step = f"{attempt.stage}/{attempt.step.name}"
+            await self._security.command_rejected(attempt.owned.deployment, step, problems)
             return Exit(ExitKind.NOT_STARTED, message="; ".join(problems))
         secrets = {name: self._machine.secret(ref) for name, ref in command.secret_env.items()}
         spec = CommandSpec(
             argv=(self._machine.program(command.command), *command.args),
-            directory=self._machine.directory(command.working_dir),
+            directory=directory,
             env={"PATH": self._machine.search_path(), **_identity(attempt), **command.env, **secrets},
             timeout=attempt.step.timeout,
             memory_bytes=command.memory_bytes or self._defaults.memory_bytes,
