@@ -1,8 +1,8 @@
 """The audit log: rows that carry the SHA-256 of the one before, so that a changed, missing or moved row shows.
 
-The hash of a row covers the hash before it and the canonical JSON of its own columns (keys sorted, no blanks, times in
-ISO 8601 UTC with microseconds). Cutting the newest rows off leaves a whole chain; only a head that was exported before,
-"sequence:hash", shows that.
+The hash of a row is that of the hash before it (GENESIS for the first), a line feed, and the canonical JSON of the
+row's own columns (keys sorted, no blanks, times in ISO 8601 UTC with microseconds), in hexadecimal. Cutting the newest
+rows off leaves a whole chain; only a head that was exported before, "sequence:hash", shows that.
 """
 
 from __future__ import annotations
