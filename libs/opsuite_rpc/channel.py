@@ -11,7 +11,6 @@ A stream that is left before its end has to be cancelled (`call.cancel()`), or t
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import os
@@ -27,7 +26,7 @@ import grpc
 import grpc.aio
 
 from opsuite_kernel.errors import InvalidInput, NotFound, TimedOut, Violation
-from opsuite_rpc.status import from_code, from_rpc_error
+from opsuite_rpc.status import from_rpc_error
 from opsuite_telemetry.port import current_trace
 
 UNIX: Final = "unix://"
@@ -161,7 +160,7 @@ async def connect(
         target = Target(target)
     target = replace(
         target,
-        token=token or target.token,
+        token=token or (None if token_file else target.token),  # what is given here beats what the target says
         token_file=token_file or (None if token else target.token_file),
         tls=tls or target.tls,
     )
@@ -239,20 +238,8 @@ async def responses_of(call: Any) -> AsyncGenerator[Any, None]:
             yield response
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
-    except asyncio.CancelledError as error:
-        if await _ended_by_server(call):
-            raise from_code(grpc.StatusCode.CANCELLED, "the server gave the call up") from error
-        raise
     finally:
         call.cancel()
-
-
-async def _ended_by_server(call: Any) -> bool:
-    """Whether a CancelledError only says that the server sent CANCELLED: grpc.aio raises the same for both."""
-    task = asyncio.current_task()
-    if (task is not None and task.cancelling()) or not call.done():
-        return False
-    return "Locally cancelled" not in (await call.details() or "")
 
 
 def _details(details: Any, timeout: float | None) -> Any:

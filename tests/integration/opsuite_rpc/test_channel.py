@@ -21,7 +21,7 @@ from opsuite.deployer.v1 import deployment_service_pb2 as pb
 from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from opsuite_kernel.errors import Gone, Internal, InvalidInput, NotFound, Stale, TimedOut, Unavailable, Violation
 from opsuite_rpc import calls
-from opsuite_rpc.channel import connect
+from opsuite_rpc.channel import Target, connect
 
 GET = pb.GetDeploymentRequest(name=NAME)
 WATCH = pb.WatchDeploymentRequest(name=NAME)
@@ -259,10 +259,17 @@ async def test_the_token_goes_with_every_call_over_tcp_and_unix_sockets(tmp_path
                     await DeploymentServiceStub(connection.channel).GetDeployment(GET)
                 async with connect(bound, token_file=tmp_path / "token") as connection:
                     await DeploymentServiceStub(connection.channel).GetDeployment(GET)
+                async with connect(Target(bound, token="other"), token_file=tmp_path / "token") as connection:
+                    await DeploymentServiceStub(connection.channel).GetDeployment(GET)
                 async with connect(bound) as connection:
                     await DeploymentServiceStub(connection.channel).GetDeployment(GET)
 
-    assert [seen.metadata.get("authorization") for seen in fake.seen] == ["Bearer given", "Bearer from-file", None] * 2
+    assert [seen.metadata.get("authorization") for seen in fake.seen] == [
+        "Bearer given",
+        "Bearer from-file",
+        "Bearer from-file",
+        None,
+    ] * 2
 
 
 async def test_a_call_carries_the_current_trace_and_outside_of_one_none() -> None:
