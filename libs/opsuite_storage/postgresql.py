@@ -6,7 +6,7 @@ import asyncio
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import TimedOut, Unavailable
 from opsuite_storage import bodies
 
@@ -39,16 +38,17 @@ class Attempt:
     """How far a transaction came; decides whether repeating it is safe."""
 
     started: float
+    changes_nothing: bool
+    """Reads may be repeated even when the answer to their commit was lost."""
     conflicts: int = 0
     losses: int = 0
-    committing: bool = field(default=False)
+    committing: bool = False
 
 
 class PostgresqlStore:
     """Fits `opsuite_storage.store.Store`."""
 
-    def __init__(self, url: str, *, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, url: str) -> None:
         self._closed = False
         self._running: set[asyncio.Task[Any]] = set()
         address = sa.make_url(url).set(drivername="postgresql+psycopg")
@@ -128,31 +128,14 @@ class PostgresqlStore:
             raise
 
     async def _repeat(self, engine: sa.Engine, body: Callable[[sa.Connection], T]) -> T:
-        attempt = Attempt(self._clock.monotonic())
+        attempt = Attempt(asyncio.get_running_loop().time(), changes_nothing=engine is self._reader.sync_engine)
         while True:
             try:
                 return await greenlet_spawn(_transaction, engine, body, attempt)
             except sa.exc.TimeoutError as error:
                 raise Unavailable("no database connection is free", reason="DATABASE_BUSY") from error
             except sa.exc.DBAPIError as error:
-                await asyncio.sleep(self._pause(attempt, error))
-
-    def _pause(self, attempt: Attempt, error: sa.exc.DBAPIError) -> float:
-        """Seconds until the next try; raises when there is none."""
-        if isinstance(error.orig, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
-            attempt.conflicts += 1
-            if attempt.conflicts >= CONFLICTS:
-                raise Unavailable("other transactions keep getting in the way", reason="DATABASE_CONTENDED") from error
-            return random.uniform(0, 0.005 * 2**attempt.conflicts)  # noqa: S311 - spreading, not secrecy
-        if not _is_lost(error):
-            raise error
-        if attempt.committing:
-            message = "the database connection was lost during the commit; whether it took effect is not known"
-            raise TimedOut(message, reason="COMMIT_UNKNOWN") from error
-        attempt.losses += 1
-        if self._clock.monotonic() - attempt.started > LOST_SECONDS:
-            raise Unavailable(f"the database cannot be reached: {error.orig}", reason="DATABASE_UNAVAILABLE") from error
-        return random.uniform(0, min(1.0, 0.02 * 2**attempt.losses))  # noqa: S311 - spreading, not secrecy
+                await asyncio.sleep(_pause(attempt, error))
 
 
 def _engine(address: sa.URL, settings: Mapping[str, str]) -> AsyncEngine:
@@ -182,6 +165,24 @@ def _transaction(engine: sa.Engine, body: Callable[[sa.Connection], T], attempt:
             connection.invalidate()  # SQLAlchemy thinks that the transaction has ended
             raise
         return result
+
+
+def _pause(attempt: Attempt, error: sa.exc.DBAPIError) -> float:
+    """Seconds until the next try; raises when there is none."""
+    if isinstance(error.orig, psycopg.errors.SerializationFailure | psycopg.errors.DeadlockDetected):
+        attempt.conflicts += 1
+        if attempt.conflicts >= CONFLICTS:
+            raise Unavailable("other transactions keep getting in the way", reason="DATABASE_CONTENDED") from error
+        return random.uniform(0, 0.005 * 2**attempt.conflicts)  # noqa: S311 - spreading, not secrecy
+    if not _is_lost(error):
+        raise error
+    if attempt.committing and not attempt.changes_nothing:
+        message = "the database connection was lost during the commit; whether it took effect is not known"
+        raise TimedOut(message, reason="COMMIT_UNKNOWN") from error
+    attempt.losses += 1
+    if asyncio.get_running_loop().time() - attempt.started > LOST_SECONDS:
+        raise Unavailable(f"the database cannot be reached: {error.orig}", reason="DATABASE_UNAVAILABLE") from error
+    return random.uniform(0, min(1.0, 0.02 * 2**attempt.losses))  # noqa: S311 - spreading, not secrecy
 
 
 def _is_lost(error: sa.exc.DBAPIError) -> bool:

@@ -61,22 +61,23 @@ class Store(Protocol):
 def open_store(url: str, *, data_dir: Path, name: str, clock: Clock | None = None) -> Store:
     """The store at `url`, to be closed by the caller; call it from the event loop that will use it.
 
+    `clock` is what `Store.now` asks on SQLite; None is this machine's.
+
     `sqlite` is the file `<data_dir>/<name>.db`, `sqlite:///path` another one; `postgresql://user@host/database` may say
     `?schema=name` (created by the first migration) beside libpq's own parameters.
 
     Raises: InvalidInput (no such kind of URL), Conflict (the file is no database, or a corrupt one).
     """
     # Each driver is loaded only where it is used: the other one costs start-up time.
-    clock = clock or SystemClock()
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         from opsuite_storage.sqlite import SqliteStore
 
         path = url.removeprefix("sqlite").removeprefix(":///")
-        return SqliteStore(Path(path) if path else data_dir / f"{name}.db", clock=clock)
+        return SqliteStore(Path(path) if path else data_dir / f"{name}.db", clock=clock or SystemClock())
     if scheme in {"postgresql", "postgres"}:
         from opsuite_storage.postgresql import PostgresqlStore
 
-        return PostgresqlStore(url, clock=clock)
+        return PostgresqlStore(url)
     problem = f'a database is "sqlite", "sqlite:///path" or "postgresql://…", not "{scheme}:…"'
     raise InvalidInput([Violation("database_url", problem)])
