@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,6 +30,8 @@ class EventTables:
     feed: sa.Table
     advance: sa.Update
     insert: sa.Insert
+    of_resource: sa.Select[Any]
+    of_all: sa.Select[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,16 @@ def define(metadata: sa.MetaData) -> EventTables:
     advance = (
         sa.update(feed).where(feed.c.id == 1).values(head=feed.c.head + sa.bindparam("count")).returning(feed.c.head)
     )
-    return EventTables(events, feed, advance, sa.insert(events))
+    c = events.c
+    after, most = sa.bindparam("after", type_=sa.BigInteger), sa.bindparam("most", type_=sa.Integer)
+    of_all = sa.select(events).where(c.position > after).order_by(c.position).limit(most)
+    of_resource = (
+        sa.select(events)
+        .where(c.resource == sa.bindparam("name", type_=sa.Text), c.revision > after)
+        .order_by(c.revision)
+        .limit(most)
+    )
+    return EventTables(events, feed, advance, sa.insert(events), of_resource, of_all)
 
 
 def begin(connection: sa.Connection, feed: sa.TableClause) -> None:
@@ -101,12 +113,10 @@ def append(connection: sa.Connection, tables: EventTables, new: Sequence[NewEven
 
 def read_resource(connection: sa.Connection, tables: EventTables, resource: str, after: int, limit: int) -> list[Event]:
     """Events of a resource after a revision, in order. Raises Gone when some of them were compacted."""
-    c = tables.events.c
-    statement = (
-        sa.select(tables.events).where(c.resource == resource, c.revision > after).order_by(c.revision).limit(limit)
-    )
-    events = [Event(*row) for row in connection.execute(statement)]
+    values = {"name": resource, "after": after, "most": limit}
+    events = [Event(*row) for row in connection.execute(tables.of_resource, values)]
     if events and events[0].revision != after + 1:
+        c = tables.events.c
         current = connection.execute(sa.select(sa.func.max(c.revision)).where(c.resource == resource)).scalar_one()
         raise _compacted(oldest=events[0].revision, current=current)
     return events
@@ -114,9 +124,7 @@ def read_resource(connection: sa.Connection, tables: EventTables, resource: str,
 
 def read_feed(connection: sa.Connection, tables: EventTables, after: int, limit: int) -> list[Event]:
     """Events of all resources after a position, in order. Raises Gone when some of them were compacted."""
-    c = tables.events.c
-    statement = sa.select(tables.events).where(c.position > after).order_by(c.position).limit(limit)
-    events = [Event(*row) for row in connection.execute(statement)]
+    events = [Event(*row) for row in connection.execute(tables.of_all, {"after": after, "most": limit})]
     # The order matters at READ COMMITTED: what was cleared away between the two statements shows in the second one.
     feed = connection.execute(sa.select(tables.feed.c.compacted, tables.feed.c.head)).one()
     if after < feed.compacted:

@@ -6,6 +6,7 @@ its caller or the store, and then finds the first one's answer.
 
 from __future__ import annotations
 
+import functools
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -35,10 +36,9 @@ def define(metadata: sa.MetaData) -> sa.Table:
 
 def replay(connection: sa.Connection, table: sa.Table, key: Key, fingerprint: bytes) -> bytes | None:
     """The first answer to this request, None if it is new. Raises InvalidInput (the id belongs to another request)."""
-    c = table.c
-    row = connection.execute(
-        sa.select(c.fingerprint, c.answer).where(c.principal == key[0], c.method == key[1], c.request_id == key[2])
-    ).first()
+    principal, method, request_id = key
+    values = {"principal": principal, "method": method, "request_id": request_id}
+    row = connection.execute(_find(table), values).first()
     if row is None:
         return None
     if row.fingerprint != fingerprint:
@@ -47,6 +47,14 @@ def replay(connection: sa.Connection, table: sa.Table, key: Key, fingerprint: by
         )
     answer: bytes = row.answer
     return answer
+
+
+@functools.cache
+def _find(table: sa.Table) -> sa.Select[bytes, bytes]:
+    """The statement that looks a key up, built once for each table."""
+    c = table.c
+    key = [each == sa.bindparam(each.name, type_=sa.Text) for each in (c.principal, c.method, c.request_id)]
+    return sa.select(c.fingerprint, c.answer).where(*key)
 
 
 def remember(

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.columns import UtcDateTime
@@ -34,16 +36,42 @@ def require(touched: int, lease: Lease) -> None:
         raise FencedOut(lease.run)
 
 
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """How one kind of database says now, and when a lease ends that is given now."""
+
+    moment: sa.ColumnElement[datetime]
+    end: sa.ColumnElement[datetime]
+    reads_now: bool
+    """Whether it is told the time, as the parameters `now` and `end`."""
+
+
 class Leases:
     """Leases on the rows of one table, which has the columns id, owner, epoch and lease_expires_at."""
 
     def __init__(self, table: sa.Table, *, lease: timedelta = LEASE) -> None:
         self._table = table
         self._lease = lease
+        moment = sa.func.clock_timestamp(type_=UtcDateTime)
+        told = _Clock(sa.bindparam("now", type_=UtcDateTime), sa.bindparam("end", type_=UtcDateTime), reads_now=True)
+        own = _Clock(moment, moment + sa.literal(lease, sa.Interval), reads_now=False)
+        self._clocks = {"sqlite": told, "postgresql": own}
         c = table.c
+        run, me = sa.bindparam("run", type_=sa.Text), sa.bindparam("me", type_=sa.Text)
+        # Built once: making a statement costs more than running it.
+        self._claim_one = {
+            name: self._take(self._is_free(clock, c.id == run), clock) for name, clock in self._clocks.items()
+        }
+        self._renew = {
+            name: sa.update(table)
+            .where(c.owner == me, c.id.in_(sa.bindparam("runs", expanding=True)))
+            .values(lease_expires_at=clock.end)
+            .returning(c.id, c.epoch)
+            for name, clock in self._clocks.items()
+        }
         self._release = (
             sa.update(table)
-            .where(c.id == sa.bindparam("run"), c.epoch == sa.bindparam("mine"), c.owner == sa.bindparam("me"))
+            .where(c.id == run, c.epoch == sa.bindparam("mine"), c.owner == me)
             .values(owner=None, lease_expires_at=None)
         )
 
@@ -62,19 +90,20 @@ class Leases:
         Returned in no particular order. Runs that another replica is claiming or writing now are passed over.
         """
         c = self._table.c
-        free = sa.and_(where, _is_free(self._table, _moment(connection, now)))
+        clock = self._clocks[connection.dialect.name]
+        free = self._is_free(clock, where)
         due = sa.select(c.id).where(free).order_by(*(order_by or (c.id,))).limit(limit)
         if connection.dialect.name == "postgresql":
             # A CTE, since PostgreSQL may run a plain subquery with LIMIT more than once and then claim too many.
             due = sa.select(due.with_for_update(skip_locked=True).cte("due").c.id)
-        return self._take(connection, owner, sa.and_(c.id.in_(due), free), now)
+        statement = self._take(sa.and_(c.id.in_(due), free), clock)
+        return _leases(connection.execute(statement, {"me": owner, **self._times(clock, now)}), owner)
 
     def claim_one(self, connection: sa.Connection, owner: str, run: str, *, now: datetime) -> Lease | None:
         """Take one run, if its lease is free or has run out."""
-        c = self._table.c
-        taken = self._take(
-            connection, owner, sa.and_(c.id == run, _is_free(self._table, _moment(connection, now))), now
-        )
+        name = connection.dialect.name
+        values = {"me": owner, "run": run, **self._times(self._clocks[name], now)}
+        taken = _leases(connection.execute(self._claim_one[name], values), owner)
         return taken[0] if taken else None
 
     def take_over_all(
@@ -84,7 +113,8 @@ class Leases:
 
         Only for the holder of the data directory on SQLite, at its start: every earlier owner is dead.
         """
-        return self._take(connection, owner, where, now)
+        clock = self._clocks[connection.dialect.name]
+        return _leases(connection.execute(self._take(where, clock), {"me": owner, **self._times(clock, now)}), owner)
 
     def renew(self, connection: sa.Connection, leases: Iterable[Lease], *, now: datetime) -> set[str]:
         """Prolong `leases` (all of one owner) in one statement; those runs among them that are still owned by them.
@@ -94,15 +124,10 @@ class Leases:
         mine = {lease.run: lease for lease in leases}
         if not mine:
             return set()
-        c = self._table.c
+        name = connection.dialect.name
         owner = next(iter(mine.values())).owner
-        statement = (
-            sa.update(self._table)
-            .where(c.owner == owner, c.id.in_(list(mine)))
-            .values(lease_expires_at=self._end(connection, now))
-            .returning(c.id, c.epoch)
-        )
-        return {run for run, epoch in connection.execute(statement) if mine[run].epoch == epoch}
+        values = {"me": owner, "runs": list(mine), **self._times(self._clocks[name], now)}
+        return {run for run, epoch in connection.execute(self._renew[name], values) if mine[run].epoch == epoch}
 
     def release(self, connection: sa.Connection, lease: Lease) -> bool:
         """Let anybody claim the run at once; whether it was still ours. The epoch stays, as it always grows."""
@@ -113,29 +138,22 @@ class Leases:
         """Condition that every write of the owner carries; `require` judges the number of rows it met."""
         return sa.and_(self._table.c.id == lease.run, self._table.c.epoch == lease.epoch)
 
-    def _take(self, connection: sa.Connection, owner: str, which: sa.ColumnElement[bool], now: datetime) -> list[Lease]:
+    def _is_free(self, clock: _Clock, which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        expires = self._table.c.lease_expires_at
+        return sa.and_(which, sa.or_(expires.is_(None), expires < clock.moment))
+
+    def _take(self, which: sa.ColumnElement[bool], clock: _Clock) -> ReturningUpdate[str, int]:
         c = self._table.c
-        statement = (
+        return (
             sa.update(self._table)
             .where(which)
-            .values(owner=owner, epoch=c.epoch + 1, lease_expires_at=self._end(connection, now))
+            .values(owner=sa.bindparam("me"), epoch=c.epoch + 1, lease_expires_at=clock.end)
             .returning(c.id, c.epoch)
         )
-        return [Lease(run, owner, epoch) for run, epoch in connection.execute(statement)]
 
-    def _end(self, connection: sa.Connection, now: datetime) -> sa.ColumnElement[datetime]:
-        """When a lease ends that is given now."""
-        if connection.dialect.name == "postgresql":
-            return sa.func.clock_timestamp(type_=UtcDateTime) + sa.literal(self._lease, sa.Interval)
-        return sa.literal(now + self._lease, UtcDateTime)
+    def _times(self, clock: _Clock, now: datetime) -> dict[str, datetime]:
+        return {"now": now, "end": now + self._lease} if clock.reads_now else {}
 
 
-def _moment(connection: sa.Connection, now: datetime) -> sa.ColumnElement[datetime]:
-    """The one clock that decides about expiry."""
-    if connection.dialect.name == "postgresql":
-        return sa.func.clock_timestamp(type_=UtcDateTime)
-    return sa.literal(now, UtcDateTime)
-
-
-def _is_free(table: sa.Table, moment: sa.ColumnElement[datetime]) -> sa.ColumnElement[bool]:
-    return sa.or_(table.c.lease_expires_at.is_(None), table.c.lease_expires_at < moment)
+def _leases(rows: Iterable[sa.Row[str, int]], owner: str) -> list[Lease]:
+    return [Lease(run, owner, epoch) for run, epoch in rows]

@@ -3,14 +3,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsuite_runs.intents import Kind, Observed, operation_name, recover
 from opsuite_runs.port import Adopt, Interrupted, Recovery, Rerun
 
 RUN = "01k2zr5m8q9w3e7t6y4h0n1b2c"
-RUNS = st.from_regex(r"[0-9a-z]{26}", fullmatch=True)
+RUNS = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26)
 STEPS = st.text(min_size=1, max_size=80)
 ATTEMPTS = st.integers(1, 10**6)
 DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -24,7 +24,8 @@ def test_every_operation_name_is_a_dns_label(run: str, step: str, attempt: int) 
     assert name.startswith("op-")
 
 
-@given(st.lists(st.tuples(RUNS, STEPS, ATTEMPTS), min_size=2, max_size=30, unique=True))
+@settings(max_examples=40)
+@given(st.lists(st.tuples(RUNS, STEPS, ATTEMPTS), min_size=2, max_size=10, unique=True))
 def test_different_attempts_have_different_names(attempts: list[tuple[str, str, int]]) -> None:
     assert len({operation_name(*attempt) for attempt in attempts}) == len(attempts)
 
