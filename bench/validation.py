@@ -18,7 +18,7 @@ from opsuite.deployer.v1.pipeline_service_pb2 import RegisterPipelineRequest
 from opsuite_rpc.shapes import check_for
 from opsuite_validation.commands import DEFAULT, judge
 
-CALLS = 2_000
+CALLS = 300
 SHAPE_GOAL_US, STEP_GOAL_US = 20.0, 10.0
 POLICY = replace(DEFAULT, roots=(Path("/srv/app"),))
 STEPS = {
@@ -66,7 +66,7 @@ def _judging(command: str, args: list[str]) -> Callable[[], object]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=60)
     rounds = parser.parse_args().rounds
     measured = variants()
     best = dict.fromkeys(measured, float("inf"))

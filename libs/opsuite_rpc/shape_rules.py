@@ -21,7 +21,6 @@ Found = Sequence[Violation] | None
 """What is wrong, by paths that start at what was looked at; None is nothing."""
 ValueCheck = Callable[[Any], Found]
 """Looks at one value; Any, since each kind of field brings its own Python type."""
-_Test = Callable[[Any], Violation | None]
 
 REQUIRED: Final = (Violation("", "is required", "REQUIRED"),)
 
@@ -144,47 +143,47 @@ def _predicates(rule: Rule) -> list[tuple[Predicate, str]]:
     return found
 
 
-def _told(predicate: Predicate, reason: str) -> _Test:
-    def test(value: str) -> Violation | None:
+def _told(predicate: Predicate, reason: str) -> ValueCheck:
+    def test(value: str) -> Found:
         wrong = predicate(value)
-        return None if wrong is None else Violation("", wrong, reason)
+        return None if wrong is None else (Violation("", wrong, reason),)
 
     return test
 
 
-def _at_least(limit: int, unit: str) -> _Test:
-    wrong = Violation("", f"must have at least {limit} {unit}", "TOO_SHORT")
+def _at_least(limit: int, unit: str) -> ValueCheck:
+    wrong = (Violation("", f"must have at least {limit} {unit}", "TOO_SHORT"),)
     return lambda value: wrong if len(value) < limit else None
 
 
-def _one_of(choices: Sequence[str]) -> _Test:
+def _one_of(choices: Sequence[str]) -> ValueCheck:
     allowed = frozenset(choices)
-    wrong = Violation("", f"must be one of {', '.join(choices)}", "NOT_IN")
+    wrong = (Violation("", f"must be one of {', '.join(choices)}", "NOT_IN"),)
     return lambda value: None if value in allowed else wrong
 
 
 # --- numbers, enums --------------------------------------------------------------------------------------------------
 
 
-def _number_tests(rule: Rule) -> list[_Test]:
+def _number_tests(rule: Rule) -> list[ValueCheck]:
     least = rule.gte if rule.HasField("gte") else None
     most = rule.lte if rule.HasField("lte") else None
     refuse_reversed(least, most, "gte, lte")
-    tests: list[_Test] = []
+    tests: list[ValueCheck] = []
     # "not >=" rather than "<": a NaN is neither.
     if least is not None:
-        small = Violation("", f"must be at least {least:.17g}", "TOO_SMALL")
+        small = (Violation("", f"must be at least {least:.17g}", "TOO_SMALL"),)
         tests.append(lambda value: None if value >= least else small)
     if most is not None:
-        large = Violation("", f"must be at most {most:.17g}", "TOO_LARGE")
+        large = (Violation("", f"must be at most {most:.17g}", "TOO_LARGE"),)
         tests.append(lambda value: None if value <= most else large)
     return tests
 
 
-def _enum_test(enum: EnumDescriptor, *, defined: bool) -> _Test:
+def _enum_test(enum: EnumDescriptor, *, defined: bool) -> ValueCheck:
     allowed = frozenset(number for number in enum.values_by_number if number or not defined)
     names = ", ".join(value.name for value in enum.values if value.number in allowed)
-    wrong = Violation("", f"must be one of {names}", "UNDEFINED")
+    wrong = (Violation("", f"must be one of {names}", "UNDEFINED"),)
     return lambda value: None if value in allowed else wrong
 
 
@@ -233,27 +232,26 @@ def _malformed_duration(value: Duration) -> Violation | None:
     return _OVERFLOW if seconds * NANOS + nanos > LONGEST_SECONDS * NANOS else None
 
 
-def _malformed_timestamp(value: Timestamp) -> Violation | None:
+def _malformed_timestamp(value: Timestamp) -> Found:
     good = 0 <= value.nanos < NANOS and EARLIEST_SECONDS <= value.seconds <= LATEST_SECONDS
-    return None if good else _BAD_TIME
+    return None if good else (_BAD_TIME,)
 
 
 # --- together --------------------------------------------------------------------------------------------------------
 
 
-def _all_of(tests: Sequence[_Test]) -> ValueCheck | None:
+def _all_of(tests: Sequence[ValueCheck]) -> ValueCheck | None:
     if not tests:
         return None
 
     if len(tests) == 1:
-        only = tests[0]
-        return lambda value: None if (wrong := only(value)) is None else (wrong,)
+        return tests[0]
 
     def check(value: Any) -> Found:
         found: list[Violation] | None = None
         for test in tests:
             if (wrong := test(value)) is not None:
-                found = [*found, wrong] if found else [wrong]
+                found = [*found, *wrong] if found else [*wrong]
         return found
 
     return check

@@ -34,6 +34,17 @@ class Tail:
     """Whether the tool takes the beginning of a long option for the whole."""
     choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Options of which one must be there, each with the values it may have."""
+    _beginnings: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    """Every way to write the beginning of a listed option, and why it is refused."""
+
+    def __post_init__(self) -> None:
+        beginnings: dict[str, str] = {}
+        for option in self.choices if self.abbreviates else ():
+            name = option.lstrip("-")
+            beginnings |= {name[:end]: f"must be written {option}" for end in range(2, len(name))}
+        for name, why in self.refused.items() if self.abbreviates else ():
+            beginnings |= {name[:end]: why for end in range(2, len(name) + 1)}
+        object.__setattr__(self, "_beginnings", beginnings)
 
     def refusals(self, args: Sequence[str], start: int = 0) -> Iterator[Refusal]:
         """Every argument from `start` on that is refused."""
@@ -66,8 +77,8 @@ class Tail:
         if arg in self.choices:
             return None
         # Some take a long option with one dash; there, short clusters must not be mistaken for one.
-        if self.abbreviates and len(name) > (1 if arg.startswith("--") else 3) and (why := self._abbreviated(name)):
-            return why
+        if name in self._beginnings and (len(name) > 3 or arg.startswith("--")):
+            return self._beginnings[name]
         if arg.startswith("--"):
             return None
         for letter in arg[1:]:
@@ -76,12 +87,6 @@ class Tail:
             if letter in self.valued_letters or not letter.isalnum():
                 return None
         return None
-
-    def _abbreviated(self, beginning: str) -> str | None:
-        for option in self.choices:
-            if option.lstrip("-").startswith(beginning) and option.lstrip("-") != beginning:
-                return f"must be written {option}"
-        return next((why for name, why in self.refused.items() if name.startswith(beginning)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +168,9 @@ FREE: Final = Tail()
 
 
 def shape(pattern: str) -> Callable[[str], object]:
-    """A refused shape of an argument: the pattern is found anywhere in it."""
-    return re.compile(pattern).search
+    """A refused shape of an argument: the pattern is found anywhere in it, or at its start if it begins with `^`."""
+    compiled = re.compile(pattern)
+    return compiled.match if pattern.startswith("^") and "|^" not in pattern else compiled.search
 
 
 def assigns(pattern: str) -> Callable[[str], object]:

@@ -65,7 +65,7 @@ def judge(
     References `${name}` to a `declared` name count as a harmless word; what they become is judged once it is known.
     """
     found = [] if (why := _command_refusal(policy, command)) is None else [_not_allowed(why)]
-    plain = [opaque(arg, declared) for arg in args] if declared else args
+    plain = [opaque(arg, declared) if "${" in arg else arg for arg in args]
     if _SUSPICIOUS("\t".join(plain)):
         found += _unsafe(policy.roots, plain)
     rules = policy.argument_rules.get(command.rpartition("/")[2], FREE)
@@ -135,6 +135,8 @@ def _trustworthy(policy: CommandPolicy, program: Path) -> Path:
 
 def _unsafe(roots: Sequence[Path], args: Sequence[str]) -> Iterator[Violation]:
     for index, arg in enumerate(args):
+        if not _SUSPICIOUS(arg):
+            continue
         if _FORBIDDEN(arg):
             yield _refused(index, "holds one of ; & | ` $ ( ) < > * ? [ ] { } ! ~ ' \" \\ or a line break or NUL")
         elif why := _leaves_roots(roots, arg):
@@ -143,7 +145,7 @@ def _unsafe(roots: Sequence[Path], args: Sequence[str]) -> Iterator[Violation]:
 
 def _leaves_roots(roots: Sequence[Path], arg: str) -> str | None:
     local = _local(arg)
-    if _CLIMBS(local):
+    if ".." in local and _CLIMBS(local):
         return "climbs with .., which no argument may"
     for found in _ABSOLUTE(local):
         if found["path"] not in _HARMLESS and not is_below(roots, found["path"]):

@@ -18,7 +18,7 @@ _ENGINE: Final = Tail(
     },
     patterns=(
         (
-            shape(r"^(?:-+net(?:work)?=)?(?:name=)?(?:host|container:.*|ns:.*)\Z|network\.host|security\.insecure"),
+            shape(r"^(?:-+net(?:work)?=)?(?:name=)?(?:host|container:.*|ns:.*)\Z"),
             HOST,
         ),
     ),
