@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
@@ -126,13 +126,14 @@ def _single_check(field: FieldDescriptor, rule: Rule, known: _Checks) -> ValueCh
         return None
     is_text = kind_of(field) in TEXTS
     missing = _below(name, REQUIRED) if rule.required else None
+    must_hold_text = rule.required and is_text
     look = look or _nothing
 
     def with_presence(message: Message) -> Found:
         if not message.HasField(name):
             return missing
         value = getattr(message, name)
-        if missing is not None and is_text and not value:
+        if must_hold_text and not value:
             return missing
         return None if (wrong := look(value)) is None else _below(name, wrong)
 
@@ -164,11 +165,12 @@ def _list_check(field: FieldDescriptor, rule: Rule, known: _Checks) -> ValueChec
         found = None if least <= number <= most else size.violations(name, number)
         if not number or number > most:
             return found
+        elements = values[:]  # walked faster than the original, which makes each message anew
         if look is not None:
-            for index, value in enumerate(values[:]):  # a copy is walked twice as fast
+            for index, value in enumerate(elements):
                 if (wrong := look(value)) is not None:
                     found = [*(found or ()), *_below(f"{name}[{index}]", wrong)]
-        if same is not None and number > 1 and (doubles := same(values)):
+        if same is not None and number > 1 and (doubles := same(elements)):
             found = [*(found or ()), *_below(name, doubles)]
         return found
 
@@ -229,16 +231,18 @@ class _Size:
         return [Violation(name, f"must have at least {self.least}", "TOO_FEW")]
 
 
-def _uniqueness(field: FieldDescriptor) -> Callable[[Iterable[Any]], list[Violation]]:
+def _uniqueness(field: FieldDescriptor) -> Callable[[Sequence[Any]], list[Violation]]:
     by_name = field.message_type is not None
     if by_name and "name" not in _held(field).fields_by_name:
         raise InvalidRule("unique needs elements that are scalars or have a name")
 
-    def check(values: Iterable[Any]) -> list[Violation]:
+    def check(values: Sequence[Any]) -> list[Violation]:
+        keys = [value.name for value in values] if by_name else values
+        if len(set(keys)) == len(keys):
+            return []
         seen: set[Any] = set()
         found = []
-        for index, value in enumerate(values):
-            key = value.name if by_name else value
+        for index, key in enumerate(keys):
             if key in seen:
                 found.append(Violation(f"[{index}]{'.name' * by_name}", "is there more than once", "NOT_UNIQUE"))
             seen.add(key)
