@@ -169,6 +169,7 @@ def load(running: Running, method: str, calls: int) -> tuple[float, float]:
             [
                 *("h2load", "-n", str(calls), "-c", str(CONNECTIONS), "-m", str(STREAMS), "-d", data.name),
                 *("-H", "content-type: application/grpc", "-H", "te: trailers", "-H", f"authorization: Bearer {TOKEN}"),
+                *("-H", "grpc-timeout: 10S"),  # as our own client always does
                 f"http://127.0.0.1:{running.port}/{SERVICE}/{method}",
             ],
             capture_output=True,
