@@ -34,7 +34,7 @@ _FORBIDDEN: Final = re.compile(r"[;&|`$()<>\n\r*?\[\]{}!~'\"\\\0]").search
 _SUSPICIOUS: Final = re.compile(r"[;&|`$()<>\n\r*?\[\]{}!~'\"\\\0/]|\.\.").search
 # A place where a path may begin inside an argument: `--file=/x`, `-f/x`, `name:/x`, `a,/x`, `user@/x`.
 _ABSOLUTE: Final = re.compile(r"(?:^(?:-[A-Za-z0-9]+)?|[=,:@+% ])(?P<path>/[^=,:@ ]*)").finditer
-_CLIMBS: Final = re.compile(r"(?:^(?:-[A-Za-z0-9]+)?|[/=,:@+% ])\.\.(?:[/=,: ]|\Z)").search
+_CLIMBS: Final = re.compile(r"(?:^(?:-[A-Za-z0-9]+)?|[/=,:@+% ])\.\.(?:[/=,:@+% ]|\Z)").search
 # Schemes are short; without a bound, a long argument would be read over and over.
 _URL: Final = re.compile(r"(?:^|(?<=[=,@+ ]))(?![a-z+.-]{0,16}(?:file|unix):)[a-z][a-z0-9+.-]{0,15}://[^/ ,][^ ,]*")
 _FILE_URL: Final = re.compile(r"(?:^|(?<=[=,@+ ]))(?:file|unix):/+")

@@ -288,6 +288,7 @@ make -C../x
 make a/../../x
 make --directory=../x
 make A=a,../x
+make ..@x
 make /etc/shadow
 make ../../../etc/passwd
 make -f/etc/passwd
