@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,6 +28,7 @@ from opsuite_notify.outbox import deliveries_of
 from opsuite_notify.port import Message
 from opsuite_runs import events as event_log
 from opsuite_runs import idempotency
+from opsuite_runs.faults import declare
 from opsuite_runs.lease import Leases
 from opsuite_runs.port import Event, FencedOut, Lease
 from opsuite_runs.watch import Hub
@@ -41,6 +42,9 @@ WAKE_CHANNEL = "opsuite_deployer"
 
 EVENTS, LOOK, WISH = "events", "look", "wish"
 """What a wake-up is about: events of a replica to tell, work that it let go of, a wish for a deployment."""
+
+WRITTEN: Final = declare("deployer.written", "a transaction is written, nothing of it is committed")
+COMMITTED: Final = declare("deployer.committed", "a transaction is committed, nobody has been told")
 
 _ADMISSION_LOCK = 7401
 _d, _p = tables.deployments.c, tables.parts.c
@@ -153,9 +157,12 @@ class SqlStore:
         def whole(connection: sa.Connection) -> tuple[T, Sequence[Event], bool]:
             tx = self._tx(connection)
             result = body(tx)
-            return result, tx.flush(), tx.has_told_people
+            published = tx.flush()
+            WRITTEN.hit()
+            return result, published, tx.has_told_people
 
         result, published, has_told_people = await self._database.write(whole)
+        COMMITTED.hit()
         if published:
             self._hub.publish(published)
         if has_told_people:
