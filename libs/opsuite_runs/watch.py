@@ -153,8 +153,6 @@ class Hub:
                     touched[name] = topic
                     topic.offer(event)
         for topic in touched.values():
-            if topic.early:
-                topic.stale = True  # a reading under way may have begun before the missing event was committed
             self._fill(topic)
             topic.wake()
 

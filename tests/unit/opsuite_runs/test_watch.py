@@ -258,6 +258,33 @@ async def test_a_thousand_followers_at_one_cursor_share_one_batch_and_one_read()
         assert log.reads == reads
 
 
+async def test_a_wake_up_with_nothing_new_costs_one_read() -> None:
+    log = Log()
+    hub = Hub(log.read, FakeClock())
+    async with followers() as them:
+        them.append(Follower(hub, "a", 0))
+        await turns(10)
+        reads = log.reads
+        hub.wake()
+        await turns(50)
+
+        assert log.reads == reads + 1
+
+
+async def test_a_follower_that_leaves_does_not_end_the_read_that_others_wait_for() -> None:
+    log = Log()
+    log.commit("a")
+    hub = Hub(log.read, FakeClock())
+    async with followers() as them:
+        them += [Follower(hub, "a", 0) for _ in range(3)]
+        await turns(2)
+        them[0].task.cancel()
+        for one in them[1:]:
+            await one.reaches(1)
+
+        assert log.reads <= 2
+
+
 async def test_what_is_pending_comes_in_one_batch() -> None:
     log = Log()
     hub = Hub(log.read, FakeClock())
