@@ -36,7 +36,7 @@ _SUSPICIOUS: Final = re.compile(r"[;&|`$()<>\n\r*?\[\]{}!~'\"\\\0/]|\.\.").searc
 _ABSOLUTE: Final = re.compile(r"(?:^(?:-[A-Za-z0-9]+)?|[=,:@+% ])(?P<path>/[^=,:@ ]*)").finditer
 _CLIMBS: Final = re.compile(r"(?:^(?:-[A-Za-z0-9]+)?|[/=,:@+% ])\.\.(?:[/=,:@+% ]|\Z)").search
 # Schemes are short; without a bound, a long argument would be read over and over.
-_URL: Final = re.compile(r"(?:^|(?<=[=,@+ ]))(?![a-z+.-]{0,16}(?:file|unix):)[a-z][a-z0-9+.-]{0,15}://[^/ ,][^ ,]*")
+_URL: Final = re.compile(r"(?:^|(?<=[=,@+ ]))(?![a-z0-9+.-]{0,16}(?:file|unix):)[a-z][a-z0-9+.-]{0,15}://[^/ ,][^ ,]*")
 _FILE_URL: Final = re.compile(r"(?:^|(?<=[=,@+ ]))(?:file|unix):/+")
 _HARMLESS: Final = frozenset({"/dev/null"})
 

@@ -300,6 +300,7 @@ make /home/user/project/../../x
 make /home/user/projects
 git clone file:///etc
 npm install git+file:///etc
+npm install x3+file://etc/x
 cmake -DCMAKE_INSTALL_PREFIX=/usr
 docker build -f /etc/x .
 """
