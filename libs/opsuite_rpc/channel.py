@@ -63,7 +63,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 10_000),  # the default of two minutes is how long a watch would stay blind
+    ("grpc.max_reconnect_backoff_ms", 3_000),  # the default of two minutes is how long a watch would stay blind
     ("grpc.use_local_subchannel_pool", 1),  # a new channel does not inherit the back-off of another
 )
 
