@@ -37,15 +37,16 @@ class Gate:
         self.open_calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self.streams: dict[Call, Rights] = {}  # open ones, with what was asked for when they began
+        self.streams: dict[Call, tuple[Rights, str]] = {}
+        """Open ones, with what was asked for when they began: rights, and the resource as the request named it."""
         self._audits: set[asyncio.Task[None]] = set()
 
     def recheck_streams(self) -> None:
         """End the streams whose callers may no longer have them."""
-        for call, rights in list(self.streams.items()):
+        for call, (rights, resource) in list(self.streams.items()):
             try:
                 if call.identity is not None:
-                    self.access.recheck(call.identity, rights, call.resource)
+                    self.access.recheck(call.identity, rights, resource)
             except OpsuiteError as error:
                 self._end(call, error)
 

@@ -171,7 +171,7 @@ class GuardedMethod:
     def _remember_stream(self, call: Call) -> None:
         if self._counted:
             call.task = asyncio.current_task()
-            self._gate.streams[call] = self._method.rights
+            self._gate.streams[call] = (self._method.rights, call.resource)
 
     async def _succeeded(self, call: Call) -> None:
         call.is_done = True
