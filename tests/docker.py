@@ -39,12 +39,12 @@ def docker_url() -> str:
 @pytest.fixture(scope="session")
 def tiny_image(docker_url: str) -> str:
     """Name of an image that holds busybox and nothing else."""
-    return _import_tiny_image()
+    return import_tiny_image(docker_url)
 
 
-def docker(*arguments: str, stdin: bytes | None = None) -> str:
+def docker(*arguments: str, stdin: bytes | None = None, url: str | None = None) -> str:
     """What the command line of Docker prints."""
-    environment = {**os.environ, "DOCKER_HOST": engine_url()}
+    environment = {**os.environ, "DOCKER_HOST": url or engine_url()}
     done = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, env=environment, check=False)
     if done.returncode:
         raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.decode()}")
@@ -58,14 +58,15 @@ def engine_url() -> str:
     if shutil.which("docker") is None:
         missing("docker", HOW_TO_GET_DOCKER)
     _hold_shared_lock()  # before asking, so that an engine that answers is not about to be stopped
-    if not _answers(url):
+    if not answers(url):
         if shutil.which("dockerd") is None or os.getuid() != 0 or url != SOCKET:
             missing("docker", HOW_TO_GET_DOCKER)
         _start_once()
     return url
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether an engine answers at that address."""
     command = ["docker", "--host", url, "version", "--format", "{{.Server.Version}}"]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -79,7 +80,7 @@ def _hold_shared_lock() -> None:
 def _start_once() -> None:
     with (STATE / "start").open("w") as starting:
         fcntl.flock(starting, fcntl.LOCK_EX)
-        if not _answers(SOCKET):
+        if not answers(SOCKET):
             _start_engine()
 
 
@@ -91,19 +92,20 @@ def _start_engine() -> None:
         ["flock", "--exclusive", STATE / "users", "sh", "-c", end], stdin=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(SOCKET):
+    while not answers(SOCKET):
         if engine.poll() is not None or time.monotonic() > deadline:
             missing("docker", f"dockerd does not start: {(STATE / 'dockerd.log').read_text()[-2000:]}")
         time.sleep(0.1)
 
 
 @functools.cache
-def _import_tiny_image() -> str:
+def import_tiny_image(url: str) -> str:
+    """Have the image on that engine; returns its name."""
     if not BUSYBOX.is_file() or b"/lib64/ld-linux" in (program := BUSYBOX.read_bytes()):
         missing("busybox-static", HOW_TO_GET_BUSYBOX)
     name = f"opsuite-test/busybox:{hashlib.sha256(program).hexdigest()[:12]}"
-    if not docker("image", "ls", "--quiet", name):
-        docker("import", "-", name, stdin=_root_filesystem(program))
+    if not docker("image", "ls", "--quiet", name, url=url):
+        docker("import", "-", name, stdin=_root_filesystem(program), url=url)
     return name
 
 

@@ -21,6 +21,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from datetime import timedelta
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -135,10 +136,25 @@ class DockerContainers:
     async def _adopt(self, name: str) -> None:
         """Return when the container of that name has been started by its creator, or start it in a dead one's place."""
         begin = self._clock.monotonic()
-        while (state := await self._patiently(lambda: self._engine().state(name))) and state.status == "created":
+        while not await self._has_started(name):
             if self._clock.monotonic() - begin >= self._start_patience.total_seconds():
-                await self._engine().start(name)
+                await self._start_orphan(name)
+                return
             await asyncio.sleep(PAUSE)
+
+    async def _has_started(self, name: str) -> bool:
+        """Also false while it is being created: its name is taken then, but the engine does not show it yet."""
+        state = await self._patiently(lambda: self._engine().state(name))
+        return state is not None and state.status != "created"
+
+    async def _start_orphan(self, name: str) -> None:
+        log.info("container_adopted_unstarted", container=name)
+        try:
+            await self._engine().start(name)
+        except Refused as refusal:
+            if refusal.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise Unavailable(f"container {name} was removed meanwhile", metadata={"name": name}) from refusal
 
     async def _follow_to_end(self, spec: ContainerSpec, output: ContainerOutput) -> Exit:
         following = asyncio.create_task(self._follow(spec.name, output))
