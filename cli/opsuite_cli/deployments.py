@@ -1,0 +1,248 @@
+"""Deploying, and looking at what a deployment does: deploy, plan, watch, explain, logs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from opsuite_cli import screen
+from opsuite_cli.calls import Client, talk
+from opsuite_cli.names import deployment_name, pipeline_name, short
+
+if TYPE_CHECKING:
+    from opsuite.deployer.v1.deployment_pb2 import Deployment
+    from opsuite.deployer.v1.deployment_service_pb2 import PlanDeploymentResponse
+    from opsuite_cli.follow import View
+
+WAITED_TOO_LONG = 4
+DeploymentId = Annotated[str, typer.Argument(help="Id of the deployment, or its whole name.")]
+Environment = Annotated[str, typer.Option("--env", "-e", help="Environment, one of the pipeline's.")]
+Variables = Annotated[list[str] | None, typer.Option("--var", help="Value of a variable of the pipeline: NAME=VALUE.")]
+_DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?").fullmatch
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, None: 1}
+
+
+def duration(text: str) -> timedelta:
+    """`90`, `90s`, `15m` or `2h`."""
+    if (found := _DURATION(text)) is None:
+        raise typer.BadParameter(f"{text} is not a duration such as 90s, 15m or 2h")
+    return timedelta(seconds=float(found["number"]) * _UNIT_SECONDS[found["unit"]])
+
+
+def variables(given: list[str] | None) -> dict[str, str]:
+    """The values of `--var`."""
+    wrong = [one for one in given or [] if "=" not in one]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]} is not NAME=VALUE", param_hint="--var")
+    return dict(one.split("=", 1) for one in given or [])
+
+
+def deploy(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")],
+    version: Annotated[str, typer.Argument(help="Version to deploy: a tag, a commit.")],
+    env: Environment,
+    var: Variables = None,
+    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Show what happens and wait for the end.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="The same, with what the steps write.")] = False,
+    timeout: Annotated[
+        timedelta | None, typer.Option(parser=duration, help="Longest wait (15m); the deployment goes on after it.")
+    ] = None,
+) -> None:
+    """Deploy a version.
+
+    With --wait the exit status is 0 when it succeeded, 3 when it was rolled back, 4 when it failed or timed out, 5 when
+    it waits for a person, 6 when it was cancelled or superseded. Without, 0 means that it was recorded.
+    """
+    values = variables(var)
+
+    async def work(client: Client) -> None:
+        from opsuite.deployer.v1.deployment_service_pb2 import DeployRequest
+
+        request = DeployRequest(
+            pipeline=pipeline_name(pipeline), version=version, environment=env, variables=values, reason=reason
+        )
+        recorded = (await client.deployments.Deploy(request)).deployment
+        if wait or follow:
+            await _wait(client, recorded.name, logs=follow, timeout=timeout)
+        else:
+            _recorded(recorded)
+
+    talk(work)
+
+
+def plan(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")],
+    version: Annotated[str, typer.Argument(help="Version to deploy.")],
+    env: Environment,
+    var: Variables = None,
+) -> None:
+    """Say what `deploy` would do, and whether it could start now. Changes nothing; exit status 1 when it could not."""
+    values = variables(var)
+
+    async def work(client: Client) -> PlanDeploymentResponse:
+        from opsuite.deployer.v1.deployment_service_pb2 import PlanDeploymentRequest
+
+        return await client.deployments.PlanDeployment(
+            PlanDeploymentRequest(pipeline=pipeline_name(pipeline), version=version, environment=env, variables=values)
+        )
+
+    planned = talk(work)
+    _print_plan(planned) if screen.wants_table() else screen.document(planned)
+    if not planned.ready:
+        raise typer.Exit(1)
+
+
+def watch(deployment: DeploymentId) -> None:
+    """Follow a deployment to its end; the exit status is that of `deploy --wait`, but a pause does not end it."""
+
+    async def work(client: Client) -> None:
+        await _wait(client, await deployment_name(client, deployment), until_paused=False, stream=True)
+
+    talk(work)
+
+
+def explain(deployment: DeploymentId) -> None:
+    """Say how a deployment stands: what failed, what was done about it, and what to run next."""
+
+    async def work(client: Client) -> Deployment:
+        from opsuite.deployer.v1.deployment_service_pb2 import GetDeploymentRequest
+
+        name = await deployment_name(client, deployment)
+        return (await client.deployments.GetDeployment(GetDeploymentRequest(name=name))).deployment
+
+    found = talk(work)
+    if screen.wants_table():
+        _explain(found)
+    else:
+        screen.document(found)
+
+
+def logs(
+    deployment: DeploymentId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more until the deployment ends.")] = False,
+    stage: Annotated[str, typer.Option(help="Only this stage.")] = "",
+    step: Annotated[str, typer.Option(help="Only this step.")] = "",
+) -> None:
+    """Print what the steps wrote, oldest first."""
+
+    async def work(client: Client) -> None:
+        from opsuite.deployer.v1.deployment_service_pb2 import ListLogsRequest, TailLogsRequest
+        from opsuite_cli.follow import JsonView, PlainView, tail_logs
+
+        wrote = (PlainView() if screen.wants_table() else JsonView()).wrote
+        name = await deployment_name(client, deployment)
+        if follow:
+            await tail_logs(client, TailLogsRequest(name=name, stage=stage, step=step), wrote)
+            return
+        request = ListLogsRequest(name=name, stage=stage, step=step, page_size=5000)
+        while True:
+            page = await client.deployments.ListLogs(request)
+            for line in page.lines:
+                wrote(line)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    talk(work)
+
+
+# ---- the wait -------------------------------------------------------------------------------------------------------
+
+
+async def _wait(
+    client: Client,
+    name: str,
+    *,
+    logs: bool = False,
+    timeout: timedelta | None = None,
+    until_paused: bool = True,
+    stream: bool = False,
+) -> None:
+    """Follow a deployment and end the command with its exit status. `stream`: programs get the events as well."""
+    from opsuite_cli.ending import exit_status
+    from opsuite_cli.follow import JsonView, SilentView, follow, view_for_people
+
+    try:
+        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
+            if screen.wants_table():
+                with view_for_people() as view:
+                    ended = await follow(client, name, view, until_paused=until_paused, logs=logs)
+                _print_ending(ended)
+            else:
+                quiet: View = JsonView() if stream else SilentView()
+                ended = await follow(client, name, quiet, until_paused=until_paused)
+                if not stream:
+                    screen.document(ended)
+    except TimeoutError:
+        screen.complain([f"error: it has not ended yet, and goes on: opsuite watch {short(name)}"])
+        raise typer.Exit(WAITED_TOO_LONG) from None
+    except asyncio.CancelledError:
+        screen.complain([f"left; the deployment goes on: opsuite watch {short(name)}"])
+        raise
+    raise typer.Exit(exit_status(ended))
+
+
+def _print_ending(deployment: Deployment) -> None:
+    from opsuite_cli import words
+    from opsuite_cli.ending import ending_of
+
+    for warning in deployment.warnings:
+        screen.complain([f"warning: {warning}"])
+    if (ending := ending_of(deployment)) is not None:
+        screen.complaints().print("\n".join(ending.lines()))
+        return
+    took = words.seconds(words.took(deployment, datetime.now(UTC)))
+    screen.say(f"{words.title(deployment)} {words.status(deployment.status)} in {took}", "green")
+
+
+def _recorded(deployment: Deployment) -> None:
+    from opsuite_cli import words
+
+    if not screen.wants_table():
+        screen.document(deployment)
+        return
+    place = f", position {deployment.queue_position}" if deployment.queue_position else ""
+    screen.say(f"deployment {deployment.uid}: {words.title(deployment)}, {words.status(deployment.status)}{place}")
+    screen.say(f"next:   opsuite watch {deployment.uid}")
+
+
+def _explain(deployment: Deployment) -> None:
+    from opsuite_cli import words
+    from opsuite_cli.ending import ending_of
+
+    status = words.status(deployment.status)
+    screen.say(f"deployment {deployment.uid}: {words.title(deployment)}", "bold")
+    screen.say(f"{status}  {deployment.message}".rstrip(), screen.COLOURS.get(status, ""))
+    who = f"asked for by {deployment.requested_by} at {words.clock(words.moment(deployment, 'create_time'))}"
+    screen.say(f"{who}: {deployment.request_reason}" if deployment.request_reason else who)
+    for role, other in (("takes back", deployment.rollback_of), ("tries again", deployment.retry_of)):
+        if other:
+            screen.say(f"{role} {short(other)}")
+    for warning in deployment.warnings:
+        screen.say(f"warning: {warning}", "yellow")
+    if (ending := ending_of(deployment)) is not None:
+        screen.say("\n".join(ending.lines()))
+    elif status != "SUCCEEDED":
+        screen.say(f"next:   opsuite watch {deployment.uid}")
+
+
+def _print_plan(planned: PlanDeploymentResponse) -> None:
+    screen.table(
+        ["STAGE", "STEP", "KIND", "ACTION"], [[one.stage, one.step, one.kind, one.action] for one in planned.steps]
+    )
+    screen.say()
+    screen.table(
+        ["CHECK", "RESULT", "FOUND"],
+        [[one.subject, "SUCCEEDED" if one.passed else "FAILED", one.message] for one in planned.checks],
+    )
+    screen.say()
+    when = f"would wait at position {planned.queue_position}" if planned.queue_position else "would start at once"
+    back = planned.rollback_version or "nothing: there is no earlier version"
+    screen.say(f"pipeline revision {planned.pipeline_revision}; {when}; would go back to {back}")
+    if not planned.ready:
+        screen.complain(["error: it could not start: see the checks that failed"])

@@ -1,0 +1,122 @@
+"""How a deployment ended: an exit status for the shell, three lines for people when it did not end well. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from opsuite.deployer.v1.deployment_pb2 import STEP_STATUS_INTERRUPTED, Deployment
+from opsuite_cli import words
+from opsuite_cli.names import short
+
+SUCCEEDED: Final = 0
+ROLLED_BACK: Final = 3
+FAILED: Final = 4
+PAUSED: Final = 5
+ENDED_BY_PEOPLE: Final = 6
+
+EXIT_STATUS: Final = {
+    "SUCCEEDED": SUCCEEDED,
+    "ROLLED_BACK": ROLLED_BACK,
+    "FAILED": FAILED,
+    "TIMED_OUT": FAILED,
+    "ROLLBACK_FAILED": FAILED,
+    "PAUSED": PAUSED,
+    "CANCELLED": ENDED_BY_PEOPLE,
+    "SUPERSEDED": ENDED_BY_PEOPLE,
+    "ABORTED": ENDED_BY_PEOPLE,
+}
+"""By status of the deployment; others are still under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What is to be said at the end. Only a failure has lines."""
+
+    log_lines: tuple[str, ...]
+    """The last ones of what failed, oldest first."""
+    failed: str
+    done: str
+    next: str
+
+    def lines(self) -> list[str]:
+        """All of it; the last three lines are what failed, what was done about it, and what to run next."""
+        log = [f"  | {line}" for line in self.log_lines]
+        return [*log, f"failed: {self.failed}", f"done:   {self.done}", f"next:   {self.next}"]
+
+
+def exit_status(deployment: Deployment) -> int:
+    """For the shell; 0 also while it is under way."""
+    return EXIT_STATUS.get(words.status(deployment.status), SUCCEEDED)
+
+
+def ending_of(deployment: Deployment) -> Ending | None:
+    """What to say of a deployment that needs somebody; None when it ended well or is under way."""
+    if exit_status(deployment) == SUCCEEDED:
+        return None
+    lines = tuple(deployment.failure.last_log_lines) if deployment.HasField("failure") else ()
+    return Ending(lines, _failed(deployment), _done(deployment), _next(deployment))
+
+
+def _failed(deployment: Deployment) -> str:
+    if not deployment.HasField("failure"):
+        return _one_line(deployment.message or deployment.reason or words.status(deployment.status).lower())
+    failure = deployment.failure
+    what = ""
+    if failure.step:
+        what = f"step {failure.step} of stage {failure.stage}: "
+    elif failure.gate:
+        what = f"gate {failure.gate} of stage {failure.stage}: "
+    return _one_line(f"{what}{failure.message or failure.reason}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _done(deployment: Deployment) -> str:
+    status = words.status(deployment.status)
+    if status == "ROLLED_BACK":
+        return f"the version before is back, by deployment {short(deployment.rolled_back_by)}"
+    if status == "ROLLBACK_FAILED":
+        return f"putting the old version back failed too, in deployment {short(deployment.rolled_back_by)}"
+    if status == "PAUSED":
+        return f"paused ({words.pause_reason(deployment.pause_reason)}); nothing more starts until somebody decides"
+    if status in {"CANCELLED", "ABORTED"}:
+        return "stopped, and everything left as it was at that moment"
+    if status == "SUPERSEDED":
+        return "a newer deployment took its place; it never started"
+    not_rolled_back = [warning for warning in deployment.warnings if warning.startswith("not rolled back")]
+    if not deployment.HasField("start_time"):
+        return "nothing was changed; it had not started"
+    return _one_line(not_rolled_back[-1]) if not_rolled_back else "left as it is; nothing was put back"
+
+
+def _next(deployment: Deployment) -> str:
+    uid, status = deployment.uid, words.status(deployment.status)
+    if status == "PAUSED":
+        return _after_pause(deployment)
+    if status == "SUPERSEDED":
+        return f"opsuite history --pipeline {short(deployment.pipeline)} --env {deployment.environment}"
+    if status == "ROLLBACK_FAILED":
+        return f"opsuite explain {short(deployment.rolled_back_by)}"
+    failure = deployment.failure
+    if failure.reason == "PREFLIGHT_FAILED":
+        return f"opsuite plan {short(deployment.pipeline)} {deployment.version} --env {deployment.environment}"
+    if failure.step:
+        return f"opsuite logs {uid} --stage {failure.stage} --step {failure.step}"
+    return f"opsuite trace {uid}" if failure.gate else f"opsuite retry {uid}"
+
+
+def _after_pause(deployment: Deployment) -> str:
+    interrupted = [
+        (stage.name, step.name)
+        for stage in deployment.stages
+        for step in stage.steps
+        if step.status == STEP_STATUS_INTERRUPTED
+    ]
+    if not interrupted:
+        return f"opsuite resume {deployment.uid} (or: opsuite rollback {deployment.uid})"
+    stage, name = interrupted[0]
+    where = f"{deployment.uid} {stage} {name}"
+    return f"opsuite retry-step {where} (or: opsuite skip-step {where})"

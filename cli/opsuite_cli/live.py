@@ -1,0 +1,96 @@
+"""The view in a terminal: stages and steps with their durations, redrawn in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from opsuite.deployer.v1.deployment_pb2 import StageRun
+from opsuite_cli import screen, words
+from opsuite_cli.picture import Picture
+
+SIGNS = {
+    "SUCCEEDED": "✓",
+    "FAILED": "✗",
+    "TIMED_OUT": "✗",
+    "CANCELLED": "■",
+    "SKIPPED": "-",
+    "PENDING": "·",
+    "INTERRUPTED": "?",
+    "FAILED_CONTINUED": "!",
+}
+REDRAWS_PER_SECOND = 12
+
+
+class LiveView:
+    """Shows deployments one below the other, as `Picture`s that somebody else keeps true."""
+
+    def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._pictures: list[Picture] = []
+        self._now = now
+        self._spinner = Spinner("dots", style="cyan")
+        self._live = Live(
+            get_renderable=self.picture,
+            console=screen.console(),
+            refresh_per_second=REDRAWS_PER_SECOND,
+            vertical_overflow="visible",
+        )
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def add(self, picture: Picture) -> None:
+        """Show another deployment below the others."""
+        self._pictures.append(picture)
+
+    def line(self, text: str) -> None:
+        """A line above the picture, such as one that a step wrote."""
+        self._live.console.print(text, style="dim")
+
+    def picture(self) -> RenderableType:
+        """All of it as it stands."""
+        now = self._now()
+        return Group(*(part for picture in self._pictures for part in self._deployment(picture, now)))
+
+    def _deployment(self, picture: Picture, now: datetime) -> Iterator[RenderableType]:
+        deployment = picture.deployment
+        status = words.status(deployment.status)
+        head = Text()
+        head.append("rollback " if deployment.rollback_of else "", "yellow")
+        head.append(words.title(deployment), "bold")
+        head.append(f"  {status}", screen.COLOURS.get(status, ""))
+        if deployment.queue_position:
+            head.append(f"  position {deployment.queue_position}")
+        head.append(f"  {words.seconds(words.took(deployment, now))}", "dim")
+        yield head
+        grid = Table.grid(padding=(0, 1))
+        for stage in deployment.stages:
+            self._stage(grid, stage, now)
+        yield grid
+
+    def _stage(self, grid: Table, stage: StageRun, now: datetime) -> None:
+        grid.add_row(Text("  "), self._sign(stage), Text(stage.name, "bold"), Text(""), Text(""))
+        runs: list[Any] = [*stage.steps, *stage.gates]
+        for run in runs:
+            again = f" (attempt {run.attempt})" if run.attempt > 1 else ""
+            took = words.seconds(words.took(run, now))
+            said = run.message if words.step_status(run.status) not in {"SUCCEEDED", "PENDING"} else ""
+            name = Text("  " + run.name + again)
+            grid.add_row(Text("  "), self._sign(run), name, Text(took, "dim", justify="right"), Text(said, "dim"))
+
+    def _sign(self, run: Any) -> RenderableType:
+        status = words.step_status(run.status)
+        if status == "RUNNING":
+            return self._spinner
+        return Text(SIGNS.get(status, " "), screen.COLOURS.get(status, ""))

@@ -1,0 +1,58 @@
+"""The `opsuite` command. One module per noun; each imports gRPC only when it is used, so that help is immediate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opsuite_cli import audit, deployments, doctor, health, history, init, options, pipelines, steering, up
+from opsuite_cli.options import Anywhere, Options, Output
+
+app = typer.Typer(
+    cls=Anywhere,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Operations for a fleet: deployments that go back by themselves.",
+)
+
+
+@app.callback()
+def common(
+    address: Annotated[
+        str | None,
+        typer.Option(help="Server: host:port or unix:///path; else OPSUITE_DEPLOYER_ADDRESS, else the local socket."),
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token; else OPSUITE_TOKEN_FILE, else the local one.")
+    ] = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="How answers are printed.")] = Output.TABLE,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
+) -> None:
+    """Options that may stand anywhere on the command line."""
+    options.choose(Options(address, token_file, Output.JSON if as_json else output))
+
+
+START, DEPLOY, STEER, LOOK = "Start", "Deploy", "Steer", "Look"
+_COMMANDS: dict[str, list[Callable[..., None]]] = {
+    START: [init.init, up.up, up.down, pipelines.apply],
+    DEPLOY: [deployments.deploy, deployments.plan, deployments.watch, deployments.explain, deployments.logs],
+    STEER: [
+        steering.cancel,
+        steering.pause,
+        steering.resume,
+        steering.retry,
+        steering.retry_step,
+        steering.skip_step,
+        steering.rollback,
+    ],
+    LOOK: [history.history, history.trace, health.health, doctor.doctor, doctor.version],
+}
+for panel, commands in _COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(pipelines.app, name="pipeline", rich_help_panel=START)
+app.add_typer(audit.app, name="audit", rich_help_panel=LOOK)

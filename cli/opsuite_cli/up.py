@@ -1,0 +1,158 @@
+"""Runs the suite on this machine: `up` in the foreground, `down` to stop what outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import importlib.util
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from opsuite_cli import calls, options, screen
+from opsuite_cli.calls import REFUSED
+from opsuite_cli.explaining import explained
+from opsuite_cli.health import status_of
+from opsuite_cli.options import Options
+from opsuite_kernel.errors import OpsuiteError
+
+ADDRESS: Final = "127.0.0.1:7401"
+START_SECONDS: Final = 60.0
+LOOK_EVERY_SECONDS: Final = 0.05
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where everything is kept; OPSUITE_DATA_DIR, else ~/.local/state/opsuite.")
+]
+
+
+def up(
+    data_dir: DataDir = None,
+    listen: Annotated[
+        list[str] | None, typer.Option(help=f"Address besides the socket in the data directory; else {ADDRESS}.")
+    ] = None,
+    root: Annotated[
+        list[Path] | None, typer.Option(help="Directory that steps may use besides `work` in the data directory.")
+    ] = None,
+) -> None:
+    """Run the suite in the foreground; Ctrl-C lets running work end and stops it. Workloads go on: see `down`.
+
+    Every setting of the deployer (DEPLOYER_…, see services/deployer/README.md) is read from the environment.
+    """
+    if importlib.util.find_spec("opsuite_deployer") is None or importlib.util.find_spec("supervisor") is None:
+        screen.complain(["error: the server is not installed", "hint: pip install 'opsuite[all]'"])
+        raise typer.Exit(REFUSED)
+    directory = _data_dir(data_dir)
+    environment = _environment(directory, listen or [], root or [], os.environ)
+    # A process group of its own: Ctrl-C is for this process, which passes on one signal, not two.
+    child = subprocess.Popen(
+        [sys.executable, "-m", "opsuite_deployer"], env=environment, stdin=subprocess.DEVNULL, process_group=0
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: child.send_signal(signal.SIGTERM))
+    addresses = environment["DEPLOYER_LISTEN"].split(",")
+    options.choose(Options(addresses[0], directory / "token"))
+    if _serves(child):
+        _greet(directory, addresses)
+    status = child.wait()
+    screen.say("the deployer has stopped; workloads go on until: opsuite down" if status == 0 else "")
+    raise typer.Exit(status if status >= 0 else 128 - status)
+
+
+def down(
+    data_dir: DataDir = None,
+    keep_workloads: Annotated[bool, typer.Option("--keep-workloads", help="Stop the deployer alone.")] = False,
+) -> None:
+    """Stop the deployer of a data directory, its workloads and the supervisord that keeps them."""
+    directory = _data_dir(data_dir)
+    try:
+        stopped = _stop(directory, keep_workloads=keep_workloads)
+    except ModuleNotFoundError as error:
+        screen.complain(["error: the server is not installed, so nothing of it runs from here"])
+        raise typer.Exit(REFUSED) from error
+    except OpsuiteError as error:
+        screen.complain(explained(error, str(directory)))
+        raise typer.Exit(REFUSED) from error
+    screen.say(f"{directory}: stopped {' and '.join(stopped)}" if stopped else f"{directory}: nothing was running")
+
+
+def _data_dir(chosen: Path | None) -> Path:
+    from opsuite_rpc.channel import data_directory
+
+    return (chosen or Path(os.environ.get("DEPLOYER_DATA_DIR") or data_directory())).absolute()
+
+
+def _environment(
+    directory: Path, listen: Sequence[str], roots: Sequence[Path], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """What the deployer is started with: the environment, and what was chosen here."""
+    tcp = ",".join(listen) or environ.get("DEPLOYER_LISTEN") or ADDRESS
+    socket = f"unix://{directory}/run/deployer.sock"
+    chosen = {
+        "DEPLOYER_DATA_DIR": str(directory),
+        "DEPLOYER_LISTEN": tcp if socket in tcp else f"{socket},{tcp}",
+    }
+    if roots:
+        chosen["DEPLOYER_ROOTS"] = ",".join([str(directory / "work"), *(str(root.absolute()) for root in roots)])
+    return {**environ, **chosen}
+
+
+def _serves(child: subprocess.Popen[bytes]) -> bool:
+    """Wait until the deployer serves; False when it has ended instead."""
+    give_up_at = time.monotonic() + START_SECONDS
+    while child.poll() is None and time.monotonic() < give_up_at:
+        try:
+            asyncio.run(calls.connected(status_of))
+            return True
+        except OpsuiteError:
+            time.sleep(LOOK_EVERY_SECONDS)
+    return False
+
+
+def _greet(directory: Path, addresses: Sequence[str]) -> None:
+    from opsuite_rpc.channel import data_directory
+
+    lines = [
+        "the deployer serves",
+        *(f"  address   {address}" for address in addresses),
+        f"  token     {directory / 'token'}",
+        f"  work      {directory / 'work'}",
+    ]
+    if directory != data_directory().absolute():
+        lines += ["in other terminals first:", f"  export OPSUITE_DATA_DIR={shlex.quote(str(directory))}"]
+    lines += ["next:", "  opsuite init", "  opsuite apply -f pipeline.yaml", "  opsuite doctor"]
+    screen.say("\n".join(lines))
+
+
+def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
+    from opsuite_platforms.supervisord import Supervisord, wait_for_end
+
+    stopped = []
+    if (pid := _holder(directory)) is not None:
+        os.kill(pid, signal.SIGTERM)
+        wait_for_end(pid)
+        stopped.append("the deployer")
+    supervisord = Supervisord(directory / "supervisor")
+    if not keep_workloads and supervisord.answers():
+        supervisord.stop()
+        stopped.append("its workloads")
+    return stopped
+
+
+def _holder(directory: Path) -> int | None:
+    """The process that holds a data directory; None if nobody does."""
+    try:
+        with (directory / "lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read().strip() or 0) or None
+    except FileNotFoundError:
+        pass
+    return None
