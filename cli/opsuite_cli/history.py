@@ -93,7 +93,7 @@ def trace(deployment: DeploymentId) -> None:
 
     found = talk(work)
     if screen.wants_table():
-        screen.console().print(tree_of(found, datetime.now(UTC)))
+        screen.console().print(tree_of(found, datetime.now(UTC)), no_wrap=True, overflow="ignore", crop=False)
     else:
         screen.document(found)
 
