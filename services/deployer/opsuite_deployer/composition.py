@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ from opsuite_deployer.adapters.database import EVENTS, WAKE_CHANNEL, WISH, Revis
 from opsuite_deployer.adapters.deployment_api import DeploymentServicer
 from opsuite_deployer.adapters.history_api import HistoryServicer
 from opsuite_deployer.adapters.log_tail import LogTail
-from opsuite_deployer.adapters.machine import LocalMachine
+from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
 from opsuite_deployer.adapters.queries import Queries
@@ -39,7 +39,7 @@ from opsuite_deployer.application.steps import Steps
 from opsuite_deployer.domain.turn import Limits
 from opsuite_deployer.settings import Settings
 from opsuite_kernel.clock import Clock, SystemClock
-from opsuite_kernel.errors import OpsuiteError, Violation
+from opsuite_kernel.errors import OpsuiteError
 from opsuite_kernel.ids import new_id
 from opsuite_notify.dispatcher import Dispatcher
 from opsuite_notify.port import EnvSecret
@@ -71,7 +71,7 @@ from opsuite_storage.store import Store, open_store
 from opsuite_telemetry import logs
 from opsuite_telemetry.metrics import new_registry
 from opsuite_telemetry.tracing import Tracing, TracingSettings
-from opsuite_validation.commands import ALLOWED_NAMES, CommandPolicy, judge
+from opsuite_validation.commands import ALLOWED_NAMES, CommandPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -187,7 +187,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     # the face
     watches = Watches(store, hub, queries, clock, life)
     deployments = Deployments(store=transactions, fleet=fleet, preflight=preflight, clock=clock, rules=rules)
-    pipelines = Pipelines(store=transactions, clock=clock, judge=_judge(policy))
+    pipelines = Pipelines(store=transactions, clock=clock, policy=MachinePolicy(policy))
     server = RpcServer(
         [
             Service(
@@ -286,10 +286,6 @@ def server_settings(settings: Settings) -> ServerSettings:
         drain_grace=settings.drain_grace,
         debug=settings.debug,
     )
-
-
-def _judge(policy: CommandPolicy) -> Callable[[str, Sequence[str], Collection[str]], Sequence[Violation]]:
-    return lambda command, args, declared: judge(policy, command, args, declared=declared)
 
 
 def _command_defaults(settings: Settings) -> CommandDefaults:

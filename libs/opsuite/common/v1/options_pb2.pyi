@@ -80,8 +80,8 @@ Global___Access: _TypeAlias = Access  # noqa: Y015
 
 @_typing.final
 class Rule(_message.Message):
-    """Rules for one field, in protovalidate's vocabulary. A rule on an unset optional field, an empty string or an unset
-    message is not applied unless `required` is set; on an element of a repeated field or a map it always is.
+    """Rules for one field, in protovalidate's vocabulary. A rule is not applied to an unset field, nor to an empty string or
+    zero of a field without presence, unless `required` is set; to an element of a repeated field or a map it always is.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -127,6 +127,7 @@ _ADMISSIBLE = (
     .order_by((_d.rollback_of != "").desc(), _d.id)
     .limit(sa.bindparam("most"))
 )
+_NEWEST = sa.select(sa.func.max(_d.id))
 _ACTIVE = sa.select(sa.func.count()).where(tables.AT_WORK)
 _REVISION = sa.select(tables.pipeline_revisions, tables.pipelines.c.deleted).where(
     tables.pipelines.c.id == sa.bindparam("pipeline"),
@@ -281,6 +282,11 @@ class SqlTx:
         )
 
     # deployments
+
+    def newest(self) -> str:
+        """Id of the deployment that was asked for last, of all."""
+        newest: str | None = self._connection.execute(_NEWEST).scalar_one()
+        return newest or ""
 
     def add(self, deployment: Deployment, happened: Sequence[Happened]) -> None:
         """Record a new deployment and its first events."""

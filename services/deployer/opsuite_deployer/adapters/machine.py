@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from opsuite_kernel.errors import InvalidInput, OpsuiteError, Violation
 from opsuite_notify.port import SecretRef
 from opsuite_notify.secrets import SecretSource
 from opsuite_validation.commands import CommandPolicy, judge, judge_links, resolve_program
-from opsuite_validation.paths import resolve_below
+from opsuite_validation.environment import judge_environment
+from opsuite_validation.paths import is_below, resolve_below
+from opsuite_validation.templates import names_in, opaque
+
+
+class MachinePolicy:
+    """Fits `domain.rules.Policy`."""
+
+    def __init__(self, policy: CommandPolicy) -> None:
+        self._policy = policy
+
+    def command(self, command: str, args: Sequence[str], declared: Collection[str] = ()) -> Sequence[Violation]:
+        """What is against a command and its arguments."""
+        return judge(self._policy, command, args, declared=declared)
+
+    def workload(self, command: Sequence[str], declared: Collection[str] = ()) -> Sequence[Violation]:
+        """What is against the argument vector of a workload.
+
+        The project's own program, named by a path below the roots, takes what arguments it likes; everything else is
+        judged as a command is.
+        """
+        program = opaque(command[0], declared)
+        if _is_own(self._policy, program):
+            return [Violation("command[0]", "climbs out with ..", "OUTSIDE_ROOTS")] if ".." in program else []
+        return [
+            replace(one, field=_in_vector(one.field))
+            for one in judge(self._policy, command[0], command[1:], declared=declared)
+        ]
+
+    def environment(self, names: Collection[str]) -> Sequence[Violation]:
+        """What is against variables that a pipeline sets."""
+        return judge_environment(names)
+
+
+def _is_own(policy: CommandPolicy, program: str) -> bool:
+    """Whether a program is named by a path below the roots: a relative one, or an absolute one that is."""
+    return "/" in program and (not program.startswith("/") or is_below(policy.roots, program))
+
+
+def _in_vector(field: str) -> str:
+    """`command` and `args[i]` as places of one argument vector."""
+    if field == "command":
+        return "command[0]"
+    return f"command[{int(field.removeprefix('args[').removesuffix(']')) + 1}]"
 
 
 class LocalMachine:
@@ -27,6 +72,17 @@ class LocalMachine:
         if directory is not None and not found:
             found = judge_links(self._policy, args, Path(directory))
         return [f"{one.field}: {one.description}" for one in found]
+
+    def workload(self, command: Sequence[str], directory: str) -> tuple[str, ...]:
+        """The argument vector with the absolute path of its program. Raises InvalidInput."""
+        if found := MachinePolicy(self._policy).workload(command, _ports_in(command)):
+            raise InvalidInput(found)
+        if not _is_own(self._policy, command[0]):
+            return (str(resolve_program(self._policy, command[0])), *command[1:])
+        program = resolve_below(self._policy.roots, command[0], relative_to=Path(directory))
+        if not os.access(program, os.X_OK):
+            raise InvalidInput([Violation("command[0]", f"{program} cannot be executed", "COMMAND_NOT_FOUND")])
+        return (str(program), *command[1:])
 
     def program(self, command: str) -> str:
         """Absolute path of an allowed program."""
@@ -54,3 +110,8 @@ class LocalMachine:
             raise
         except OpsuiteError as error:
             raise InvalidInput([Violation("", error.message, error.reason)]) from error
+
+
+def _ports_in(command: Sequence[str]) -> set[str]:
+    """Names of ports that the platform will fill in."""
+    return {name for text in command for name in names_in(text) if name == "port" or name.startswith("port_")}

@@ -16,7 +16,7 @@ from opsuite_deployer.domain.deployment import Deployment, Status
 from opsuite_deployer.domain.errors import PipelineNotFound
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.progress import begin
-from opsuite_deployer.domain.queue import Arrival
+from opsuite_deployer.domain.queue import Arrival, behind
 from opsuite_deployer.domain.rollback import conclude, end_with_rollback, rollback_deployment
 from opsuite_deployer.domain.turn import EventKind, Happened, Limits, Turn, Verb, Wish
 
@@ -58,6 +58,12 @@ def admit(tx: Tx, rules: Rules, now: datetime) -> tuple[Started, ...]:
         return ()
     started = (_start(tx, deployment, rules, now) for deployment in tx.admissible(free))
     return tuple(one for one in started if one is not None)
+
+
+def next_id(tx: Tx, rules: Rules, now: datetime) -> str:
+    """Return the id of a deployment that arrives in this transaction: behind those of all that came before."""
+    tx.serialise_admission()
+    return behind(tx.newest(), rules.new_id(now))
 
 
 def record(tx: Tx, owned: Owned, turn: Turn, now: datetime) -> Owned:
@@ -140,7 +146,7 @@ def _roll_back(
     """Hand the slot over to a deployment that puts the old version back; it passes the queue."""
     original = last.deployment
     pipeline = _recorded(tx, target)
-    rollback = rollback_deployment(original, target, pipeline, uid=rules.new_id(now), now=now)
+    rollback = rollback_deployment(original, target, pipeline, uid=next_id(tx, rules, now), now=now)
     original = replace(original, rolled_back_by=rollback.id)
     events = [replace(event, related=rollback.name) for event in last.happened]
     tx.save(owned, original, (*turn.happened, *events))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask
+from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
@@ -213,7 +213,7 @@ class Deployments:
 def deploy(tx: Tx, wish: DeployWish, call: Call, rules: Rules, now: datetime) -> tuple[str, tuple[Started, ...]]:
     """Record a deployment and let in whoever may start now. Raises what Deployments.deploy says."""
     revision = _revision(tx, wish)
-    deployment = _wished(wish, revision, call, rules.new_id(now), now)
+    deployment = _wished(wish, revision, call, next_id(tx, rules, now), now)
     _enqueue(tx, deployment, revision, now)
     return deployment.id, admit(tx, rules, now)
 
@@ -232,7 +232,7 @@ def retry(
     through = {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED_CONTINUED}
     done = [index for index, stage in enumerate(stages) if stage_status(failed, stage, index) in through]
     wish = DeployWish(failed.pipeline, failed.version, failed.environment, failed.variables, reason)
-    again = _wished(wish, revision, call, rules.new_id(now), now)
+    again = _wished(wish, revision, call, next_id(tx, rules, now), now)
     parts = parts_left_out(revision.pipeline, is_rollback=False, done=done)
     _enqueue(tx, replace(again, retry_of=failed.id, parts=parts), revision, now)
     return again.id, admit(tx, rules, now)
@@ -242,6 +242,7 @@ def rollback(
     tx: Tx, reference: Reference, to: Reference | None, reason: str, call: Call, rules: Rules, now: datetime
 ) -> tuple[str, tuple[Started, ...]]:
     """Ask a deployment under way to go back, or record one that takes an ended one back."""
+    tx.serialise_admission()  # first, as everywhere: locks are always taken in the same order
     original = find(tx, reference, lock=True).deployment
     target = (
         find(tx, to).deployment if to else tx.latest_stable(original.pipeline, original.environment, before=original)
@@ -258,7 +259,7 @@ def rollback(
     revision = tx.revision_of(target.pipeline, target.pipeline_revision)
     if revision is None:
         raise PipelineNotFound(target.pipeline)
-    uid = rules.new_id(now)
+    uid = next_id(tx, rules, now)
     back = rollback_deployment(original, target, revision.pipeline, uid=uid, now=now, actor=call.actor)
     back = replace(back, trace_id=call.trace_id, span_id=call.span_id, request_reason=reason or back.request_reason)
     if (holder := tx.holder(original.pipeline, original.environment)) and holder.status is Status.ROLLBACK_FAILED:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from opsuite_deployer.application.ports import Replay, Revision, Store, Tx
 from opsuite_deployer.domain.errors import EtagMismatch, PipelineInUse, PipelineNotFound
 from opsuite_deployer.domain.pipeline import Pipeline
-from opsuite_deployer.domain.rules import Judge, violations
+from opsuite_deployer.domain.rules import Policy, violations
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
 
@@ -26,14 +26,14 @@ class Registration:
 class Pipelines:
     """The use cases of PipelineService that change or check something."""
 
-    def __init__(self, *, store: Store, clock: Clock, judge: Judge) -> None:
+    def __init__(self, *, store: Store, clock: Clock, policy: Policy) -> None:
         self._store = store
         self._clock = clock
-        self._judge = judge
+        self._policy = policy
 
     def check(self, pipeline: Pipeline) -> list[Violation]:
         """Everything that is wrong with a pipeline, by paths below `pipeline`."""
-        return [violation.below("pipeline") for violation in violations(pipeline, self._judge)]
+        return [violation.below("pipeline") for violation in violations(pipeline, self._policy)]
 
     async def register(self, registration: Registration) -> tuple[Revision, bool]:
         """Record a new revision, unless the latest one is equal; returns it and whether it is new.

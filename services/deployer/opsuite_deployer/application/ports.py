@@ -113,6 +113,9 @@ class Tx(Protocol):
         """Mark a pipeline as deleted."""
 
     # deployments
+    def newest(self) -> str:
+        """Id of the deployment that was asked for last, of all; empty if there is none."""
+
     def add(self, deployment: Deployment, happened: Sequence[Happened]) -> None:
         """Record a new deployment and its first events."""
 
@@ -236,6 +239,9 @@ class Machine(Protocol):
 
         With the directory it is to run in, also where its paths lead through links.
         """
+
+    def workload(self, command: Sequence[str], directory: str) -> tuple[str, ...]:
+        """A workload's argument vector with the absolute path of its program. Raises InvalidInput."""
 
     def program(self, command: str) -> str:
         """Absolute path of an allowed program. Raises InvalidInput."""

@@ -14,6 +14,7 @@ from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, St
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
 from opsuite_platforms.port import ContainerRunner, Platform
+from opsuite_validation.values import check_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +64,17 @@ class Preflight:
                     field = f'{planned_step.field}.command.secret_env["{name}"]'
                     yield _look(f"secret {name}", field, partial(self._found, ref))
             case Docker() as docker:
+                if problem := check_image(docker.image):
+                    yield Problem(f"image {docker.image}", False, problem, f"{planned_step.field}.docker.image")
                 for index, mount in enumerate(docker.mounts):
                     yield self._path(mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
                 yield self._path(workload.directory, f"{planned_step.field}.workload.directory")
+                if "/" not in workload.command[0]:  # a path may be brought by an earlier step
+                    field = f"{planned_step.field}.workload.command[0]"
+                    yield _look(
+                        f"tool {workload.command[0]}", field, partial(self._machine.program, workload.command[0])
+                    )
 
     def _found(self, ref: SecretRef) -> str:
         self._machine.secret(ref)

@@ -206,11 +206,12 @@ class Steps:
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED)
 
     async def _workload(self, attempt: Attempt, workload: Workload) -> PartEnded:
+        directory = self._machine.directory(workload.directory)
         spec = WorkloadSpec(
             name=workload.workload,
             version=workload.version,
-            command=workload.command,
-            directory=self._machine.directory(workload.directory),
+            command=self._machine.workload(workload.command, directory),
+            directory=directory,
             env={"PATH": self._machine.search_path(), **_identity(attempt), **workload.env},
             ports=tuple(PortSpec(port.name, port.number) for port in workload.ports),
             replicas=workload.replicas,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from opsuite_deployer.domain.deployment import Deployment, Status
 from opsuite_deployer.domain.errors import EnvironmentOccupied
 from opsuite_deployer.domain.pipeline import ConcurrencyPolicy
+from opsuite_kernel.ids import ALPHABET
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,14 @@ def arrive(policy: ConcurrencyPolicy, holder: Deployment | None, waiting: Sequen
 def order(waiting: Sequence[Deployment]) -> list[Deployment]:
     """Return waiting deployments in the order in which they go: rollbacks first, then by arrival (ids sort by it)."""
     return sorted(waiting, key=lambda one: (not one.rollback_of, one.id))
+
+
+def behind(newest: str, wanted: str) -> str:
+    """Return the id `wanted`, or the one right after `newest` if `wanted` would not sort behind that.
+
+    Ids tell who came first, also of two that came in one millisecond or when the clock was set back.
+    """
+    if wanted > newest:
+        return wanted
+    kept = newest.rstrip(ALPHABET[-1])
+    return kept[:-1] + ALPHABET[ALPHABET.index(kept[-1]) + 1] + ALPHABET[0] * (len(newest) - len(kept))

@@ -5,8 +5,10 @@ Paths start at the pipeline: `stages[0].steps[1].command.args[2]`; the adapter p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
+from typing import Protocol
 
 from opsuite_deployer.domain.filling import BUILT_IN, port_names
 from opsuite_deployer.domain.pipeline import (
@@ -27,11 +29,21 @@ from opsuite_deployer.domain.pipeline import (
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_validation.templates import substitute
 
-Judge = Callable[[str, Sequence[str], Collection[str]], Sequence[Violation]]
-"""What the command policy has against a command and its arguments, whose templates may use the given names."""
+
+class Policy(Protocol):
+    """What may be started on the deployer's machine. Templates may use the `declared` names."""
+
+    def command(self, command: str, args: Sequence[str], declared: Collection[str]) -> Sequence[Violation]:
+        """What is against a command and its arguments; paths `command` and `args[i]`."""
+
+    def workload(self, command: Sequence[str], declared: Collection[str]) -> Sequence[Violation]:
+        """What is against the argument vector of a workload; paths `command[i]`."""
+
+    def environment(self, names: Collection[str]) -> Sequence[Violation]:
+        """What is against variables that a pipeline sets; paths `env["NAME"]`."""
 
 
-def violations(pipeline: Pipeline, judge: Judge) -> list[Violation]:
+def violations(pipeline: Pipeline, policy: Policy) -> list[Violation]:
     """Everything that is wrong with a pipeline of correct shape."""
     found = [*_variables(pipeline), *_environments(pipeline), *_needs(pipeline)]
     names = {*BUILT_IN, *pipeline.variables}
@@ -39,7 +51,7 @@ def violations(pipeline: Pipeline, judge: Judge) -> list[Violation]:
         step.kind.workload for stage in pipeline.stages for step in stage.steps if isinstance(step.kind, Workload)
     }
     for index, stage in enumerate(pipeline.stages):
-        found += (violation.below(f"stages[{index}]") for violation in _stage(stage, names, workloads, judge))
+        found += (violation.below(f"stages[{index}]") for violation in _stage(stage, names, workloads, policy))
     return found
 
 
@@ -80,34 +92,37 @@ def _needs(pipeline: Pipeline) -> Iterator[Violation]:
         yield Violation("stages", f"needs go in a circle: {circle}", "CIRCULAR")
 
 
-def _stage(stage: Stage, names: Collection[str], workloads: Collection[str], judge: Judge) -> Iterator[Violation]:
+def _stage(stage: Stage, names: Collection[str], workloads: Collection[str], policy: Policy) -> Iterator[Violation]:
     for index, step in enumerate(stage.steps):
-        yield from (violation.below(f"steps[{index}]") for violation in _step(step, names, workloads, judge))
+        yield from (violation.below(f"steps[{index}]") for violation in _step(step, names, workloads, policy))
     for index, gate in enumerate(stage.gates):
         for position, check in enumerate(gate.checks):
             prefix = f"gates[{index}].checks[{position}]"
             yield from (violation.below(prefix) for violation in _check(check, names, workloads))
 
 
-def _step(step: Step, names: Collection[str], workloads: Collection[str], judge: Judge) -> Iterator[Violation]:
+def _step(step: Step, names: Collection[str], workloads: Collection[str], policy: Policy) -> Iterator[Violation]:
     if step.retry.backoff > step.retry.max_backoff:
         yield Violation("retry.backoff", "is longer than max_backoff", "CONTRADICTORY")
     match step.kind:
         case Command() as command:
-            found = _command(command, names, judge)
+            found = _command(command, names, policy)
         case Docker() as docker:
             found = _docker(docker, names)
         case Check() as check:
             found = _check(check, names, workloads)
         case Workload() as workload:
-            found = _workload(workload, names)
+            found = _workload(workload, names, policy)
         case _:
             return
     yield from (violation.below(KIND_NAMES[type(step.kind)]) for violation in found)
 
 
-def _command(command: Command, names: Collection[str], judge: Judge) -> Iterator[Violation]:
-    yield from judge(command.command, command.args, names)
+def _command(command: Command, names: Collection[str], policy: Policy) -> Iterator[Violation]:
+    yield from policy.command(command.command, command.args, names)
+    yield from policy.environment(command.env)
+    for violation in policy.environment(command.secret_env):
+        yield replace(violation, field=f"secret_{violation.field}")
     yield from _template("working_dir", command.working_dir, names)
     yield from _templates("env", command.env, names)
     for name in sorted(set(command.env) & set(command.secret_env)):
@@ -123,10 +138,12 @@ def _docker(docker: Docker, names: Collection[str]) -> Iterator[Violation]:
         yield from _template(f"mounts[{index}].source", mount.source, names)
 
 
-def _workload(workload: Workload, names: Collection[str]) -> Iterator[Violation]:
+def _workload(workload: Workload, names: Collection[str], policy: Policy) -> Iterator[Violation]:
     yield from _template("version", workload.version, names)
     yield from _template("directory", workload.directory, names)
     own = {*names, *port_names(workload)}
+    yield from policy.workload(workload.command, own)
+    yield from policy.environment(workload.env)
     for index, text in enumerate(workload.command):
         yield from _template(f"command[{index}]", text, own)
     yield from _templates("env", workload.env, own)

@@ -19,16 +19,34 @@ from opsuite_deployer.domain.rules import violations
 from opsuite_kernel.errors import Violation
 
 
-def allow_all(command, args, declared):
-    return []
+class AllowAll:
+    """A policy without objections."""
+
+    def command(self, command, args, declared):
+        return []
+
+    def workload(self, command, declared):
+        return []
+
+    def environment(self, names):
+        return []
 
 
-def refuse_rm(command, args, declared):
-    return [Violation("command", "rm is not allowed", "COMMAND_NOT_ALLOWED")] if command == "rm" else []
+class RefuseRm(AllowAll):
+    """A policy that knows three bad things."""
+
+    def command(self, command, args, declared):
+        return [Violation("command", "rm is not allowed", "COMMAND_NOT_ALLOWED")] if command == "rm" else []
+
+    def workload(self, command, declared):
+        return [Violation("command[0]", "rm is not allowed", "COMMAND_NOT_ALLOWED")] if command[0] == "rm" else []
+
+    def environment(self, names):
+        return [Violation('env["LD_PRELOAD"]', "is refused", "ENV_REFUSED") for name in names if name == "LD_PRELOAD"]
 
 
-def fields(pipeline, judge=allow_all):
-    return [(one.field, one.reason) for one in violations(pipeline, judge)]
+def fields(pipeline, policy=None):
+    return [(one.field, one.reason) for one in violations(pipeline, policy or AllowAll())]
 
 
 def with_step(kind, **changes):
@@ -95,13 +113,13 @@ def test_what_is_wrong_is_told_by_its_path(pipeline, expected):
 def test_the_command_policy_is_asked_for_every_command():
     pipeline = a_pipeline(a_stage("a"), a_stage("b", a_step(), a_step("bad", kind=Command("rm"))))
 
-    assert fields(pipeline, refuse_rm) == [("stages[1].steps[1].command.command", "COMMAND_NOT_ALLOWED")]
+    assert fields(pipeline, RefuseRm()) == [("stages[1].steps[1].command.command", "COMMAND_NOT_ALLOWED")]
 
 
 def test_all_violations_are_told_at_once():
     pipeline = a_pipeline(a_stage("a", a_step(kind=Command("rm")), needs=("ghost",)), variables={"version": "1"})
 
-    assert len(fields(pipeline, refuse_rm)) == 3
+    assert len(fields(pipeline, RefuseRm())) == 3
 
 
 def test_a_workload_may_use_its_own_ports_and_every_declared_name():
@@ -110,3 +128,16 @@ def test_a_workload_may_use_its_own_ports_and_every_declared_name():
     )
 
     assert fields(a_pipeline(a_stage("s", a_step(kind=workload)), variables={"size": "1"})) == []
+
+
+def test_the_policy_is_asked_for_workloads_and_for_every_variable():
+    step = a_step("c", kind=Command("make", env={"LD_PRELOAD": "x"}, secret_env={"LD_PRELOAD": None}))
+    workload = a_step("w", kind=Workload("web", ("rm",), env={"LD_PRELOAD": "x"}))
+
+    assert fields(a_pipeline(a_stage("s", step, workload)), RefuseRm()) == [
+        ('stages[0].steps[0].command.env["LD_PRELOAD"]', "ENV_REFUSED"),
+        ('stages[0].steps[0].command.secret_env["LD_PRELOAD"]', "ENV_REFUSED"),
+        ('stages[0].steps[0].command.secret_env["LD_PRELOAD"]', "CONTRADICTORY"),
+        ("stages[0].steps[1].workload.command[0]", "COMMAND_NOT_ALLOWED"),
+        ('stages[0].steps[1].workload.env["LD_PRELOAD"]', "ENV_REFUSED"),
+    ]
