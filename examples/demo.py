@@ -1,8 +1,8 @@
 """The main job on this machine, in under a minute: `make demo`.
 
 Starts the suite on free ports with a data directory of its own, makes a git repository with three versions of
-hello-web, and deploys them. 1.0.0 and 1.1.0 succeed; 1.2.0 starts but is not healthy, so the deployer puts 1.1.0 back by itself.
-Exits 0 only if the application then answers as 1.1.0. Everything that was started is stopped, and every file removed.
+hello-web, and deploys them. 1.0.0 and 1.1.0 succeed. 1.2.0 starts but is not healthy, so the deployer puts 1.1.0 back
+by itself. Exits 0 only if the application then answers as 1.1.0. Whatever was started is stopped, and no file stays.
 """
 
 from __future__ import annotations
