@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -28,3 +30,26 @@ def main(arguments: list[str]) -> None:
     directory, address = arguments
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the test
     run(_serve(Path(directory), address))
+
+
+@asynccontextmanager
+async def serving_process(directory: Path, address: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Such a process and the address it listens on; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "import sys; from fakes.rpc_process import main; main(sys.argv[1:])",
+        str(directory),
+        address,
+        cwd=Path(__file__).parents[1],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        ready, bound = (await process.stdout.readline()).decode().split()
+        assert ready == "ready"
+        yield process, bound
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import aiohttp
 import grpc
 import pytest
+from fakes.rpc_process import serving_process
 from fakes.rpc_service import VIEWER, Response, call, detail, serving, watch
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -136,33 +136,18 @@ async def test_not_serving_is_told_before_calls_are_refused(tmp_path: Path) -> N
     assert told == 503
 
 
-async def a_process(directory: Path) -> tuple[asyncio.subprocess.Process, str]:
-    """The small service in a process of its own, and its address."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-c",
-        "import sys; from fakes.rpc_process import main; main(sys.argv[1:])",
-        str(directory),
-        "127.0.0.1:0",
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    ready, address = (await process.stdout.readline()).split()
-    assert ready == b"ready"
-    return process, address.decode()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_the_process_and_it_ends_well(tmp_path: Path, number: signal.Signals) -> None:
-    process, address = await a_process(tmp_path)
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with (
+        serving_process(tmp_path, "127.0.0.1:0") as (process, address),
+        grpc.aio.insecure_channel(address) as channel,
+    ):
         stream = watch(channel, "Watch", VIEWER, name="things/1")
         await stream.read()
         await stream.read()
         process.send_signal(number)
         ending = await ending_of(stream)
-    rest, _ = await process.communicate()
+        rest, _ = await process.communicate()
 
     assert ending.code() is grpc.StatusCode.UNAVAILABLE
     assert (process.returncode, rest.split()[-1]) == (0, b"ended")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import stat
-import sys
 from pathlib import Path
 
 import pytest
+from fakes.rpc_process import serving_process
 from fakes.rpc_service import VIEWER, a_server, call, serving
 
 from opsuite_rpc.settings import CannotServe, ServerSettings
@@ -64,15 +62,9 @@ async def test_a_server_that_stopped_leaves_its_place_to_the_next(tmp_path: Path
 
 
 async def test_a_socket_left_behind_by_a_killed_server_is_taken_over(tmp_path: Path, socket: Path) -> None:
-    program = "import sys; from fakes.rpc_process import main; main(sys.argv[1:])"
-    tests = Path(__file__).parents[2]
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, str(tmp_path), f"unix://{socket}", cwd=tests, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout is not None
-    assert (await process.stdout.readline()).split()[:1] == [b"ready"]
-    process.send_signal(signal.SIGKILL)
-    await process.wait()
+    async with serving_process(tmp_path, f"unix://{socket}") as (process, _):
+        process.kill()
+        await process.wait()
     assert socket.name in os.listdir(socket.parent)  # noqa: PTH208  # a local look in a test
 
     async with serving(tmp_path, settings=on(socket)) as running, running.channel() as channel:
