@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,31 +18,31 @@ def import_packages() -> set[Path]:
     return {folder for parent in parents for folder in parent.iterdir() if (folder / "__init__.py").is_file()}
 
 
-def test_the_wheel_holds_every_package_and_nothing_that_is_not_there():
+def test_the_wheel_holds_every_package_and_nothing_that_is_not_there() -> None:
     assert {ROOT / path for path in WHEEL} == import_packages()
 
 
-def test_import_contracts_cover_every_package():
+def test_import_contracts_cover_every_package() -> None:
     assert set(PROJECT["tool"]["importlinter"]["root_packages"]) == {path.name for path in import_packages()}
 
 
-def test_the_import_sorter_knows_every_package_as_ours():
+def test_the_import_sorter_knows_every_package_as_ours() -> None:
     assert set(PROJECT["tool"]["ruff"]["lint"]["isort"]["known-first-party"]) == {
         path.name for path in import_packages()
     }
 
 
 @pytest.mark.parametrize("package", sorted(path.name for path in import_packages() if path.parent.name == "libs"))
-def test_packages_of_libs_begin_with_nothing(package):
+def test_packages_of_libs_begin_with_nothing(package: Any) -> None:
     # Importing `package.port` runs it, and no import contract would see what it drags in.
     assert (ROOT / "libs" / package / "__init__.py").read_text() == ""
 
 
-def test_every_package_says_that_it_is_typed():
+def test_every_package_says_that_it_is_typed() -> None:
     assert [path.name for path in import_packages() if not (path / "py.typed").is_file()] == []
 
 
-def test_every_dependency_has_its_reason():
+def test_every_dependency_has_its_reason() -> None:
     reasons = (ROOT / "docs" / "dependencies.md").read_text()
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [*PROJECT["project"]["dependencies"], *extras["server"], *extras["dev"]]
@@ -53,11 +54,11 @@ def test_every_dependency_has_its_reason():
     assert short == []
 
 
-def test_no_tests_folder_is_a_package():
+def test_no_tests_folder_is_a_package() -> None:
     assert list((ROOT / "tests").rglob("__init__.py")) == []
 
 
-def test_every_decision_has_context_decision_and_consequences():
+def test_every_decision_has_context_decision_and_consequences() -> None:
     for page in (ROOT / "docs" / "adr").glob("*.md"):
         headings = re.findall(r"^## (\w+)", page.read_text(), re.MULTILINE)
         assert headings[:3] == ["Context", "Decision", "Consequences"], page.name

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from components import program
@@ -48,14 +49,14 @@ def grpcurl(deployer: DeployerProcess, *words: str, token: str | None = None) ->
     )
 
 
-def test_grpcurl_lists_the_services_by_reflection(deployer: DeployerProcess):
+def test_grpcurl_lists_the_services_by_reflection(deployer: DeployerProcess) -> None:
     listed = grpcurl(deployer, "list").stdout.split()
 
     assert {SERVICE, "opsuite.deployer.v1.PipelineService", "opsuite.deployer.v1.HistoryService"} <= set(listed)
     assert "grpc.health.v1.Health" in listed
 
 
-async def test_grpcurl_deploys_and_watches_to_the_end(deployer: DeployerProcess):
+async def test_grpcurl_deploys_and_watches_to_the_end(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("foreign", a_command("one"), a_command("two")))
     deployed = grpcurl(
@@ -71,7 +72,7 @@ async def test_grpcurl_deploys_and_watches_to_the_end(deployer: DeployerProcess)
     assert '"DEPLOYMENT_STATUS_SUCCEEDED"' in watched.stdout
 
 
-def test_grpcurl_prints_every_violation_of_a_bad_request(deployer: DeployerProcess):
+def test_grpcurl_prints_every_violation_of_a_bad_request(deployer: DeployerProcess) -> None:
     refused = grpcurl(deployer, '{"version": "not a version", "environment": "Moon"}', f"{SERVICE}/Deploy")
 
     assert refused.returncode != 0
@@ -80,7 +81,7 @@ def test_grpcurl_prints_every_violation_of_a_bad_request(deployer: DeployerProce
         assert field in refused.stderr
 
 
-def test_buf_curl_calls_by_reflection(deployer: DeployerProcess):
+def test_buf_curl_calls_by_reflection(deployer: DeployerProcess) -> None:
     buf = Path(sys.executable).parent / "buf"
     answer = subprocess.run(
         [
@@ -93,7 +94,7 @@ def test_buf_curl_calls_by_reflection(deployer: DeployerProcess):
     assert answer.returncode == 0, answer.stderr
 
 
-def test_without_a_token_not_even_reflection_answers(deployer: DeployerProcess):
+def test_without_a_token_not_even_reflection_answers(deployer: DeployerProcess) -> None:
     tool = program("grpcurl", "tools/build.sh builds it from its Go module")
     refused = subprocess.run(
         [tool, "-plaintext", deployer.address, "list"], capture_output=True, text=True, check=False, timeout=60
@@ -103,7 +104,7 @@ def test_without_a_token_not_even_reflection_answers(deployer: DeployerProcess):
     assert "Unauthenticated" in refused.stderr or "token" in refused.stderr
 
 
-async def test_a_wrong_token_is_refused_and_the_refusal_is_audited(guarded: DeployerProcess):
+async def test_a_wrong_token_is_refused_and_the_refusal_is_audited(guarded: DeployerProcess) -> None:
     async with guarded.client(token="wrong") as stranger:
         with pytest.raises(Unauthenticated):
             await deploy(stranger, "roles")
@@ -111,7 +112,7 @@ async def test_a_wrong_token_is_refused_and_the_refusal_is_audited(guarded: Depl
         assert await audited(admin, 'outcome = "UNAUTHENTICATED"') == [("anonymous", f"{SERVICE}/Deploy")]
 
 
-async def test_a_viewer_reads_and_may_not_deploy(guarded: DeployerProcess):
+async def test_a_viewer_reads_and_may_not_deploy(guarded: DeployerProcess) -> None:
     async with guarded.client() as admin, guarded.client(token=VIEWER) as viewer:
         await register(admin, a_pipeline("roles", environments=["staging", "production"]))
         name = (await deploy(admin, "roles")).name
@@ -123,7 +124,7 @@ async def test_a_viewer_reads_and_may_not_deploy(guarded: DeployerProcess):
         ]
 
 
-async def test_an_operator_acts_in_the_own_environment_only_and_registers_nothing(guarded: DeployerProcess):
+async def test_an_operator_acts_in_the_own_environment_only_and_registers_nothing(guarded: DeployerProcess) -> None:
     async with guarded.client() as admin, guarded.client(token=OPERATOR) as operator:
         await register(admin, a_pipeline("places", environments=["staging", "production"]))
         mine = await deploy(operator, "places", environment="staging")
@@ -141,7 +142,7 @@ async def test_an_operator_acts_in_the_own_environment_only_and_registers_nothin
                 await refused
 
 
-async def test_the_actor_is_whoever_holds_the_token(guarded: DeployerProcess):
+async def test_the_actor_is_whoever_holds_the_token(guarded: DeployerProcess) -> None:
     async with guarded.client() as admin, guarded.client(token=OPERATOR) as operator:
         await register(admin, a_pipeline("actors"))
         name = (await deploy(operator, "actors")).name
@@ -150,7 +151,7 @@ async def test_the_actor_is_whoever_holds_the_token(guarded: DeployerProcess):
         assert ("otto", f"{SERVICE}/Deploy") in await audited(admin, f'resource = "{name}"')
 
 
-async def test_a_refused_command_is_a_security_event(guarded: DeployerProcess):
+async def test_a_refused_command_is_a_security_event(guarded: DeployerProcess) -> None:
     async with guarded.client() as admin:
         pipeline = a_pipeline("threat", a_command("bad", "rm", "-rf", "/"))
         answer = await admin.pipelines.ValidatePipeline(pipeline_service_pb2.ValidatePipelineRequest(pipeline=pipeline))
@@ -160,7 +161,7 @@ async def test_a_refused_command_is_a_security_event(guarded: DeployerProcess):
         assert await audited(admin, 'action = "command.rejected"')
 
 
-async def test_the_audit_chain_is_whole_and_a_cut_tail_shows(guarded: DeployerProcess):
+async def test_the_audit_chain_is_whole_and_a_cut_tail_shows(guarded: DeployerProcess) -> None:
     async with guarded.client() as admin:
         report = await admin.history.VerifyAudit(history_service_pb2.VerifyAuditRequest())
         assert report.intact
@@ -171,7 +172,7 @@ async def test_the_audit_chain_is_whole_and_a_cut_tail_shows(guarded: DeployerPr
         assert not cut.intact
 
 
-async def audited(client, filter_: str) -> list[tuple[str, str]]:
+async def audited(client: Any, filter_: str) -> list[tuple[str, str]]:
     """Actors and actions of the audit rows that pass a filter, newest first."""
     answer = await client.history.ListAuditEvents(history_service_pb2.ListAuditEventsRequest(filter=filter_))
     return [(event.actor, event.action) for event in answer.events]

@@ -5,7 +5,7 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from opsuite.deployer.v1 import deployment_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
 
 WAIT_SECONDS = 30.0
 
 
-async def until(condition, what: str):
+async def until(condition: Callable[[], Awaitable[Any]], what: str) -> Any:
     """Ask until the answer is not empty, and return it."""
     for _ in range(int(WAIT_SECONDS / 0.05)):
         if answer := await condition():
@@ -57,7 +58,7 @@ async def history_counts(deployer: DeployerProcess) -> Mapping[str, int]:
             pb.ListDeploymentsRequest(parent="pipelines/-/environments/-", page_size=1000)
         )
     for one in page.deployments:
-        name = type(one).DESCRIPTOR.fields_by_name["status"].enum_type.values_by_number[one.status].name
+        name = deployment_pb2.DeploymentStatus.Name(one.status)
         status = name.removeprefix("DEPLOYMENT_STATUS_").lower()
         counts[status] = counts.get(status, 0) + 1
     return counts
@@ -103,7 +104,7 @@ class Prometheus:
         self.process.wait(30)
 
 
-async def test_what_prometheus_scrapes_equals_the_history_also_after_a_restart(tmp_path: Path):
+async def test_what_prometheus_scrapes_equals_the_history_also_after_a_restart(tmp_path: Path) -> None:
     with a_deployer() as deployer:
         prometheus = Prometheus(tmp_path, f"127.0.0.1:{deployer.side_port}")
         try:
@@ -145,7 +146,8 @@ class Receiver(otlp_grpc.TraceServiceServicer):
 @asynccontextmanager
 async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
     receiver, server = Receiver(), grpc.aio.server()
-    otlp_grpc.add_TraceServiceServicer_to_server(receiver, server)
+    serve: Any = otlp_grpc.add_TraceServiceServicer_to_server  # not annotated
+    serve(receiver, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
@@ -154,7 +156,7 @@ async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
         await server.stop(0)
 
 
-async def test_one_trace_holds_call_queue_steps_gates_and_rollback(deployer: DeployerProcess):
+async def test_one_trace_holds_call_queue_steps_gates_and_rollback(deployer: DeployerProcess) -> None:
     async with receiving() as (receiver, endpoint):
         with a_deployer(DEPLOYER_OTLP_ENDPOINT=endpoint) as traced:
             await a_history(traced)
@@ -185,7 +187,7 @@ async def test_one_trace_holds_call_queue_steps_gates_and_rollback(deployer: Dep
             assert {span.span_id.hex() for span in mine} >= set(told)
 
 
-async def test_after_a_crash_the_trace_goes_on_with_a_link():
+async def test_after_a_crash_the_trace_goes_on_with_a_link() -> None:
     with a_deployer() as deployer:
         async with deployer.client() as client:
             steps = [{"name": "hold", "wait": {"duration": "2s"}}, a_command("after")]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Any
 
 import grpc
 import psutil
@@ -38,7 +39,7 @@ async def stubs_of(deployer: DeployerProcess, count: int) -> AsyncIterator[list[
         yield [client.deployments for client in clients]
 
 
-async def numbers_of(stub, name: str, begun: asyncio.Event) -> tuple[int, ...]:
+async def numbers_of(stub: Any, name: str, begun: asyncio.Event) -> tuple[int, ...]:
     """Revisions that a watch tells, the one of its snapshot first."""
     told: list[int] = []
     async with aclosing(watch(stub.WatchDeployment, pb.WatchDeploymentRequest(name=name))) as answers:
@@ -50,7 +51,7 @@ async def numbers_of(stub, name: str, begun: asyncio.Event) -> tuple[int, ...]:
     return tuple(told)
 
 
-async def test_a_thousand_watchers_of_one_deployment_get_every_event(deployer: DeployerProcess):
+async def test_a_thousand_watchers_of_one_deployment_get_every_event(deployer: DeployerProcess) -> None:
     async with deployer.client() as client, stubs_of(deployer, 10) as stubs:
         holder, watched = await behind_a_holder(client, "thousand", steps=20)
         begun = [asyncio.Event() for _ in range(1000)]
@@ -66,11 +67,11 @@ async def test_a_thousand_watchers_of_one_deployment_get_every_event(deployer: D
     assert set(told) == {tuple(range(told[0][0], revision + 1))}
 
 
-async def test_watchers_that_do_not_read_cost_bounded_memory(deployer: DeployerProcess):
+async def test_watchers_that_do_not_read_cost_bounded_memory(deployer: DeployerProcess) -> None:
     everything = pb.WatchDeploymentsRequest(parent="pipelines/-/environments/-", max_batch=1)
     process = psutil.Process(deployer.pid)
     async with deployer.client() as client, stubs_of(deployer, 4) as stubs:
-        calls = [stubs[number % 4].WatchDeployments(everything) for number in range(150)]
+        calls: list[Any] = [stubs[number % 4].WatchDeployments(everything) for number in range(150)]
         for call in calls:
             assert (await call.read()).HasField("snapshot")  # it has begun, and is never read again
         long = "x" * 56  # long names make large events, and fewer of them are needed
@@ -91,7 +92,7 @@ async def test_watchers_that_do_not_read_cost_bounded_memory(deployer: DeployerP
     assert grown < told * len(calls) / 2
 
 
-async def test_a_watch_resumes_with_its_token_where_it_was(deployer: DeployerProcess):
+async def test_a_watch_resumes_with_its_token_where_it_was(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("resume", *(a_command(f"step-{number}") for number in range(5))))
         name = (await deploy(client, "resume")).name
@@ -109,7 +110,7 @@ async def resumed(client: Client, name: str, token: str) -> AsyncIterator[pb.Wat
         yield answer
 
 
-async def test_a_watch_goes_on_over_a_restart_without_a_gap_or_a_double():
+async def test_a_watch_goes_on_over_a_restart_without_a_gap_or_a_double() -> None:
     with a_deployer() as deployer:
         async with deployer.client() as client:
             holder, watched = await behind_a_holder(client, "restart", steps=10)
@@ -123,7 +124,7 @@ async def test_a_watch_goes_on_over_a_restart_without_a_gap_or_a_double():
                 assert told == tuple(range(told[0], (await ended(afterwards, watched)).revision + 1))
 
 
-async def test_an_idle_watch_sends_bookmarks(deployer: DeployerProcess):
+async def test_an_idle_watch_sends_bookmarks(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         holder, watched = await behind_a_holder(client, "idle", steps=1)
         request = pb.WatchDeploymentRequest(name=watched)
@@ -143,7 +144,7 @@ async def test_an_idle_watch_sends_bookmarks(deployer: DeployerProcess):
     ("token", "kind", "reason"),
     [("nonsense!", InvalidInput, "MALFORMED"), ("MSBhYmMgMSAw", InvalidInput, "MALFORMED")],
 )
-async def test_a_token_that_is_none_is_refused(deployer: DeployerProcess, token, kind, reason):
+async def test_a_token_that_is_none_is_refused(deployer: DeployerProcess, token: Any, kind: Any, reason: Any) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("tokens"))
         name = (await deploy(client, "tokens")).name
@@ -153,7 +154,7 @@ async def test_a_token_that_is_none_is_refused(deployer: DeployerProcess, token,
     assert refused.value.violations[0].reason == reason
 
 
-async def test_a_token_of_another_database_or_another_deployment_is_refused(deployer: DeployerProcess):
+async def test_a_token_of_another_database_or_another_deployment_is_refused(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("lives"))
         one = (await deploy(client, "lives")).name
@@ -174,13 +175,13 @@ async def test_a_token_of_another_database_or_another_deployment_is_refused(depl
             _ = [answer async for answer in resumed(client, one, theirs)]
 
 
-async def test_watching_what_does_not_exist_is_not_found(deployer: DeployerProcess):
+async def test_watching_what_does_not_exist_is_not_found(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         with pytest.raises(NotFound):
             _ = [a async for a in resumed(client, "pipelines/x/environments/y/deployments/z", "")]
 
 
-async def test_the_feed_tells_of_all_deployments_below_its_parent(deployer: DeployerProcess):
+async def test_the_feed_tells_of_all_deployments_below_its_parent(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("feed-a", environments=["staging", "moon"]))
         await register(client, a_pipeline("feed-b", environments=["staging"]))
@@ -199,10 +200,10 @@ async def test_the_feed_tells_of_all_deployments_below_its_parent(deployer: Depl
     assert [event.revision for event in seen] == list(range(1, len(seen) + 1))
 
 
-async def test_a_cancelled_watch_cancels_nothing(deployer: DeployerProcess):
+async def test_a_cancelled_watch_cancels_nothing(deployer: DeployerProcess) -> None:
     async with deployer.client() as client:
         holder, watched = await behind_a_holder(client, "gone", steps=1)
-        call = client.deployments.WatchDeployment(pb.WatchDeploymentRequest(name=watched))
+        call: Any = client.deployments.WatchDeployment(pb.WatchDeploymentRequest(name=watched))
         await call.read()
         call.cancel()
         await cancel(client, holder)

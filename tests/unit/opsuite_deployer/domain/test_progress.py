@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fakes.deployments import LIMITS, Play, a_deployment, a_gate, a_pipeline, a_stage, a_step, gate_key, names, step_key
@@ -25,7 +26,7 @@ def minutes(count: float) -> timedelta:
     return timedelta(minutes=count)
 
 
-def test_a_deployment_with_a_slot_looks_first_whether_everything_is_there():
+def test_a_deployment_with_a_slot_looks_first_whether_everything_is_there() -> None:
     play = Play(a_pipeline())
 
     assert play.deployment.status is Status.STARTING
@@ -33,7 +34,7 @@ def test_a_deployment_with_a_slot_looks_first_whether_everything_is_there():
     assert play.turn.actions == (RunPreflight(),)
 
 
-def test_a_failed_preflight_ends_it_before_anything_runs():
+def test_a_failed_preflight_ends_it_before_anything_runs() -> None:
     play = Play(a_pipeline())
 
     turn = play.take(PreflightEnded(("tool make: is not there", "disk: is full")))
@@ -45,7 +46,7 @@ def test_a_failed_preflight_ends_it_before_anything_runs():
     assert play.started == []
 
 
-def test_steps_of_a_stage_run_one_after_the_other_and_each_boundary_is_one_turn():
+def test_steps_of_a_stage_run_one_after_the_other_and_each_boundary_is_one_turn() -> None:
     play = Play(a_pipeline(a_stage("build", a_step("one"), a_step("two"))))
     play.start()
     assert names(play.started, play.pipeline) == ["one"]
@@ -56,7 +57,7 @@ def test_steps_of_a_stage_run_one_after_the_other_and_each_boundary_is_one_turn(
     assert [one.kind for one in play.turn.happened] == [EventKind.STEP_ENDED, EventKind.STEP_STARTED]
 
 
-def test_steps_of_a_parallel_stage_start_together():
+def test_steps_of_a_parallel_stage_start_together() -> None:
     play = Play(a_pipeline(a_stage("build", a_step("one"), a_step("two"), parallel=True)))
 
     play.start()
@@ -64,7 +65,7 @@ def test_steps_of_a_parallel_stage_start_together():
     assert names(play.started, play.pipeline) == ["one", "two"]
 
 
-def test_a_stage_without_needs_waits_for_the_one_before_it():
+def test_a_stage_without_needs_waits_for_the_one_before_it() -> None:
     play = Play(a_pipeline(a_stage("one"), a_stage("two")))
     play.start()
     assert play.started == [step_key(0)]
@@ -74,7 +75,7 @@ def test_a_stage_without_needs_waits_for_the_one_before_it():
     assert play.started == [step_key(1)]
 
 
-def test_stages_overlap_through_needs():
+def test_stages_overlap_through_needs() -> None:
     play = Play(a_pipeline(a_stage("one"), a_stage("two", needs=()), a_stage("three", needs=("one", "two"))))
 
     play.start()
@@ -86,7 +87,7 @@ def test_stages_overlap_through_needs():
     assert play.started == [step_key(2)]
 
 
-def test_gates_are_asked_together_when_the_last_step_is_through_and_show_as_verifying():
+def test_gates_are_asked_together_when_the_last_step_is_through_and_show_as_verifying() -> None:
     play = Play(a_pipeline(a_stage("deliver", a_step(), gates=(a_gate("a"), a_gate("b")))))
     play.start()
 
@@ -96,7 +97,7 @@ def test_gates_are_asked_together_when_the_last_step_is_through_and_show_as_veri
     assert play.deployment.status is Status.VERIFYING
 
 
-def test_it_succeeds_when_every_stage_is_through():
+def test_it_succeeds_when_every_stage_is_through() -> None:
     play = Play(a_pipeline())
     play.start()
 
@@ -106,7 +107,7 @@ def test_it_succeeds_when_every_stage_is_through():
     assert turn.deployment.ending is Status.SUCCEEDED
 
 
-def test_a_failed_attempt_is_followed_by_another_after_its_back_off():
+def test_a_failed_attempt_is_followed_by_another_after_its_back_off() -> None:
     step = a_step(retry=Retry(attempts=3, backoff=minutes(1), max_backoff=minutes(1.5)))
     play = Play(a_pipeline(a_stage("s", step)))
     play.start()
@@ -125,7 +126,7 @@ def test_a_failed_attempt_is_followed_by_another_after_its_back_off():
     assert turn.deployment.failure.reason == "STEP_FAILED"
 
 
-def test_a_step_that_takes_too_long_fails_by_that_name():
+def test_a_step_that_takes_too_long_fails_by_that_name() -> None:
     play = Play(a_pipeline())
     play.start()
 
@@ -136,7 +137,7 @@ def test_a_step_that_takes_too_long_fails_by_that_name():
     assert turn.deployment.part(step_key()).status is StepStatus.TIMED_OUT
 
 
-def test_a_failed_gate_fails_the_deployment_with_what_the_checks_said():
+def test_a_failed_gate_fails_the_deployment_with_what_the_checks_said() -> None:
     play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate("up"),))))
     play.start()
     play.end(step_key())
@@ -149,7 +150,7 @@ def test_a_failed_gate_fails_the_deployment_with_what_the_checks_said():
     assert "HTTP 503" in turn.deployment.failure.message
 
 
-def test_a_gate_that_pauses_is_asked_again_when_it_is_resumed():
+def test_a_gate_that_pauses_is_asked_again_when_it_is_resumed() -> None:
     play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate(on_failure=GateFailure.PAUSE),))))
     play.start()
     play.end(step_key())
@@ -163,7 +164,7 @@ def test_a_gate_that_pauses_is_asked_again_when_it_is_resumed():
     assert play.end(gate_key()).concluded
 
 
-def test_a_gate_that_continues_leaves_a_warning():
+def test_a_gate_that_continues_leaves_a_warning() -> None:
     play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate(on_failure=GateFailure.CONTINUE),))))
     play.start()
     play.end(step_key())
@@ -175,7 +176,7 @@ def test_a_gate_that_continues_leaves_a_warning():
     assert len(turn.deployment.warnings) == 1
 
 
-def test_a_stage_that_continues_on_failure_goes_on_with_a_count_of_what_failed():
+def test_a_stage_that_continues_on_failure_goes_on_with_a_count_of_what_failed() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"), continue_on_failure=True)))
     play.start()
 
@@ -188,7 +189,7 @@ def test_a_stage_that_continues_on_failure_goes_on_with_a_count_of_what_failed()
     assert stage_status(turn.deployment, play.pipeline.stages[0], 0) is StepStatus.FAILED_CONTINUED
 
 
-def test_a_failed_sibling_stops_the_others_when_the_stage_fails_fast():
+def test_a_failed_sibling_stops_the_others_when_the_stage_fails_fast() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"), parallel=True)))
     play.start()
 
@@ -199,7 +200,7 @@ def test_a_failed_sibling_stops_the_others_when_the_stage_fails_fast():
     assert play.end(step_key(0, 1), Outcome.CANCELLED).concluded
 
 
-def test_siblings_run_to_their_end_when_the_stage_waits_for_all():
+def test_siblings_run_to_their_end_when_the_stage_waits_for_all() -> None:
     stage = a_stage("s", a_step("one"), a_step("two"), parallel=True, on_sibling_failure=SiblingPolicy.WAIT_ALL)
     play = Play(a_pipeline(stage))
     play.start()
@@ -212,7 +213,7 @@ def test_siblings_run_to_their_end_when_the_stage_waits_for_all():
     assert turn.deployment.part(step_key(0, 1)).status is StepStatus.SUCCEEDED
 
 
-def test_a_failure_stops_what_runs_in_other_stages():
+def test_a_failure_stops_what_runs_in_other_stages() -> None:
     play = Play(a_pipeline(a_stage("one"), a_stage("two", needs=())))
     play.start()
 
@@ -221,7 +222,7 @@ def test_a_failure_stops_what_runs_in_other_stages():
     assert turn.actions == (StopPart(step_key(1)),)
 
 
-def test_cancelling_stops_what_runs_and_starts_nothing_more():
+def test_cancelling_stops_what_runs_and_starts_nothing_more() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"))))
     play.start()
 
@@ -235,7 +236,7 @@ def test_cancelling_stops_what_runs_and_starts_nothing_more():
     assert play.started == []
 
 
-def test_a_pause_lets_the_running_step_end_and_starts_nothing_more():
+def test_a_pause_lets_the_running_step_end_and_starts_nothing_more() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"))))
     play.start()
     play.take(Wish(Verb.PAUSE, "ann"))
@@ -248,7 +249,7 @@ def test_a_pause_lets_the_running_step_end_and_starts_nothing_more():
     assert play.started == [step_key(0, 1)]
 
 
-def test_a_pause_does_not_count_towards_the_timeout():
+def test_a_pause_does_not_count_towards_the_timeout() -> None:
     play = Play(a_pipeline(timeout=minutes(10)))
     play.start()
     play.later(minutes(5), Wish(Verb.PAUSE, "ann"))
@@ -264,7 +265,7 @@ def test_a_pause_does_not_count_towards_the_timeout():
     assert turn.actions == (StopPart(step_key()),)
 
 
-def test_max_duration_counts_pauses_as_well():
+def test_max_duration_counts_pauses_as_well() -> None:
     play = Play(a_pipeline(max_duration=minutes(30)))
     play.start()
     play.take(Wish(Verb.PAUSE, "ann"))
@@ -275,13 +276,13 @@ def test_max_duration_counts_pauses_as_well():
     assert turn.deployment.reason == "DEPLOYMENT_TOO_LONG"
 
 
-def test_the_server_gives_the_timeout_to_pipelines_that_say_nothing():
+def test_the_server_gives_the_timeout_to_pipelines_that_say_nothing() -> None:
     play = Play(a_pipeline())
 
     assert play.start().wake_at == play.now + LIMITS.timeout
 
 
-def test_a_local_step_whose_deployer_died_is_interrupted_and_waits_for_a_person():
+def test_a_local_step_whose_deployer_died_is_interrupted_and_waits_for_a_person() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("migrate"), a_step("next"))))
     play.start()
 
@@ -292,7 +293,7 @@ def test_a_local_step_whose_deployer_died_is_interrupted_and_waits_for_a_person(
     assert turn.actions == ()
 
 
-def test_an_idempotent_local_step_whose_deployer_died_runs_again():
+def test_an_idempotent_local_step_whose_deployer_died_runs_again() -> None:
     play = Play(a_pipeline(a_stage("s", a_step(idempotent=True))))
     play.start()
 
@@ -303,14 +304,14 @@ def test_an_idempotent_local_step_whose_deployer_died_runs_again():
 
 
 @pytest.mark.parametrize("kind", [Docker("app:1"), Wait(minutes(1))])
-def test_what_outlives_its_deployer_is_found_again_under_the_same_attempt(kind):
+def test_what_outlives_its_deployer_is_found_again_under_the_same_attempt(kind: Any) -> None:
     play = Play(a_pipeline(a_stage("s", a_step(kind=kind))))
     play.start()
 
     assert play.take(Adopted()).actions == (RunPart(step_key(), 1),)
 
 
-def test_a_step_that_had_ended_is_not_touched_by_the_next_owner():
+def test_a_step_that_had_ended_is_not_touched_by_the_next_owner() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two", kind=Docker("app:1")))))
     play.start()
     play.end(step_key(0, 0))
@@ -320,7 +321,7 @@ def test_a_step_that_had_ended_is_not_touched_by_the_next_owner():
     assert turn.actions == (RunPart(step_key(0, 1), 1),)
 
 
-def test_an_interrupted_step_may_run_again():
+def test_an_interrupted_step_may_run_again() -> None:
     play = Play(a_pipeline())
     play.start()
     play.take(Adopted())
@@ -332,7 +333,7 @@ def test_an_interrupted_step_may_run_again():
     assert turn.deployment.pause_reason is None
 
 
-def test_an_interrupted_step_may_count_as_done():
+def test_an_interrupted_step_may_count_as_done() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"))))
     play.start()
     play.take(Adopted())
@@ -343,7 +344,7 @@ def test_an_interrupted_step_may_count_as_done():
     assert play.started == [step_key(0, 1)]
 
 
-def test_two_interrupted_steps_both_have_to_be_decided():
+def test_two_interrupted_steps_both_have_to_be_decided() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"), parallel=True)))
     play.start()
     play.take(Adopted())
@@ -354,7 +355,7 @@ def test_two_interrupted_steps_both_have_to_be_decided():
     assert play.take(Wish(Verb.SKIP_STEP, "ann", key=step_key(0, 1))).concluded
 
 
-def test_a_deployment_that_kills_its_owners_is_given_up_and_names_the_step():
+def test_a_deployment_that_kills_its_owners_is_given_up_and_names_the_step() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("poison", idempotent=True))))
     play.start()
 
@@ -366,7 +367,7 @@ def test_a_deployment_that_kills_its_owners_is_given_up_and_names_the_step():
     assert (turn.deployment.failure.reason, turn.deployment.failure.step) == ("TAKEN_OVER_TOO_OFTEN", "poison")
 
 
-def test_a_late_answer_of_a_decided_attempt_changes_nothing():
+def test_a_late_answer_of_a_decided_attempt_changes_nothing() -> None:
     play = Play(a_pipeline(a_stage("s", a_step(retry=Retry(attempts=2)))))
     play.start()
     play.end(step_key(), Outcome.FAILED)
@@ -375,7 +376,7 @@ def test_a_late_answer_of_a_decided_attempt_changes_nothing():
     assert play.end(step_key(), Outcome.SUCCEEDED).deployment == before
 
 
-def test_nothing_new_starts_while_the_process_is_about_to_stop():
+def test_nothing_new_starts_while_the_process_is_about_to_stop() -> None:
     play = Play(a_pipeline(a_stage("s", a_step("one"), a_step("two"))))
     play.start()
 
@@ -386,7 +387,7 @@ def test_nothing_new_starts_while_the_process_is_about_to_stop():
     assert play.take().actions == (RunPart(step_key(0, 1), 1),)
 
 
-def test_a_rollback_leaves_out_the_steps_that_say_so_and_a_retry_the_stages_that_were_done():
+def test_a_rollback_leaves_out_the_steps_that_say_so_and_a_retry_the_stages_that_were_done() -> None:
     pipeline = a_pipeline(a_stage("one", a_step("migrate", skip_on_rollback=True), a_step("run")), a_stage("two"))
 
     rollback = parts_left_out(pipeline, is_rollback=True)
@@ -396,7 +397,7 @@ def test_a_rollback_leaves_out_the_steps_that_say_so_and_a_retry_the_stages_that
     assert list(retry) == [step_key(0, 0), step_key(0, 1)]
 
 
-def test_terminal_is_terminal():
+def test_terminal_is_terminal() -> None:
     for status in Status:
         for ended in (Status.SUCCEEDED, Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.CANCELLED):
             if status is not ended:
@@ -404,7 +405,7 @@ def test_terminal_is_terminal():
                     follow(ended, status)
 
 
-def test_an_ended_deployment_takes_no_more_inputs():
+def test_an_ended_deployment_takes_no_more_inputs() -> None:
     play = Play(a_pipeline())
     ended = a_deployment(status=Status.SUCCEEDED)
     play.turn = type(play.turn)(ended)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from fakes.deployments import a_gate, a_pipeline, a_stage, a_step
@@ -10,6 +11,7 @@ from opsuite_deployer.domain.pipeline import (
     ConcurrencyPolicy,
     Docker,
     HttpTarget,
+    Pipeline,
     Port,
     Retry,
     Workload,
@@ -17,43 +19,44 @@ from opsuite_deployer.domain.pipeline import (
 )
 from opsuite_deployer.domain.rules import violations
 from opsuite_kernel.errors import Violation
+from opsuite_notify.port import EnvSecret
 
 
 class AllowAll:
     """A policy without objections."""
 
-    def command(self, command, args, declared):
+    def command(self, command: Any, args: Any, declared: Any) -> list[Violation]:
         return []
 
-    def workload(self, command, declared):
+    def workload(self, command: Any, declared: Any) -> list[Violation]:
         return []
 
-    def environment(self, names):
+    def environment(self, names: Any) -> list[Violation]:
         return []
 
 
 class RefuseRm(AllowAll):
     """A policy that knows three bad things."""
 
-    def command(self, command, args, declared):
+    def command(self, command: Any, args: Any, declared: Any) -> list[Violation]:
         return [Violation("command", "rm is not allowed", "COMMAND_NOT_ALLOWED")] if command == "rm" else []
 
-    def workload(self, command, declared):
+    def workload(self, command: Any, declared: Any) -> list[Violation]:
         return [Violation("command[0]", "rm is not allowed", "COMMAND_NOT_ALLOWED")] if command[0] == "rm" else []
 
-    def environment(self, names):
+    def environment(self, names: Any) -> list[Violation]:
         return [Violation('env["LD_PRELOAD"]', "is refused", "ENV_REFUSED") for name in names if name == "LD_PRELOAD"]
 
 
-def fields(pipeline, policy=None):
+def fields(pipeline: Any, policy: Any = None) -> list[tuple[str, str]]:
     return [(one.field, one.reason) for one in violations(pipeline, policy or AllowAll())]
 
 
-def with_step(kind, **changes):
+def with_step(kind: Any, **changes: Any) -> Pipeline:
     return a_pipeline(a_stage("s", a_step(kind=kind, **changes)))
 
 
-def test_a_sound_pipeline_has_no_violations():
+def test_a_sound_pipeline_has_no_violations() -> None:
     assert fields(a_pipeline(a_stage("s", a_step(), gates=(a_gate(),)))) == []
 
 
@@ -75,7 +78,7 @@ def test_a_sound_pipeline_has_no_violations():
             ("stages[0].steps[0].retry.backoff", "CONTRADICTORY"),
         ),
         (
-            with_step(Command("make", env={"A": "1"}, secret_env={"A": None})),
+            with_step(Command("make", env={"A": "1"}, secret_env={"A": EnvSecret("A")})),
             ('stages[0].steps[0].command.secret_env["A"]', "CONTRADICTORY"),
         ),
         (
@@ -106,23 +109,23 @@ def test_a_sound_pipeline_has_no_violations():
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_what_is_wrong_is_told_by_its_path(pipeline, expected):
+def test_what_is_wrong_is_told_by_its_path(pipeline: Any, expected: Any) -> None:
     assert fields(pipeline) == [expected]
 
 
-def test_the_command_policy_is_asked_for_every_command():
+def test_the_command_policy_is_asked_for_every_command() -> None:
     pipeline = a_pipeline(a_stage("a"), a_stage("b", a_step(), a_step("bad", kind=Command("rm"))))
 
     assert fields(pipeline, RefuseRm()) == [("stages[1].steps[1].command.command", "COMMAND_NOT_ALLOWED")]
 
 
-def test_all_violations_are_told_at_once():
+def test_all_violations_are_told_at_once() -> None:
     pipeline = a_pipeline(a_stage("a", a_step(kind=Command("rm")), needs=("ghost",)), variables={"version": "1"})
 
     assert len(fields(pipeline, RefuseRm())) == 3
 
 
-def test_a_workload_may_use_its_own_ports_and_every_declared_name():
+def test_a_workload_may_use_its_own_ports_and_every_declared_name() -> None:
     workload = Workload(
         "web", ("run", "${port}", "${port_admin_ui}", "${size}"), ports=(Port("http"), Port("admin-ui"))
     )
@@ -130,8 +133,8 @@ def test_a_workload_may_use_its_own_ports_and_every_declared_name():
     assert fields(a_pipeline(a_stage("s", a_step(kind=workload)), variables={"size": "1"})) == []
 
 
-def test_the_policy_is_asked_for_workloads_and_for_every_variable():
-    step = a_step("c", kind=Command("make", env={"LD_PRELOAD": "x"}, secret_env={"LD_PRELOAD": None}))
+def test_the_policy_is_asked_for_workloads_and_for_every_variable() -> None:
+    step = a_step("c", kind=Command("make", env={"LD_PRELOAD": "x"}, secret_env={"LD_PRELOAD": EnvSecret("A")}))
     workload = a_step("w", kind=Workload("web", ("rm",), env={"LD_PRELOAD": "x"}))
 
     assert fields(a_pipeline(a_stage("s", step, workload)), RefuseRm()) == [
