@@ -123,7 +123,7 @@ class Deployments:
     async def rollback(self, reference: Reference, to: Reference | None, reason: str, call: Call) -> Standing:
         """Put an earlier version back: as a new deployment, or for one under way as its end.
 
-        Raises DeploymentNotFound, NoPreviousDeployment, RollbackIsNoOp, RollbackUnderWay, WrongState.
+        Raises DeploymentNotFound, NoPreviousDeployment, NoRollbackTarget, RollbackIsNoOp, RollbackUnderWay, WrongState.
         """
         standing = await self._start(call, lambda tx, now: rollback(tx, reference, to, reason, call, self._rules, now))
         self._fleet.nudge(reference.uid)

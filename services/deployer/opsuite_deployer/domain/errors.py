@@ -130,6 +130,13 @@ class RollbackIsNoOp(Conflict):
         )
 
 
+class NoRollbackTarget(InvalidInput):
+    """The deployment that a rollback is to go back to is not an earlier one of the same pipeline and environment."""
+
+    def __init__(self, target: str, why: str) -> None:
+        super().__init__([Violation("to", f"{target} {why}", "NO_TARGET")], reason="NO_ROLLBACK_TARGET")
+
+
 class RollbackUnderWay(Conflict):
     """The deployment is already going back, or is itself a rollback."""
 

@@ -237,9 +237,6 @@ class _Turn:
     def wish_resume(self, wish: Wish) -> None:
         if self.deployment.status is not Status.PAUSED or self._has_interrupted():
             return
-        for key, part in self.deployment.parts.items():
-            if key.kind is PartKind.GATE and part.status in {StepStatus.FAILED, StepStatus.TIMED_OUT}:
-                self._set(key, replace(part, status=StepStatus.PENDING))
         self._resume(wish)
 
     def wish_retry_step(self, wish: Wish) -> None:
@@ -391,6 +388,10 @@ class _Turn:
         self._note(EventKind.PAUSED, reason=reason.value, message=message, actor=actor)
 
     def _resume(self, wish: Wish) -> None:
+        """Go on; gates that paused it are asked again."""
+        for key, part in self.deployment.parts.items():
+            if key.kind is PartKind.GATE and part.status in {StepStatus.FAILED, StepStatus.TIMED_OUT}:
+                self._set(key, replace(part, status=StepStatus.PENDING))
         since = self.deployment.paused_at or self.now
         self._become(
             Status.RUNNING,

@@ -11,7 +11,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from opsuite_deployer.domain.deployment import Deployment, Failure, Status, follow
-from opsuite_deployer.domain.errors import NoPreviousDeployment, RollbackIsNoOp, RollbackUnderWay
+from opsuite_deployer.domain.errors import (
+    NoPreviousDeployment,
+    NoRollbackTarget,
+    RollbackIsNoOp,
+    RollbackUnderWay,
+)
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.progress import parts_left_out
 from opsuite_deployer.domain.turn import EventKind, Happened, Turn
@@ -74,14 +79,21 @@ def rollback_deployment(
 def check_target(original: Deployment, target: Deployment | None) -> Deployment:
     """Return `target` if a person may roll `original` back to it.
 
-    Raises NoPreviousDeployment, RollbackIsNoOp or RollbackUnderWay (`original` is itself on its way back).
+    Raises NoPreviousDeployment, RollbackIsNoOp, NoRollbackTarget (of another place, or not earlier) or RollbackUnderWay
+    (`original` is on its way back, or is a rollback that has not ended).
     """
     if original.status is Status.ROLLING_BACK:
         raise RollbackUnderWay(original.name, original.rolled_back_by)
+    if original.rollback_of and not original.is_terminal:
+        raise RollbackUnderWay(original.rollback_of, original.name)
     if target is None:
         raise NoPreviousDeployment(original.name)
+    if (target.pipeline, target.environment) != (original.pipeline, original.environment):
+        raise NoRollbackTarget(target.name, f"is not in the pipeline and environment of {original.name}")
     if _is_same(original, target):
         raise RollbackIsNoOp(original.name, target.name)
+    if target.started_at and original.started_at and target.started_at >= original.started_at:
+        raise NoRollbackTarget(target.name, f"did not begin before {original.name}")
     return target
 
 
