@@ -87,7 +87,7 @@ def _start_once() -> None:
 def _start_engine() -> None:
     with (STATE / "dockerd.log").open("wb") as log:
         engine = subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    end = f"kill {engine.pid}; while kill -0 {engine.pid} 2>/dev/null; do sleep 0.1; done"
+    end = f"kill {engine.pid}; while [ -e /proc/{engine.pid}/exe ]; do sleep 0.1; done"
     subprocess.Popen(
         ["flock", "--exclusive", STATE / "users", "sh", "-c", end], stdin=subprocess.DEVNULL, start_new_session=True
     )
