@@ -43,7 +43,8 @@ class PrivateEngine:
 
     def start(self) -> None:
         with (self._directory / "log").open("ab") as log:
-            command = ["dockerd", "--config-file", str(self._directory / "daemon.json")]
+            # In a network of its own: a dockerd without a bridge removes that of its neighbour.
+            command = ["unshare", "--net", "dockerd", "--config-file", str(self._directory / "daemon.json")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 60
         while not answers(self.url):
