@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 import xmlrpc.client
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -112,7 +113,7 @@ class ProcessPlatform:
             if record is not None and epoch < record.epoch:
                 message = f"{spec.name}: epoch {epoch} is over, {record.epoch} has taken over"
                 raise Conflict(message, reason="FENCED_OUT")
-            self._change(record, next_record(record, spec, epoch))
+            self._change(record, next_record(record, spec, epoch, born=int(time.time())))
 
     def _scale(self, name: str, replicas: int, expected: int | None) -> None:
         with self._files.locked(name):
@@ -226,10 +227,13 @@ class ProcessPlatform:
         return text.splitlines()[-lines:] if lines > 0 else []
 
 
-def next_record(record: Record | None, spec: WorkloadSpec, epoch: int) -> Record:
-    """The record after `spec` was asked for; a change of size alone is no new generation."""
+def next_record(record: Record | None, spec: WorkloadSpec, epoch: int, *, born: int) -> Record:
+    """The record after `spec` was asked for; a change of size alone is no new generation.
+
+    `born` is the first generation of a new workload, greater than any of an earlier life of that name.
+    """
     if record is None:
-        return Record(spec, epoch, generation=1, versions={1: spec.version})
+        return Record(spec, epoch, generation=born, versions={born: spec.version})
     if replace(record.spec, replicas=spec.replicas) == spec:
         return replace(record, spec=spec, epoch=epoch)
     return record.changed_to(spec, epoch)

@@ -22,7 +22,7 @@ class Record:
 
     spec: WorkloadSpec
     epoch: int
-    generation: int = 1
+    generation: int
     """Counts changes of the spec; part of the process name, so that one can tell which spec a process runs."""
     versions: Mapping[int, str] = field(default_factory=dict)
     """Version by generation, the newest twenty."""

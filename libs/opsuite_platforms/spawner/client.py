@@ -67,17 +67,26 @@ class Spawner:
 
     async def _acquire(self) -> Worker:
         """An idle worker, or a new one; a dead nursery is replaced. Raises: Unavailable."""
-        while self._idle:
-            if not (worker := self._idle.pop()).is_closed:
-                return worker
         if self._is_closed:
             raise Unavailable("the spawner is closed")
-        if self._nursery is None or self._nursery.is_closed:
-            self._nursery = Nursery()
         try:
-            return await self._nursery.make_worker()
+            nursery = await self._need_nursery()
+            while self._idle:
+                if not (worker := self._idle.pop()).is_closed:
+                    return worker
+            return await nursery.make_worker()
         except (Disconnected, OSError) as error:
             raise Unavailable("the spawner cannot make a worker") from error
+
+    async def _need_nursery(self) -> Nursery:
+        """The nursery; a dead one is replaced, and its workers are dying with it."""
+        if self._nursery is None or self._nursery.is_closed:
+            dead, self._nursery = self._nursery, Nursery()
+            while self._idle:
+                self._idle.pop().close()
+            if dead is not None:
+                await dead.wait()
+        return self._nursery
 
     def _release(self, worker: Worker) -> None:
         if worker.is_closed:
@@ -97,6 +106,8 @@ class Spawner:
             message = await self._lost(worker)
         finally:
             reader.close()
+        if message["kind"] == ExitKind.LOST.value:
+            worker.close()  # it ends with the nursery
         if message["left"]:
             note = f"killed what the program left running: {', '.join(message['left'])}"
             on_output([OutputLine(self._clock.now(), Stream.SYSTEM, note)])

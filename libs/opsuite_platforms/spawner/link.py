@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from opsuite_platforms.spawner.wire import DESCRIPTORS, RECEIVE_BYTES, Disconnected, Message, encode
@@ -134,12 +133,6 @@ class Nursery(Link):
     async def sweep(self, worker: int) -> None:
         """Returns when that worker and all below it are dead. Raises Disconnected."""
         await (await self.ask({"op": "sweep", "pid": worker}))
-
-    def close(self) -> None:
-        """Hang up, which ends it with everything below it."""
-        super().close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(0)
 
     async def wait(self) -> None:
         """Returns when its process has ended."""

@@ -1,0 +1,179 @@
+"""What every Platform promises, asked of the one in memory and of supervisord with real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.platform import FakePlatform
+
+from opsuite_kernel.errors import Conflict, NotFound, Unavailable
+from opsuite_platforms.port import Platform, PortSpec, ReplicaPhase, WorkloadSpec, WorkloadStatus
+from opsuite_platforms.process import ProcessPlatform
+
+
+@pytest.fixture(params=["fake", "process"])
+async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
+    if request.param == "fake":
+        yield FakePlatform()
+        return
+    data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
+    process = ProcessPlatform(data)
+    await process.start()
+    yield process
+    await process.stop()
+    process.close()
+    shutil.rmtree(data)
+
+
+def a_workload(version: str = "1.0.0", *, replicas: int = 1, ports: tuple[PortSpec, ...] = ()) -> WorkloadSpec:
+    return WorkloadSpec("web", version, ("/bin/sleep", "1000"), "/", {}, ports, replicas)
+
+
+async def until(platform: Platform, holds: Callable[[WorkloadStatus], bool]) -> WorkloadStatus:
+    """The status when it holds; the test's own time limit is the limit."""
+    while not holds(status := await platform.observe("web")):  # noqa: ASYNC110  # a platform is asked, it does not tell
+        await asyncio.sleep(0.005)
+    return status
+
+
+async def ready(platform: Platform) -> WorkloadStatus:
+    return await until(platform, lambda status: status.is_ready)
+
+
+async def test_an_applied_workload_becomes_ready_in_its_version(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=2), epoch=1)
+
+    status = await ready(platform)
+
+    assert [(replica.name, replica.version) for replica in status.replicas] == [("web-0", "1.0.0"), ("web-1", "1.0.0")]
+    assert all(replica.started_at is not None and replica.restarts == 0 for replica in status.replicas)
+
+
+async def test_applying_an_equal_spec_touches_nothing(platform: Platform) -> None:
+    await platform.apply(a_workload(ports=(PortSpec("http"),)), epoch=1)
+    before = await ready(platform)
+
+    await platform.apply(a_workload(ports=(PortSpec("http"),)), epoch=2)
+
+    after = await ready(platform)
+    assert [(r.started_at, r.restarts, r.ports) for r in after.replicas] == [
+        (r.started_at, r.restarts, r.ports) for r in before.replicas
+    ]
+
+
+async def test_a_new_version_replaces_every_replica(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=2), epoch=1)
+    await ready(platform)
+
+    await platform.apply(a_workload("2.0.0", replicas=2), epoch=1)
+
+    status = await ready(platform)
+    assert [replica.version for replica in status.replicas] == ["2.0.0", "2.0.0"]
+    assert status.version == "2.0.0"
+
+
+async def test_an_earlier_owner_is_fenced_out_and_changes_nothing(platform: Platform) -> None:
+    await platform.apply(a_workload("2.0.0"), epoch=7)
+
+    with pytest.raises(Conflict) as refusal:
+        await platform.apply(a_workload("1.0.0"), epoch=6)
+
+    assert refusal.value.reason == "FENCED_OUT"
+    assert (await platform.observe("web")).version == "2.0.0"
+
+
+async def test_scaling_leaves_neighbours_untouched(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=1), epoch=1)
+    (first,) = (await ready(platform)).replicas
+
+    await platform.scale("web", 3, expected=1)
+    grown = await ready(platform)
+    await platform.scale("web", 1)
+
+    shrunk = await ready(platform)
+    assert len(grown.replicas) == 3
+    assert [(r.name, r.started_at, r.restarts) for r in shrunk.replicas] == [(first.name, first.started_at, 0)]
+
+
+async def test_scaling_from_another_size_than_the_present_one_is_refused(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=1), epoch=1)
+
+    with pytest.raises(Conflict):
+        await platform.scale("web", 3, expected=2)
+
+    assert (await platform.observe("web")).desired_replicas == 1
+
+
+async def test_every_replica_has_ports_of_its_own(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=2, ports=(PortSpec("http"), PortSpec("admin"))), epoch=1)
+
+    status = await ready(platform)
+
+    assert len({number for replica in status.replicas for number in replica.ports.values()}) == 4
+
+
+async def test_a_fixed_port_cannot_be_shared_by_replicas(platform: Platform) -> None:
+    with pytest.raises(Conflict):
+        await platform.apply(a_workload(replicas=2, ports=(PortSpec("http", 20_500),)), epoch=1)
+
+    with pytest.raises(NotFound):
+        await platform.observe("web")
+
+
+async def test_restarting_one_replica_counts_there_only(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=2), epoch=1)
+    await ready(platform)
+
+    await platform.restart("web", "web-1")
+
+    assert [replica.restarts for replica in (await ready(platform)).replicas] == [0, 1]
+
+
+async def test_a_removed_workload_is_gone_and_can_be_removed_again(platform: Platform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+    await platform.apply(replace(a_workload(), name="api"), epoch=1)
+
+    await platform.remove("web")
+    await platform.remove("web")
+
+    assert await platform.list_workloads() == ["api"]
+    with pytest.raises(NotFound):
+        await platform.observe("web")
+
+
+async def test_what_does_not_exist_is_not_found(platform: Platform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+
+    for call in (
+        platform.scale("nothing", 2),
+        platform.restart("nothing"),
+        platform.restart("web", "web-9"),
+        platform.logs("web", "web-9"),
+    ):
+        with pytest.raises(NotFound):
+            await call
+
+
+async def test_a_platform_that_runs_passes_its_check(platform: Platform) -> None:
+    await platform.check()
+
+
+async def test_a_platform_that_does_not_run_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="opsuite up"):
+        await ProcessPlatform(tmp_path).check()
+
+
+async def test_a_version_that_cannot_start_never_counts_as_ready(platform: Platform) -> None:
+    if isinstance(platform, FakePlatform):
+        platform.phases["bad"] = ReplicaPhase.BACKOFF
+    await platform.apply(replace(a_workload("bad"), command=("/nonexistent/program",)), epoch=1)
+
+    status = await until(platform, lambda status: status.replicas[0].phase is ReplicaPhase.BACKOFF)
+
+    assert not status.is_ready
