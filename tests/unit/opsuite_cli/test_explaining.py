@@ -1,0 +1,86 @@
+"""Errors in words."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from opsuite_cli.explaining import explained
+from opsuite_kernel.errors import (
+    Conflict,
+    Denied,
+    Exhausted,
+    Internal,
+    InvalidInput,
+    NotFound,
+    OpsuiteError,
+    Stale,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    Violation,
+)
+
+ADDRESS = "127.0.0.1:7401"
+
+
+def test_one_violation_is_one_line():
+    error = InvalidInput([Violation("environment", "prod is not one of: staging")])
+
+    assert explained(error, ADDRESS) == ["error: environment: prod is not one of: staging"]
+
+
+def test_every_violation_has_its_line():
+    error = InvalidInput([Violation("name", "is missing"), Violation("", "is empty")])
+
+    assert explained(error, ADDRESS) == ["error: 2 things are wrong", "  name: is missing", "  is empty"]
+
+
+def test_a_server_that_does_not_run_is_told_in_few_words():
+    error = Unavailable("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:7401: refused")
+
+    assert explained(error, ADDRESS) == [
+        "error: nothing answers at 127.0.0.1:7401",
+        "hint: start the deployer with: opsuite up",
+    ]
+
+
+def test_a_missing_client_certificate_is_told_with_the_settings_that_give_one():
+    error = Unavailable("failed to connect to all addresses; Ssl handshake failed: certificate required")
+
+    lines = explained(error, ADDRESS)
+
+    assert "handshake" in lines[0]
+    assert "OPSUITE_CERT_FILE" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (NotFound("pipeline", "pipelines/web"), "opsuite pipeline list"),
+        (NotFound("deployment", "x"), "opsuite history"),
+        (NotFound("file", "/run/token"), "--token-file"),
+        (Unauthenticated("no token"), "OPSUITE_TOKEN"),
+        (Denied("viewer may not"), "policy file"),
+        (Stale("changed"), "read it again"),
+        (TimedOut("too late"), "is not known"),
+        (Internal("incident 7"), "log of the server"),
+        (Exhausted("too many", retry_after=timedelta(seconds=3)), "in 3 s"),
+        (Exhausted("too many"), "later"),
+        (Unavailable("is draining"), "try again"),
+        (Conflict("nothing", reason="NO_PREVIOUS_DEPLOYMENT"), "history --status SUCCEEDED"),
+        (Conflict("busy", reason="ENVIRONMENT_OCCUPIED", metadata={"holder": "a/b/c1"}), "opsuite watch c1"),
+        (Conflict("no", reason="WRONG_STATE", metadata={"deployment": "a/b/c1"}), "opsuite explain c1"),
+    ],
+)
+def test_an_error_says_what_to_do(error: OpsuiteError, hint: str):
+    lines = explained(error, ADDRESS)
+
+    assert lines[0] == f"error: {error.message}"
+    assert lines[1].startswith("hint: ")
+    assert hint in lines[1]
+
+
+def test_a_conflict_that_nobody_can_help_with_has_no_hint():
+    assert explained(Conflict("no"), ADDRESS) == ["error: no"]
