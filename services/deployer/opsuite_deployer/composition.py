@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -119,7 +120,8 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         settings.database_url.get_secret_value(), data_dir=settings.data_dir, name="deployer", clock=clock
     )
     stack.push_async_callback(store.close)
-    await migrate(store, MIGRATIONS)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells every start what it found; we say what matters
+    log.info("database_ready", dialect=store.dialect, revision=await migrate(store, MIGRATIONS))
     life = await store.read(lambda connection: event_log.life(connection, tables.events))
     draining = asyncio.Event()
     hub = Hub(_reader(store), clock, draining=draining)

@@ -322,7 +322,9 @@ class SqlTx:
         revision = self.revision_of(deployment.pipeline, deployment.pipeline_revision)
         if revision is None:
             raise PipelineNotFound(deployment.pipeline)
-        return Owned(deployment, revision.pipeline, lease, row["turn"])
+        # Every claim is followed by events, so the next claim of anything finds the log further on.
+        fence = event_log.head(self._connection, tables.events)
+        return Owned(deployment, revision.pipeline, lease, row["turn"], fence)
 
     def save(self, owned: Owned, after: Deployment, happened: Sequence[Happened]) -> Owned:
         """Record a turn of the owner. Raises FencedOut, and then nothing is written."""

@@ -61,6 +61,8 @@ class Owned:
     lease: Lease
     turn: int
     """Turns that were recorded so far; a write that names another number is refused."""
+    fence: int
+    """Grows with every claim of any deployment: by it a platform tells a late writer from the present owner."""
 
 
 @dataclass(frozen=True, slots=True)

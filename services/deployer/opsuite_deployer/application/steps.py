@@ -216,7 +216,7 @@ class Steps:
             ports=tuple(PortSpec(port.name, port.number) for port in workload.ports),
             replicas=workload.replicas,
         )
-        await self._platform.apply(spec, epoch=attempt.owned.lease.epoch)
+        await self._platform.apply(spec, epoch=attempt.owned.fence)
         said = f"{workload.replicas} of {workload.workload} {workload.version} asked for"
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED, message=said)
 
