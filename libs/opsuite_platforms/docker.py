@@ -3,7 +3,7 @@
 **Once.** The engine lets a name exist once, so a container is created once whoever asks how often; who finds the name
 taken adopts. Starting is not guarded like that (a container that has ended starts again), so only who created it starts
 it. One that stays created and never starts belonged to a caller that died in between: it is started by whoever adopts
-it after `start_patience`, which has to be longer than any stall of a living owner that was not noticed by its lease.
+it after `start_patience`, which has to be longer than a living creator may stall (docs/adr/0020).
 
 **Output.** The log is kept by the engine. While the container runs it is followed for the sake of speed; after its end
 it is read once more, whole, and what was not delivered is. So a lost connection costs no line and doubles none.
