@@ -415,6 +415,10 @@ class SqlTx:
         if self._leases.release(self._connection, lease):
             notify(self._connection, WAKE_CHANNEL, f"{LOOK} {self._owner}")
 
+    def given_back(self) -> Sequence[str]:
+        """Deployments at work without an owner: one that was lost would still be named."""
+        return self._connection.execute(sa.select(_d.id).where(tables.AT_WORK, _d.owner.is_(None))).scalars().all()
+
     def claim_orphans(self, limit: int) -> Sequence[Lease]:
         """Take deployments at work whose owner is gone."""
         return self._leases.claim(self._connection, self._owner, where=tables.AT_WORK, limit=limit, now=self._now())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -17,7 +18,7 @@ from opsuite_deployer.application.ports import Leases, Owned, Store, Tx
 from opsuite_deployer.application.preflight import Preflight
 from opsuite_deployer.application.runner import Runner
 from opsuite_deployer.application.steps import Steps
-from opsuite_deployer.domain.turn import Turn
+from opsuite_deployer.domain.turn import Adopted, Turn
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import OpsuiteError
 from opsuite_runs.port import Lease
@@ -57,8 +58,7 @@ class Fleet:
     async def recover(self) -> None:
         """Take over what an earlier process left behind; call once, before anything is served."""
         if self._alone:
-            owned = await self._store.write(lambda tx: [tx.owned(lease) for lease in tx.take_over_all()])
-            self._adopt(owned)
+            self._adopt(await self._store.write(lambda tx: _orphans(tx, tx.take_over_all)))
         await self.look()
 
     async def watch_over(self) -> None:
@@ -82,9 +82,9 @@ class Fleet:
             return
         now = self._clock.now()
 
-        def body(tx: Tx) -> tuple[list[Owned], tuple[Started, ...], Sequence[str]]:
+        def body(tx: Tx) -> tuple[Sequence[_Orphan], tuple[Started, ...], Sequence[str]]:
             tx.serialise_admission()  # first, as everywhere: locks are always taken in the same order
-            orphans = [tx.owned(lease) for lease in tx.claim_orphans(100)]
+            orphans = _orphans(tx, lambda: tx.claim_orphans(100))
             return orphans, admit(tx, self._rules, now), tx.with_wishes(list(self._runners))
 
         orphans, started, wished = await self._store.write(body)
@@ -132,12 +132,12 @@ class Fleet:
         if left:
             await self._store.write(lambda tx: _release_all(tx, left))
 
-    def _adopt(self, orphans: Sequence[Owned]) -> None:
-        for owned in orphans:
-            log.info("deployment_adopted", deployment=owned.deployment.id, epoch=owned.lease.epoch)
-            self._run(owned, None)
+    def _adopt(self, orphans: Sequence[_Orphan]) -> None:
+        for orphan in orphans:
+            log.info("deployment_adopted", deployment=orphan.owned.deployment.id, epoch=orphan.owned.lease.epoch)
+            self._run(orphan.owned, orphan.how)
 
-    def _run(self, owned: Owned, first: Turn | None) -> None:
+    def _run(self, owned: Owned, first: Turn | Adopted) -> None:
         uid = owned.deployment.id
         self._leases.hold(owned.lease)
         runner = Runner(
@@ -165,6 +165,19 @@ class Fleet:
         if not done.cancelled() and (error := done.exception()):
             log.error("runner_crashed", deployment=uid, exc_info=error)
             self.wake()
+
+
+@dataclass(frozen=True, slots=True)
+class _Orphan:
+    """A deployment that was taken over, and from what kind of owner."""
+
+    owned: Owned
+    how: Adopted
+
+
+def _orphans(tx: Tx, take: Callable[[], Sequence[Lease]]) -> Sequence[_Orphan]:
+    given_back = set(tx.given_back())  # before they are taken
+    return [_Orphan(tx.owned(lease), Adopted(lease.run in given_back)) for lease in take()]
 
 
 def _release_all(tx: Tx, leases: Sequence[Lease]) -> None:

@@ -164,6 +164,9 @@ class Tx(Protocol):
     def release(self, lease: Lease) -> None:
         """Give a deployment back: anybody may claim it at once."""
 
+    def given_back(self) -> Sequence[str]:
+        """Deployments at work that their last owner let go of in good order, and nobody has claimed since."""
+
     def claim_orphans(self, limit: int) -> Sequence[Lease]:
         """Take deployments at work whose owner is gone."""
 

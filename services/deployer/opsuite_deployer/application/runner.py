@@ -60,7 +60,7 @@ class Runner:
     def __init__(
         self,
         owned: Owned,
-        first: Turn | None,
+        first: Turn | Adopted,
         *,
         store: Store,
         steps: Steps,
@@ -70,7 +70,7 @@ class Runner:
         may_act: Callable[[], bool],
         on_started: Callable[[Sequence[Started]], None],
     ) -> None:
-        """`first` is the turn that gave it its slot; None means that it is taken over from an owner that is gone."""
+        """`first` is the turn that gave it its slot, or says that it is taken over from an owner that is gone."""
         self._owned = owned
         self._first = first
         self._store = store
@@ -127,10 +127,11 @@ class Runner:
     # the loop
 
     async def _follow_through(self) -> Settled | None:
-        turn = self._first
-        if turn is None:
+        if isinstance(self._first, Turn):
+            turn = self._first
+        else:
             self._next_line = 1 + await self._store.read(lambda tx: tx.last_line(self.uid))
-            self._inbox.append(Adopted())
+            self._inbox.append(self._first)
             turn = self._decide()
             if settled := await self._record(turn):
                 return settled
@@ -277,7 +278,7 @@ class Runner:
 
     async def _run_part(self, key: PartKey, number: int) -> None:
         attempt = Attempt(self._owned, key, number)
-        if self._owned.deployment.takeovers and self._is_a(Docker, key):
+        if isinstance(self._first, Adopted) and self._is_a(Docker, key):
             attempt = replace(attempt, lines_before=await self._lines_recorded(attempt))
         try:
             ended = await self._steps.run(attempt, self._take_lines)

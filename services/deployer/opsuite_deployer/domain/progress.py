@@ -120,7 +120,7 @@ class _Turn:
             case PartEnded():
                 self._part_ended(given)
             case Adopted():
-                self._adopted()
+                self._adopted(given)
             case Wish():
                 _WISHES[given.verb](self, given)
 
@@ -188,11 +188,16 @@ class _Turn:
             spare=given.key.stage if stage.on_sibling_failure is SiblingPolicy.WAIT_ALL else None,
         )
 
-    def _adopted(self) -> None:
-        self.deployment = replace(self.deployment, takeovers=self.deployment.takeovers + 1)
-        self._note(EventKind.ADOPTED, message="taken over after its deployer was lost")
+    def _adopted(self, given: Adopted) -> None:
+        how = "handed over by a deployer that stopped" if given.given_back else "taken over after its deployer was lost"
+        self._note(EventKind.ADOPTED, message=how)
+        # What only waits, as in a pause, cannot be what its owners die of.
+        is_suspect = self.deployment.status is Status.STARTING or self._executing()
+        if is_suspect and not given.given_back:
+            self.deployment = replace(self.deployment, takeovers=self.deployment.takeovers + 1)
         if self.deployment.takeovers >= MAX_TAKEOVERS and self.deployment.ending is None:
-            self._give_up("TAKEN_OVER_TOO_OFTEN", f"its deployer was lost {MAX_TAKEOVERS} times without progress")
+            said = f"its deployer was lost {MAX_TAKEOVERS} times without progress"
+            self._give_up("TAKEN_OVER_TOO_OFTEN", said, Status.FAILED)
         if self.deployment.status is Status.STARTING:
             self.actions.append(RunPreflight())
         for key, part in sorted(self.deployment.parts.items(), key=lambda item: (item[0].stage, item[0].position)):
@@ -276,12 +281,12 @@ class _Turn:
                 "DEPLOYMENT_TIMED_OUT", f"it took longer than {_said(self.pipeline.timeout or limits.timeout)}"
             )
 
-    def _give_up(self, reason: str, message: str) -> None:
+    def _give_up(self, reason: str, message: str, ending: Status = Status.TIMED_OUT) -> None:
         running = next((key for key, part in self.deployment.parts.items() if part.status is StepStatus.RUNNING), None)
         stage = self.pipeline.stages[running.stage].name if running else ""
         step = self._name(running) if running and running.kind is PartKind.STEP else ""
         gate = self._name(running) if running and running.kind is PartKind.GATE else ""
-        ending = Status.FAILED if self.deployment.status is Status.STARTING else Status.TIMED_OUT
+        ending = Status.FAILED if self.deployment.status is Status.STARTING else ending
         self._fail(Failure(reason, message, stage, step, gate), ending=ending)
 
     # going on
@@ -460,6 +465,9 @@ class _Turn:
         """Whether nothing of the stage has run yet."""
         steps, gates = stage_parts(self.pipeline.stages[index], index)
         return all(self.deployment.part(key).attempt == 0 for key in (*steps, *gates))
+
+    def _executing(self) -> bool:
+        return any(part.is_executing for part in self.deployment.parts.values())
 
     def _has_interrupted(self) -> bool:
         return any(part.status is StepStatus.INTERRUPTED for part in self.deployment.parts.values())

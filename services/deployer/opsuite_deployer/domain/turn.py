@@ -48,6 +48,9 @@ class PartEnded:
 class Adopted:
     """This process has taken the deployment over from one that is gone."""
 
+    given_back: bool = False
+    """Whether that one let go of it in good order, so that nothing the deployment did can have ended it."""
+
 
 class Verb(Enum):
     """What a person may wish of a deployment that is under way."""

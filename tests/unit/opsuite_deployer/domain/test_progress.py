@@ -367,6 +367,38 @@ def test_a_deployment_that_kills_its_owners_is_given_up_and_names_the_step() -> 
     assert (turn.deployment.failure.reason, turn.deployment.failure.step) == ("TAKEN_OVER_TOO_OFTEN", "poison")
 
 
+def test_being_given_up_is_a_failure() -> None:
+    play = Play(a_pipeline(a_stage("s", a_step("poison", idempotent=True))))
+    play.start()
+
+    for _ in range(MAX_TAKEOVERS):
+        play.take(Adopted())
+
+    assert play.deployment.ending is Status.FAILED
+
+
+def test_owners_that_let_go_in_good_order_do_not_count_against_a_deployment() -> None:
+    play = Play(a_pipeline(a_stage("s", a_step("rest", kind=Wait(timedelta(days=1))))))
+    play.start()
+
+    for _ in range(2 * MAX_TAKEOVERS):
+        play.take(Adopted(given_back=True))
+
+    assert (play.deployment.ending, play.deployment.takeovers) == (None, 0)
+
+
+def test_a_paused_deployment_outlives_any_number_of_owners() -> None:
+    play = Play(a_pipeline(a_stage("s", a_step(), a_step("next"))))
+    play.start()
+    play.take(Wish(Verb.PAUSE, "ann"))
+    play.end(step_key())
+
+    for _ in range(2 * MAX_TAKEOVERS):
+        play.take(Adopted())
+
+    assert (play.deployment.status, play.deployment.ending) == (Status.PAUSED, None)
+
+
 def test_a_late_answer_of_a_decided_attempt_changes_nothing() -> None:
     play = Play(a_pipeline(a_stage("s", a_step(retry=Retry(attempts=2)))))
     play.start()
