@@ -85,8 +85,8 @@ def substituted(text: str, ports: Mapping[str, int]) -> str:
 
 
 def quoted(argument: str) -> str:
-    """One word for `shlex.split`, in a form that the file format does not take for the beginning of a comment."""
-    return COMMENT_BEGIN.sub(r"\1''\2", shlex.quote(one_line(argument)))
+    """One word for `shlex.split`, broken up where the file format sees a comment or `%(here)s` (escaped or not)."""
+    return COMMENT_BEGIN.sub(r"\1''\2", shlex.quote(one_line(argument))).replace("%(", "%''(")
 
 
 def one_line(text: str) -> str:

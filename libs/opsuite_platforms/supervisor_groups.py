@@ -12,6 +12,7 @@ from supervisor.xmlrpc import Faults
 
 POLL_SECONDS = 0.005
 START_SECONDS = 5.0
+NEWBORN_SECONDS = 0.1
 UP = frozenset({"STARTING", "RUNNING"})
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
@@ -21,6 +22,7 @@ def stop_and_forget(supervisor: Any, groups: Collection[str]) -> None:
 
     Takes as long as the programs do, at most their `stopwaitsecs`, since then supervisord kills them.
     """
+    ask_to_stop(supervisor, groups)
     left = set(groups)
     while left:
         for group in sorted(left):
@@ -29,6 +31,24 @@ def stop_and_forget(supervisor: Any, groups: Collection[str]) -> None:
         left = {group for group in left if not forget(supervisor, group)}
         if left:
             time.sleep(POLL_SECONDS)
+
+
+def ask_to_stop(supervisor: Any, groups: Collection[str]) -> None:
+    """Send SIGTERM to groups.
+
+    Twice to those begun within the last second that do not react: the first is lost on a process that supervisord has
+    forked and that has not become its program yet.
+    """
+    newborn = [group for group in groups if "STARTING" in states(supervisor, group)]
+    for group in groups:
+        with suppressed(Faults.BAD_NAME):
+            supervisor.stopProcessGroup(group, False)
+    again_at = time.monotonic() + NEWBORN_SECONDS
+    while newborn and time.monotonic() < again_at:
+        time.sleep(POLL_SECONDS)
+        newborn = [group for group in newborn if not states(supervisor, group) <= STOPPED]
+    for group in newborn:
+        supervisor.signalProcessGroup(group, "TERM")  # on one that has ended it does nothing
 
 
 def forget(supervisor: Any, group: str) -> bool:
@@ -51,7 +71,7 @@ def add(supervisor: Any, groups: Collection[str]) -> None:
 
 def restart(supervisor: Any, group: str) -> None:
     """Stop a group and start it; returns when it is up, or after five seconds."""
-    supervisor.stopProcessGroup(group, False)
+    ask_to_stop(supervisor, [group])
     while not states(supervisor, group) <= STOPPED:
         time.sleep(POLL_SECONDS)
     supervisor.startProcessGroup(group, False)

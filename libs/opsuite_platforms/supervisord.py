@@ -22,6 +22,7 @@ from typing import Any
 from supervisor.xmlrpc import SupervisorTransport
 
 from opsuite_kernel.errors import Unavailable
+from opsuite_platforms.supervisor_groups import ask_to_stop
 
 START_SECONDS = 15.0
 STOP_SECONDS = 60.0
@@ -78,9 +79,10 @@ class Supervisord:
         """Stops it and every workload; returns when all have ended. One that does not run is fine."""
         pid = self._pid()
         with suppress(Unavailable), self.calls() as supervisor:
+            ask_to_stop(supervisor, {info["group"] for info in supervisor.getAllProcessInfo()})
             supervisor.shutdown()
             if pid is not None:
-                wait_for_end(pid)
+                wait_for_end(pid, self.answers)
 
     def answers(self) -> bool:
         """Whether it runs and takes calls."""
@@ -130,14 +132,19 @@ class Supervisord:
             return None
 
 
-def wait_for_end(pid: int) -> None:
-    """Returns when that process has ended. Raises: Unavailable after a minute."""
+def wait_for_end(pid: int, poke: Callable[[], object]) -> None:
+    """Returns when that process has ended. Raises: Unavailable after a minute.
+
+    supervisord looks after its shutdown once a second, or whenever somebody calls: `poke` does.
+    """
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
-        ended, _, _ = select.select([descriptor], [], [], STOP_SECONDS)
+        give_up_at = time.monotonic() + STOP_SECONDS
+        while not (ended := select.select([descriptor], [], [], POLL_SECONDS)[0]) and time.monotonic() < give_up_at:
+            poke()
     finally:
         os.close(descriptor)
     if not ended:

@@ -15,6 +15,7 @@ from fakes.platform import FakePlatform
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
 from opsuite_platforms.port import Platform, PortSpec, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.process import ProcessPlatform
+from opsuite_platforms.programs import Keeping
 
 
 @pytest.fixture(params=["fake", "process"])
@@ -23,7 +24,7 @@ async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
         yield FakePlatform()
         return
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
-    process = ProcessPlatform(data)
+    process = ProcessPlatform(data, keeping=Keeping(stop_wait_seconds=2))
     await process.start()
     yield process
     await process.stop()

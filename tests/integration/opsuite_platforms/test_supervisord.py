@@ -1,0 +1,197 @@
+"""The process platform beyond the contract: what real processes get, and what survives whose death."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from opsuite_kernel.errors import Conflict, NotFound, Unavailable
+from opsuite_platforms.port import PortSpec, Replica, ReplicaPhase, WorkloadSpec
+from opsuite_platforms.process import ProcessPlatform, next_record
+from opsuite_platforms.programs import Keeping
+from opsuite_platforms.workload_files import WorkloadFiles
+
+ODD = ("100%", "a # b", "a ; b", 'it\'s "quoted"', "%(here)s", "$HOME", "back\\slash", "", "ü", " spaces ")
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[ProcessPlatform]:
+    data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
+    platform = ProcessPlatform(data, keeping=Keeping(stop_wait_seconds=2))
+    await platform.start()
+    yield platform
+    await platform.stop()
+    platform.close()
+    shutil.rmtree(data)
+
+
+def a_workload(*command: str, env: dict[str, str] | None = None, ports: tuple[PortSpec, ...] = ()) -> WorkloadSpec:
+    return WorkloadSpec("web", "1.0.0", command or ("/bin/sleep", "1000"), "/", env or {}, ports)
+
+
+def shell(script: str, *arguments: str, **options: dict[str, str]) -> WorkloadSpec:
+    return a_workload("/bin/sh", "-c", script, "sh", *arguments, **options)  # type: ignore[arg-type]  # env alone
+
+
+async def replica_when(platform: ProcessPlatform, holds: Callable[[Replica], bool]) -> Replica:
+    """The first replica when it holds; the test's own time limit is the limit."""
+    while not holds(replica := (await platform.observe("web")).replicas[0]):  # noqa: ASYNC110  # it does not tell
+        await asyncio.sleep(0.005)
+    return replica
+
+
+async def lines_when(platform: ProcessPlatform, count: int) -> list[str]:
+    while len(lines := await platform.logs("web", "web-0")) < count:  # noqa: ASYNC110  # logs are read
+        await asyncio.sleep(0.005)
+    return list(lines)
+
+
+def another(platform: ProcessPlatform) -> ProcessPlatform:
+    """The same platform as another process would see it."""
+    return ProcessPlatform(platform.supervisord.directory.parent)
+
+
+def pid_of_supervisord(platform: ProcessPlatform) -> int:
+    return int((platform.supervisord.directory / "supervisord.pid").read_text())
+
+
+async def end_of(pid: int) -> None:
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:  # noqa: ASYNC110  # not ours
+        await asyncio.sleep(0.005)
+
+
+async def test_arguments_arrive_as_they_are(platform: ProcessPlatform) -> None:
+    await platform.apply(shell("printf '<%s>\\n' \"$@\"; exec sleep 1000", *ODD), epoch=1)
+
+    assert await lines_when(platform, len(ODD)) == [f"<{argument}>" for argument in ODD]
+
+
+async def test_the_environment_is_exactly_the_one_asked_for(platform: ProcessPlatform) -> None:
+    env = {f"V{number}": value for number, value in enumerate(ODD)}
+
+    await platform.apply(a_workload("/bin/sh", "-c", "/usr/bin/env; exec /bin/sleep 1000", env=env), epoch=1)
+
+    lines = await lines_when(platform, len(env) + 1)
+    assert sorted(lines) == sorted([*(f"{key}={value}" for key, value in env.items()), "PWD=/"]), "PWD is the shell's"
+
+
+async def test_a_replica_is_told_its_ports(platform: ProcessPlatform) -> None:
+    ports = (PortSpec("http"), PortSpec("admin"))
+    spec = a_workload(
+        "/bin/sh", "-c", "echo $0 $A; exec /bin/sleep 1000", "${port}", env={"A": "${port_admin}"}, ports=ports
+    )
+
+    await platform.apply(spec, epoch=1)
+
+    (line,) = await lines_when(platform, 1)
+    replica = await replica_when(platform, lambda _: True)
+    assert line == f"{replica.ports['http']} {replica.ports['admin']}"
+
+
+async def test_a_spec_that_cannot_be_written_down_changes_nothing(platform: ProcessPlatform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+
+    with pytest.raises(Conflict) as refusal:
+        await platform.apply(replace(a_workload("/bin/echo", "two\nlines"), version="2.0.0"), epoch=2)
+
+    assert refusal.value.reason == "SPEC_IMPOSSIBLE"
+    assert (await platform.observe("web")).version == "1.0.0"
+
+
+async def test_a_file_that_supervisord_refuses_is_taken_back(platform: ProcessPlatform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+
+    with pytest.raises(Conflict):
+        await platform.apply(replace(a_workload(), name="bad:name", version="2.0.0"), epoch=1)
+
+    assert await platform.list_workloads() == ["web"]
+    await platform.apply(replace(a_workload(), version="2.0.0"), epoch=1)
+    assert (await replica_when(platform, lambda replica: replica.version == "2.0.0")).phase is ReplicaPhase.RUNNING
+
+
+async def test_a_crash_is_counted_and_the_replica_comes_back(platform: ProcessPlatform, tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 1000"
+    await platform.apply(shell(script, env={"PATH": "/usr/bin:/bin"}), epoch=1)
+    pid = await number_in(tmp_path / "pid")
+
+    os.kill(pid, signal.SIGKILL)
+
+    replica = await replica_when(platform, lambda replica: replica.restarts == 1)
+    assert replica.version == "1.0.0"
+
+
+async def test_workloads_outlive_their_callers_and_are_found_again(platform: ProcessPlatform) -> None:
+    await platform.apply(a_workload(ports=(PortSpec("http"),)), epoch=1)
+    before = await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.RUNNING)
+
+    later = another(platform)
+    await later.start()
+
+    (after,) = (await later.observe("web")).replicas
+    later.close()
+    assert (after.started_at, after.ports, after.restarts) == (before.started_at, before.ports, 0)
+
+
+async def test_applying_again_finishes_what_a_killed_caller_began(platform: ProcessPlatform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+    files = WorkloadFiles(platform.supervisord.directory.parent / "workloads")
+    wish = replace(a_workload(), version="2.0.0")
+    files.put(next_record(files.get("web"), wish, 2, born=1))  # killed right after the record was written
+    assert not (await platform.observe("web")).is_ready
+
+    await platform.apply(wish, epoch=2)
+
+    assert (await replica_when(platform, lambda replica: replica.version == "2.0.0")).phase is ReplicaPhase.RUNNING
+
+
+async def test_no_replica_outlives_a_killed_supervisord_and_start_brings_one_back(
+    platform: ProcessPlatform, tmp_path: Path
+) -> None:
+    script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 1000"
+    await platform.apply(shell(script, env={"PATH": "/usr/bin:/bin"}), epoch=1)
+    pid, supervisord = await number_in(tmp_path / "pid"), pid_of_supervisord(platform)
+
+    os.kill(supervisord, signal.SIGKILL)
+    await end_of(supervisord)
+
+    await end_of(pid)
+    with pytest.raises(Unavailable, match="opsuite up"):
+        await platform.observe("web")
+    await platform.start()
+    assert (await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.RUNNING)).version == "1.0.0"
+
+
+async def test_a_replica_that_ignores_sigterm_is_killed(platform: ProcessPlatform) -> None:
+    await platform.apply(shell("trap '' TERM; echo up; while :; do sleep 1000; done", env={"PATH": "/bin"}), epoch=1)
+    await lines_when(platform, 1)
+
+    await platform.remove("web")
+
+    with pytest.raises(NotFound):
+        await platform.observe("web")
+
+
+async def test_workloads_whose_names_begin_alike_are_strangers(platform: ProcessPlatform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+    await platform.apply(replace(a_workload(), name="web-0"), epoch=1)
+
+    await platform.remove("web")
+
+    (replica,) = (await platform.observe("web-0")).replicas
+    assert (replica.name, replica.phase) == ("web-0-0", ReplicaPhase.RUNNING)
+
+
+async def number_in(path: Path) -> int:
+    """The number that a process writes into a file, when it has."""
+    while not await asyncio.to_thread(path.exists):  # noqa: ASYNC110  # other processes do not set our events
+        await asyncio.sleep(0.005)
+    return int(await asyncio.to_thread(path.read_text))

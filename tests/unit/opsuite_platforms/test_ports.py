@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from opsuite_kernel.errors import Conflict
+from opsuite_platforms.port import PortSpec, WorkloadSpec
+from opsuite_platforms.ports import Ports, allocate
+
+RANGE = range(100, 104)
+
+
+def a_workload(*ports: PortSpec, replicas: int = 1) -> WorkloadSpec:
+    return WorkloadSpec("web", "1.0.0", ("/bin/true",), "/", {}, ports, replicas)
+
+
+def allocated(
+    spec: WorkloadSpec, had: Ports | None = None, taken: frozenset[int] = frozenset(), busy: int = 0
+) -> Ports:
+    return allocate(spec, had or {}, taken, RANGE, lambda number: number != busy)
+
+
+def test_replicas_get_the_first_ports_that_no_workload_has_and_nobody_listens_on() -> None:
+    ports = allocated(a_workload(PortSpec("http"), replicas=2), taken=frozenset({100}), busy=102)
+
+    assert ports == {0: {"http": 101}, 1: {"http": 103}}
+
+
+def test_a_replica_keeps_its_port_though_it_listens_on_it() -> None:
+    had = {0: {"http": 102}}
+
+    assert allocated(a_workload(PortSpec("http")), had, frozenset({102}), busy=102) == had
+
+
+def test_a_range_that_is_used_up_is_a_conflict() -> None:
+    with pytest.raises(Conflict) as refusal:
+        allocated(a_workload(PortSpec("http"), replicas=5))
+
+    assert refusal.value.reason == "PORTS_EXHAUSTED"
+
+
+def test_a_fixed_port_of_another_workload_is_a_conflict() -> None:
+    with pytest.raises(Conflict) as refusal:
+        allocated(a_workload(PortSpec("http", 80)), taken=frozenset({80}))
+
+    assert refusal.value.reason == "PORT_TAKEN"
+
+
+def test_a_fixed_port_of_its_own_is_none() -> None:
+    assert allocated(a_workload(PortSpec("http", 80)), {0: {"http": 80}}, frozenset({80})) == {0: {"http": 80}}
