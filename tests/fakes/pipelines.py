@@ -14,7 +14,7 @@ Form = dict[str, Any]
 """A part of a pipeline in the JSON form of the contract."""
 
 
-def a_pipeline(name: str, *stages: Mapping[str, Any], **fields: Any) -> pipeline_pb2.Pipeline:
+def a_pipeline(name: str, /, *stages: Mapping[str, Any], **fields: Any) -> pipeline_pb2.Pipeline:
     """A pipeline for staging; by default of one stage with one step that ends well."""
     form = {"name": f"pipelines/{name}", "environments": ["staging"], "stages": list(stages) or [a_stage()]}
     return json_format.ParseDict(form | fields, pipeline_pb2.Pipeline())

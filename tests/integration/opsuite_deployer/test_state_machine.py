@@ -1,0 +1,466 @@
+"""Random lives of a deployer, with crashes and jumps of time, against what must always hold."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import sqlalchemy as sa
+import structlog
+from fakes.clock import FakeClock
+from fakes.pipelines import Form, a_docker, a_gate, a_pipeline, a_stage, an_http_check
+from fakes.pipelines import a_command as a_step
+from fakes.small_deployer import SmallDeployer, World
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from opsuite.deployer.v1 import deployment_pb2, pipeline_pb2
+from opsuite_deployer.adapters import tables
+from opsuite_deployer.adapters.pipeline_messages import document_of, pipeline_of
+from opsuite_deployer.application.deployments import Call, DeployWish, Reference
+from opsuite_deployer.application.pipelines import Registration
+from opsuite_deployer.application.ports import Replay
+from opsuite_deployer.composition import MIGRATIONS
+from opsuite_deployer.domain.deployment import TERMINAL, TRANSITIONS, Status
+from opsuite_deployer.domain.errors import IllegalTransition
+from opsuite_deployer.domain.turn import Verb
+from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Stale
+from opsuite_platforms.port import Exit, ExitKind
+from opsuite_storage.migrations import migrate
+from opsuite_storage.store import open_store
+
+MAX_CONCURRENT: Final = 2
+KINDS: Final = deployment_pb2.DeploymentEventKind
+WAITING: Final = {"QUEUED"}
+AT_WORK: Final = {"STARTING", "RUNNING", "VERIFYING", "PAUSED"}
+
+GATE: Final = a_gate("answers", an_http_check("home", "http://127.0.0.1/", failureThreshold=1))
+PAUSING_GATE: Final = GATE | {"onFailure": "GATE_FAILURE_PAUSE"}
+RETRIED: Final = {"attempts": 2, "backoff": "60s", "maxBackoff": "60s"}
+FORMS: Final[list[tuple[str, list[Form], Form]]] = [
+    ("plain", [a_stage("build", a_step("make", "make", "a"), a_step("test", "make", "b", idempotent=True))], {}),
+    (
+        "wide",
+        [
+            a_stage(
+                "both",
+                a_step("left", "make", "a"),
+                a_step("right", "make", "b", retry=RETRIED),
+                parallel=True,
+                onSiblingFailure="SIBLING_POLICY_WAIT_ALL",
+            ),
+            a_stage("aside", a_step("c", "make", "c"), needs={"stages": []}, gates=[PAUSING_GATE]),
+            a_stage("last", a_step("d", "make", "d", onRollback="ON_ROLLBACK_SKIP"), gates=[GATE]),
+        ],
+        {"concurrency": "CONCURRENCY_POLICY_REPLACE"},
+    ),
+    (
+        "boxed",
+        [
+            a_stage("box", a_docker("box", "busybox"), gates=[PAUSING_GATE]),
+            a_stage("more", a_step("a", "make", "a"), continueOnFailure=True),
+        ],
+        {"concurrency": "CONCURRENCY_POLICY_CANCEL_RUNNING", "timeout": "600s", "maxDuration": "7200s"},
+    ),
+    ("plain", [a_stage("build", a_step("make", "make", "z"))], {"concurrency": "CONCURRENCY_POLICY_REJECT"}),
+    ("wide", [a_stage("build", a_step("make", "make", "z"))], {"rollbackEnabled": False}),
+]
+PIPELINES: Final = tuple(
+    a_pipeline(name, *stages, environments=["staging", "production"], **fields) for name, stages, fields in FORMS
+)
+REFUSALS: Final = (Conflict, InvalidInput, NotFound, Stale)
+ENDS: Final = {
+    "well": Exit(ExitKind.EXITED, 0),
+    "badly": Exit(ExitKind.EXITED, 1),
+    "late": Exit(ExitKind.TIMED_OUT),
+}
+
+
+@functools.cache
+def migrated() -> bytes:
+    """A database file with the deployer's tables and nothing in them."""
+
+    async def make(directory: Path) -> None:
+        store = open_store("sqlite", data_dir=directory, name="deployer")
+        await migrate(store, MIGRATIONS)
+        await store.close()
+
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(make(Path(directory)))
+        return Path(directory, "deployer.db").read_bytes()
+
+
+class Lives(RuleBasedStateMachine):
+    """A deployer, whatever happens to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="opsuite-"))
+        (self.directory / "deployer.db").write_bytes(migrated())
+        self.loop = asyncio.Runner()
+        self.clock = FakeClock()
+        self.world = World()
+        self.log = structlog.testing.LogCapture()
+        structlog.configure(processors=[self.log])
+        self.ended: dict[str, Mapping[str, Any]] = {}
+        self.settled = True
+        self.seen_events = 0
+        self.statuses: dict[str, Status] = {}
+        self.waiting: dict[tuple[str, str], list[str]] = {}
+        self.repeatable: Callable[[], Coroutine[Any, Any, Any]] | None = None
+        self.database = self.loop.run(self._open())
+        self.deployer = self._new_life()
+        self.loop.run(self.deployer.start())
+
+    async def _open(self) -> Any:
+        return open_store("sqlite", data_dir=self.directory, name="deployer", clock=self.clock)
+
+    def _new_life(self) -> SmallDeployer:
+        return SmallDeployer(self.database, self.clock, self.world, max_concurrent=MAX_CONCURRENT)
+
+    # ---- what people do ---------------------------------------------------------------------------------------------
+
+    @initialize()
+    def register_all(self) -> None:
+        for pipeline in PIPELINES[:3]:
+            self._do(self.deployer.pipelines.register(_registration(pipeline)))
+
+    @rule(pipeline=st.sampled_from(PIPELINES))
+    def register(self, pipeline: pipeline_pb2.Pipeline) -> None:
+        self._do(self.deployer.pipelines.register(_registration(pipeline)))
+
+    @rule(name=st.sampled_from(["plain", "wide", "boxed"]))
+    def delete(self, name: str) -> None:
+        self._do(self.deployer.pipelines.delete(name, "", None))
+
+    @rule(
+        pipeline=st.sampled_from(["plain", "wide", "boxed"]),
+        environment=st.sampled_from(["staging", "production"]),
+        version=st.sampled_from(["1", "2", "3"]),
+        settle=st.booleans(),
+    )
+    def deploy(self, pipeline: str, environment: str, version: str, settle: bool) -> None:
+        wish, call = DeployWish(pipeline, version, environment), _call("Deploy", version)
+        if self._do(self.deployer.deployments.deploy(wish, call), settle=settle):
+            self.repeatable = lambda: self.deployer.deployments.deploy(wish, call)
+
+    @rule(which=st.integers(0), settle=st.booleans())
+    def cancel(self, which: int, settle: bool) -> None:
+        self._steer(which, lambda it: self.deployer.deployments.cancel(it, "", "", _call("Cancel", it.uid)), settle)
+
+    @rule(which=st.integers(0), settle=st.booleans())
+    def pause(self, which: int, settle: bool) -> None:
+        self._steer(which, lambda it: self.deployer.deployments.pause(it, "", "", _call("Pause", it.uid)), settle)
+
+    @rule(which=st.integers(0), settle=st.booleans())
+    def resume(self, which: int, settle: bool) -> None:
+        self._steer(which, lambda it: self.deployer.deployments.resume(it, "", "", _call("Resume", it.uid)), settle)
+
+    @rule(which=st.integers(0))
+    def retry(self, which: int) -> None:
+        self._steer(which, lambda it: self.deployer.deployments.retry(it, "", _call("Retry", it.uid)))
+
+    @rule(which=st.integers(0), settle=st.booleans())
+    def roll_back(self, which: int, settle: bool) -> None:
+        self._steer(
+            which, lambda it: self.deployer.deployments.rollback(it, None, "", _call("Rollback", it.uid)), settle
+        )
+
+    @rule(which=st.integers(0), to=st.integers(0))
+    def roll_back_to(self, which: int, to: int) -> None:
+        target = self._pick(to)
+        if target is not None:
+            self._steer(which, lambda it: self.deployer.deployments.rollback(it, target, "", _call("Rollback", it.uid)))
+
+    @rule(which=st.integers(0), verb=st.sampled_from([Verb.RETRY_STEP, Verb.SKIP_STEP]), stage=st.integers(0, 2))
+    def decide_step(self, which: int, verb: Verb, stage: int) -> None:
+        for name in ("build/make", "build/test", "both/left", "both/right", "aside/c", "last/d", "more/a")[stage::3]:
+            step = tuple(name.split("/"))
+            self._steer(
+                which,
+                lambda it, step=step: self.deployer.deployments.decide_step(  # type: ignore[misc]  # bound now
+                    verb, it, step, "", "", _call("Step", f"{it.uid}{step}")
+                ),
+            )
+
+    @rule()
+    def repeat_a_call(self) -> None:
+        if self.repeatable is not None:
+            before = self._count()
+            self._do(self.repeatable())
+            assert self._count() == before, "a repeated call made something new"
+
+    # ---- what the world does ----------------------------------------------------------------------------------------
+
+    @rule(which=st.integers(0), how=st.sampled_from(sorted(ENDS)), settle=st.booleans())
+    def end_a_step(self, which: int, how: str, settle: bool) -> None:
+        if running := self.world.running():
+            running[which % len(running)].set_result(ENDS[how])
+        self._settle(settle)
+
+    @rule(rounds=st.integers(1, 4))
+    def let_everything_go_well(self, rounds: int) -> None:
+        self.world.healthy = self.world.ready = True
+        for _ in range(rounds):
+            for step in self.world.running():
+                step.set_result(ENDS["well"])
+            self._settle()
+
+    @rule(healthy=st.booleans(), ready=st.sampled_from([True, True, True, False]))
+    def change(self, healthy: bool, ready: bool) -> None:
+        self.world.healthy, self.world.ready = healthy, ready
+
+    @rule(by=st.sampled_from([1, 61, 3600, 8 * 86400]))
+    def let_time_pass(self, by: int) -> None:
+        self._settle()
+        self.loop.run(self._later(timedelta(seconds=by)))
+
+    @rule(by=st.sampled_from([-3600, -1]))
+    def set_the_clock_back(self, by: int) -> None:
+        self.clock.jump(timedelta(seconds=by))
+
+    @rule()
+    def crash(self) -> None:
+        self.loop.run(self._crash())
+        self._settle()
+
+    # ---- what must hold ---------------------------------------------------------------------------------------------
+
+    @invariant()
+    def everything_holds(self) -> None:
+        if not self.settled:
+            return  # what is under way is nobody's to judge
+        rows = self._rows()
+        self._check_log()
+        self._check_events(rows)
+        self._check_terminal(rows)
+        self._check_slots(rows)
+        self._check_rollbacks(rows)
+        self._check_work(rows)
+
+    def teardown(self) -> None:
+        try:
+            self._settle()
+            self._finish()
+            self.everything_holds()
+        finally:
+            self.loop.run(self.deployer.crash())
+            self.loop.run(self.database.close())
+            self.loop.close()
+            structlog.reset_defaults()
+            shutil.rmtree(self.directory)
+
+    def _finish(self) -> None:
+        """Everything comes to an end once people and the world do their part."""
+        self.world.healthy = self.world.ready = True
+        for _ in range(60):
+            for step in self.world.running():
+                step.set_result(ENDS["well"])
+            self._settle()
+            left = [row for row in self._rows().values() if row["status"] not in _names(TERMINAL)]
+            if not left:
+                return
+            for row in left:
+                if row["pause_reason"] == "INTERRUPTED":
+                    self._do(self.deployer.deployments.cancel(_reference(row), "", "", _call("Cancel", "")))
+                elif row["status"] == "PAUSED":
+                    self._do(self.deployer.deployments.resume(_reference(row), "", "", _call("Resume", "")))
+            self.loop.run(self._later(timedelta(seconds=61)))
+        raise AssertionError(f"stuck: {[(row['id'], row['status'], row['reason']) for row in left]}")
+
+    def _check_log(self) -> None:
+        crashed = [entry for entry in self.log.entries if entry["event"] in {"runner_crashed", "step_crashed"}]
+        assert not crashed, crashed
+
+    def _check_events(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Dense, along the transitions, nothing after the end, first in first out."""
+        for position, event in self._new_events():
+            self.seen_events += 1
+            assert position == self.seen_events, "the feed has a gap"
+            row = rows[event.deployment.rpartition("/")[2]]
+            status = Status(deployment_pb2.DeploymentStatus.Name(event.status).removeprefix("DEPLOYMENT_STATUS_"))
+            before = self.statuses.get(row["id"])
+            assert (before is None) == (event.kind == KINDS.Value("DEPLOYMENT_EVENT_KIND_CREATED"))
+            if before is not None:
+                assert before not in TERMINAL, f"{row['id']} goes on after its end"
+                assert status is before or status in TRANSITIONS[before], f"{before} → {status}"
+            assert (status in TERMINAL) == (event.kind == KINDS.Value("DEPLOYMENT_EVENT_KIND_ENDED"))
+            self.statuses[row["id"]] = status
+            self._check_order(row, before, status)
+        for uid, row in rows.items():
+            assert self.statuses[uid].value == row["status"], f"{uid} is not where its events say"
+
+    def _check_order(self, row: Mapping[str, Any], before: Status | None, status: Status) -> None:
+        queue = self.waiting.setdefault((row["pipeline"], row["environment"]), [])
+        if before is None and not row["rollback_of"]:
+            queue.append(row["id"])
+        elif before is Status.QUEUED and status is not Status.QUEUED and row["id"] in queue:
+            assert status is not Status.STARTING or queue[0] == row["id"], f"{row['id']} passed {queue}"
+            queue.remove(row["id"])
+
+    def _check_terminal(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        for uid, row in rows.items():
+            kept = {key: value for key, value in row.items() if key not in {"rolled_back_by", "holds_slot"}}
+            if row["status"] in _names(TERMINAL):
+                assert self.ended.setdefault(uid, kept) == kept, f"{uid} changed after its end"
+                assert row["ended_at"] is not None
+
+    def _check_slots(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        holders = [(row["pipeline"], row["environment"]) for row in rows.values() if row["holds_slot"]]
+        assert len(holders) == len(set(holders))
+        active = [row for row in rows.values() if row["status"] in AT_WORK]
+        assert len(active) <= MAX_CONCURRENT
+        assert all(row["holds_slot"] for row in active)
+        for row in rows.values():
+            if row["status"] == "QUEUED" and len(active) < MAX_CONCURRENT:
+                assert (row["pipeline"], row["environment"]) in holders, f"{row['id']} waits for nothing"
+            if row["holds_slot"]:
+                assert row["status"] in AT_WORK | {"ROLLBACK_FAILED"}
+
+    def _check_rollbacks(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        for row in rows.values():
+            if row["status"] == "ROLLING_BACK":
+                assert rows[row["rolled_back_by"]]["status"] in AT_WORK, f"{row['id']} is rolled back by nobody"
+                assert not row["rollback_of"], "a rollback was rolled back"
+            if row["rollback_of"]:
+                target = rows[row["rollback_of"]]
+                assert (row["pipeline"], row["environment"]) == (target["pipeline"], target["environment"])
+
+    def _check_work(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
+        """Whoever is at work has something to do, and only they."""
+        executing: dict[str, list[Any]] = {}
+        for part in self._query(sa.select(tables.parts).where(tables.parts.c.status == "RUNNING")):
+            executing.setdefault(part["deployment"], []).append(part)
+        for uid, row in rows.items():
+            if row["status"] in {"RUNNING", "VERIFYING"}:
+                assert executing.get(uid), f"{uid} is {row['status']} and nothing runs"
+            if row["status"] in _names(TERMINAL) | WAITING:
+                assert uid not in executing
+        running = {uid for uid, _ in self.world.programs}
+        assert running <= executing.keys(), "a program runs that nobody knows of"
+
+    # ---- small things -----------------------------------------------------------------------------------------------
+
+    def _steer(self, which: int, call: Callable[[Reference], Coroutine[Any, Any, Any]], settle: bool = True) -> None:
+        reference = self._pick(which)
+        if reference is not None:
+            self._do(call(reference), settle=settle)
+
+    def _pick(self, which: int) -> Reference | None:
+        """A deployment, preferably a late one."""
+        rows = sorted(self._rows().values(), key=lambda row: str(row["id"]), reverse=True)
+        return _reference(rows[which % len(rows)]) if rows else None
+
+    def _do(self, work: Coroutine[Any, Any, Any], *, settle: bool = True) -> bool:
+        """Whether it was not refused."""
+        done = self.loop.run(_refusable(work))
+        self._settle(settle)
+        return done
+
+    def _settle(self, settle: bool = True) -> None:
+        self.settled = settle
+        if settle:
+            self.loop.run(self.deployer.quiet())
+
+    async def _later(self, by: timedelta) -> None:
+        await self.deployer.quiet()
+        self.clock.advance(by)
+        for row in await self._read(sa.select(tables.deployments.c.id)):
+            self.deployer.fleet.nudge(row["id"])
+        await self.deployer.quiet()
+
+    async def _crash(self) -> None:
+        await self.deployer.crash()
+        self.deployer = self._new_life()
+        await self.deployer.start()
+        await self.deployer.quiet()
+
+    def _count(self) -> int:
+        return len(self._rows())
+
+    def _rows(self) -> dict[str, Mapping[str, Any]]:
+        leave_out = {"owner", "epoch", "lease_expires_at"}
+        rows = self._query(sa.select(tables.deployments))
+        return {row["id"]: {key: value for key, value in row.items() if key not in leave_out} for row in rows}
+
+    def _new_events(self) -> Iterator[tuple[int, deployment_pb2.DeploymentEvent]]:
+        c = tables.events.events.c
+        for row in self._query(
+            sa.select(c.position, c.payload).where(c.position > self.seen_events).order_by(c.position)
+        ):
+            yield row["position"], deployment_pb2.DeploymentEvent.FromString(row["payload"])
+
+    def _query(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        return self.loop.run(self._read(statement))
+
+    async def _read(self, statement: sa.Select[Any]) -> list[Mapping[str, Any]]:
+        def read(connection: sa.Connection) -> list[Mapping[str, Any]]:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+        found: list[Mapping[str, Any]] = await self.database.read(read)
+        return found
+
+
+async def _refusable(work: Coroutine[Any, Any, Any]) -> bool:
+    try:
+        await work
+    except IllegalTransition as error:
+        raise AssertionError(str(error)) from error
+    except REFUSALS:
+        return False
+    return True
+
+
+def _registration(pipeline: pipeline_pb2.Pipeline) -> Registration:
+    return Registration(pipeline_of(pipeline), document_of(pipeline), "", "tester")
+
+
+def _call(method: str, about: str) -> Call:
+    return Call("tester", replay=Replay("tester", method, str(uuid.uuid4()), about.encode()))
+
+
+def _reference(row: Mapping[str, Any]) -> Reference:
+    return Reference(row["pipeline"], row["environment"], row["id"])
+
+
+def _names(statuses: frozenset[Status]) -> set[str]:
+    return {status.value for status in statuses}
+
+
+def live(examples: int, steps: int) -> None:
+    """Run that many random lives."""
+    run_state_machine_as_test(
+        Lives,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=False,
+            print_blob=True,
+        ),
+    )
+
+
+def test_invariants_hold_whatever_people_the_world_and_time_do() -> None:
+    live(examples=25, steps=30)
+
+
+@pytest.mark.long
+def test_invariants_hold_in_many_long_lives() -> None:
+    live(examples=3000, steps=80)
