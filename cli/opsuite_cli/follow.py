@@ -12,9 +12,9 @@ from google.protobuf.json_format import MessageToJson
 
 from opsuite.deployer.v1 import deployment_pb2 as pb
 from opsuite.deployer.v1.deployment_service_pb2 import GetDeploymentRequest, TailLogsRequest, WatchDeploymentRequest
-from opsuite_cli import screen
+from opsuite_cli import screen, words
 from opsuite_cli.calls import Client
-from opsuite_cli.lines import line_of, log_line
+from opsuite_cli.lines import line_of, lines_so_far, log_line
 from opsuite_cli.picture import Picture
 from opsuite_kernel.errors import Exhausted, Unavailable
 from opsuite_rpc.watching import full_jitter, watch
@@ -40,12 +40,12 @@ class PlainView:
     """One line for each event."""
 
     def begins(self, picture: Picture) -> None:
-        """Say which one it is."""
-        from opsuite_cli import words
-
+        """Say which one it is, and what has happened to it."""
         deployment = picture.deployment
         kind = "rollback" if deployment.rollback_of else "deployment"
         screen.say(f"{kind} {deployment.uid}: {words.title(deployment)}, {words.status(deployment.status)}")
+        for line in lines_so_far(deployment):
+            screen.say(line)
 
     def happened(self, event: pb.DeploymentEvent, picture: Picture) -> None:
         """Print it."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
+from typing import Any
 
-from opsuite.deployer.v1.deployment_pb2 import DeploymentEvent, LogLine
+from opsuite.deployer.v1.deployment_pb2 import Deployment, DeploymentEvent, LogLine
 from opsuite_cli import words
 from opsuite_cli.names import short
 from opsuite_cli.picture import Picture
@@ -12,8 +13,22 @@ from opsuite_cli.picture import Picture
 
 def line_of(event: DeploymentEvent, picture: Picture) -> str:
     """The line for an event that `picture` has taken."""
-    at = event.time.ToDatetime(UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    return f"{at}  {_said(event, picture)}"
+    return f"{_time(event.time.ToDatetime(UTC))}  {_said(event, picture)}"
+
+
+def lines_so_far(deployment: Deployment) -> list[str]:
+    """What happened before the snapshot: a line for every step and gate that has begun."""
+    lines = []
+    for stage in deployment.stages:
+        runs: list[tuple[str, Any]] = [("step", step) for step in stage.steps]
+        runs += [("gate", gate) for gate in stage.gates]
+        for what, run in runs:
+            if (began := words.moment(run, "start_time")) is not None:
+                ended = words.moment(run, "end_time")
+                standing = words.step_status(run.status) if ended else "started"
+                told = _ended(what, f"{stage.name}/{run.name}", standing, run, ended or began)
+                lines.append(f"{_time(ended or began)}  {told}")
+    return lines
 
 
 def log_line(line: LogLine) -> str:
@@ -42,12 +57,25 @@ def _said(event: DeploymentEvent, picture: Picture) -> str:
 def _part(event: DeploymentEvent, picture: Picture) -> str:
     what, _, verb = words.kind(event.kind).lower().partition("_")
     name = f"{event.stage}/{event.step or event.gate}" if event.step or event.gate else event.stage
-    again = f" (attempt {event.attempt})" if event.attempt > 1 else ""
-    if verb == "started":
-        return f"{what:<5}  {name} started{again}"
     part = picture.part(event)
-    took = "" if part is None or what == "stage" else words.seconds(words.took(part, event.time.ToDatetime(UTC)))
-    return "  ".join([f"{what:<5}", f"{name} {event.reason or 'ended'}{again}", *filter(None, [took, event.message])])
+    if verb == "ended" and what != "stage" and part is not None:
+        return _ended(what, name, event.reason, part, event.time.ToDatetime(UTC))
+    return f"{what:<5}  {name} {event.reason or verb}{_attempt(event.attempt)}"
+
+
+def _ended(what: str, name: str, standing: str, run: Any, at: datetime) -> str:
+    """A step or gate with how it stands, how long it took, and why; one that runs takes no time yet."""
+    took = words.seconds(words.took(run, at)) if run.HasField("end_time") else ""
+    return "  ".join([f"{what:<5}", f"{name} {standing}{_attempt(run.attempt)}", *filter(None, [took, run.message])])
+
+
+def _attempt(number: int) -> str:
+    return f" (attempt {number})" if number > 1 else ""
+
+
+def _time(at: datetime) -> str:
+    """Local time of day, to the millisecond."""
+    return at.astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
 _SENTENCES = {

@@ -40,7 +40,7 @@ def mistakes(document: Any) -> dict[str, str]:
     return {violation.field: violation.description for violation in caught.value.violations}
 
 
-def test_a_document_becomes_the_message_of_the_contract():
+def test_a_document_becomes_the_message_of_the_contract() -> None:
     pipeline = parse(yaml.safe_dump(with_step(timeout="30s", idempotent=True)))
 
     step = pipeline.stages[0].steps[0]
@@ -50,7 +50,7 @@ def test_a_document_becomes_the_message_of_the_contract():
     assert step.idempotent
 
 
-def test_names_of_fields_may_be_written_in_the_way_of_json():
+def test_names_of_fields_may_be_written_in_the_way_of_json() -> None:
     pipeline = parse(yaml.safe_dump(with_spec(rollbackEnabled=False)))
 
     assert pipeline.HasField("rollback_enabled")
@@ -58,11 +58,11 @@ def test_names_of_fields_may_be_written_in_the_way_of_json():
 
 
 @pytest.mark.parametrize("word", ["skip", "SKIP", "ON_ROLLBACK_SKIP"])
-def test_values_of_enums_may_be_written_short(word: str):
+def test_values_of_enums_may_be_written_short(word: str) -> None:
     assert parse(yaml.safe_dump(with_step(on_rollback=word))).stages[0].steps[0].on_rollback == pb.ON_ROLLBACK_SKIP
 
 
-def test_an_unknown_field_is_told_by_its_path_with_what_was_meant():
+def test_an_unknown_field_is_told_by_its_path_with_what_was_meant() -> None:
     found = mistakes(with_step(idempotnt=True))
 
     assert found == {"spec.stages[0].steps[0].idempotnt": "is no field here; did you mean idempotent?"}
@@ -91,29 +91,29 @@ def test_an_unknown_field_is_told_by_its_path_with_what_was_meant():
         ("a: [", "", "is not YAML"),
     ],
 )
-def test_a_mistake_is_told_by_its_path(document: Any, field: str, words: str):
+def test_a_mistake_is_told_by_its_path(document: Any, field: str, words: str) -> None:
     found = mistakes(document)
 
     assert words in found[field]
 
 
-def test_all_mistakes_are_told_at_once():
+def test_all_mistakes_are_told_at_once() -> None:
     found = mistakes(a_document(kind="Pipe") | {"spec": {"environments": [1], "stagess": []}})
 
     assert set(found) == {"kind", "spec.environments[0]", "spec.stagess"}
 
 
-def test_the_rules_of_the_contract_are_checked_before_anything_is_sent():
+def test_the_rules_of_the_contract_are_checked_before_anything_is_sent() -> None:
     found = mistakes(with_step(name="Unit Tests"))
 
     assert list(found) == ["spec.stages[0].steps[0].name"]
 
 
-def test_the_name_of_the_pipeline_is_checked_where_it_stands():
+def test_the_name_of_the_pipeline_is_checked_where_it_stands() -> None:
     assert list(mistakes(a_document(metadata={"name": "My App"}))) == ["metadata.name"]
 
 
-def test_a_pipeline_that_is_written_reads_back_equal():
+def test_a_pipeline_that_is_written_reads_back_equal() -> None:
     pipeline = parse(yaml.safe_dump(with_step(timeout="0.5s", on_rollback="skip")))
 
     assert parse(yaml.safe_dump(written(pipeline))) == pipeline
@@ -127,10 +127,10 @@ def test_a_pipeline_that_is_written_reads_back_equal():
         ("", "spec"),
     ],
 )
-def test_what_the_server_finds_is_told_by_its_place_in_the_document(field: str, place: str):
+def test_what_the_server_finds_is_told_by_its_place_in_the_document(field: str, place: str) -> None:
     assert in_document(Violation(field, "is wrong")).field == place
 
 
-def test_a_file_that_does_not_exist_is_not_found():
+def test_a_file_that_does_not_exist_is_not_found() -> None:
     with pytest.raises(NotFound):
         read(Path("/nowhere/pipeline.yaml"))

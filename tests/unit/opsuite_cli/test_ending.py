@@ -43,16 +43,16 @@ def last_three(deployment: pb.Deployment) -> list[str]:
         ("RUNNING", 0),
     ],
 )
-def test_the_exit_status_tells_how_it_ended(status: str, expected: int):
+def test_the_exit_status_tells_how_it_ended(status: str, expected: int) -> None:
     assert exit_status(a_deployment(status)) == expected
 
 
 @pytest.mark.parametrize("status", ["SUCCEEDED", "RUNNING", "QUEUED", "ROLLING_BACK"])
-def test_nothing_is_said_of_what_has_not_failed(status: str):
+def test_nothing_is_said_of_what_has_not_failed(status: str) -> None:
     assert ending_of(a_deployment(status)) is None
 
 
-def test_a_step_that_failed_is_told_with_its_last_lines_and_where_the_others_are():
+def test_a_step_that_failed_is_told_with_its_last_lines_and_where_the_others_are() -> None:
     start = {"start_time": {"seconds": 1}}
     failure = a_failure(last_log_lines=["E   assert 1 == 2"])
     ending = ending_of(a_deployment("FAILED", failure=failure, **start))
@@ -66,7 +66,7 @@ def test_a_step_that_failed_is_told_with_its_last_lines_and_where_the_others_are
     ]
 
 
-def test_a_rollback_is_told_with_the_deployment_that_did_it():
+def test_a_rollback_is_told_with_the_deployment_that_did_it() -> None:
     failure = a_failure(step="", gate="answers", message="503")
     back = NAME.replace("d2", "d3")
 
@@ -77,7 +77,7 @@ def test_a_rollback_is_told_with_the_deployment_that_did_it():
     ]
 
 
-def test_a_failed_rollback_leads_to_the_deployment_that_failed():
+def test_a_failed_rollback_leads_to_the_deployment_that_failed() -> None:
     back = NAME.replace("d2", "d3")
 
     assert last_three(a_deployment("ROLLBACK_FAILED", failure=a_failure(), rolled_back_by=back))[2] == (
@@ -85,14 +85,14 @@ def test_a_failed_rollback_leads_to_the_deployment_that_failed():
     )
 
 
-def test_what_kept_it_from_going_back_is_told():
+def test_what_kept_it_from_going_back_is_told() -> None:
     warning = "not rolled back: no successful deployment came before it here"
     deployment = a_deployment("FAILED", failure=a_failure(), warnings=[warning], start_time={"seconds": 1})
 
     assert last_three(deployment)[1] == f"done:   {warning}"
 
 
-def test_a_preflight_that_failed_changed_nothing_and_leads_to_the_plan():
+def test_a_preflight_that_failed_changed_nothing_and_leads_to_the_plan() -> None:
     failure = pb.Failure(reason="PREFLIGHT_FAILED", message="tool cargo is missing")
 
     assert last_three(a_deployment("FAILED", failure=failure)) == [
@@ -102,7 +102,7 @@ def test_a_preflight_that_failed_changed_nothing_and_leads_to_the_plan():
     ]
 
 
-def test_an_interrupted_step_may_run_again_or_count_as_done():
+def test_an_interrupted_step_may_run_again_or_count_as_done() -> None:
     stages = [pb.StageRun(name="run", steps=[pb.StepRun(name="migrate", status=pb.STEP_STATUS_INTERRUPTED)])]
     deployment = a_deployment(
         "PAUSED", pause_reason=pb.PAUSE_REASON_INTERRUPTED, message="step migrate was interrupted", stages=stages
@@ -115,7 +115,7 @@ def test_an_interrupted_step_may_run_again_or_count_as_done():
     ]
 
 
-def test_a_pause_for_another_reason_can_be_resumed():
+def test_a_pause_for_another_reason_can_be_resumed() -> None:
     deployment = a_deployment("PAUSED", pause_reason=pb.PAUSE_REASON_MANUAL)
 
     assert last_three(deployment)[2] == "next:   opsuite resume d2 (or: opsuite rollback d2)"
@@ -128,14 +128,14 @@ def test_a_pause_for_another_reason_can_be_resumed():
         ("SUPERSEDED", "never started", "opsuite history --pipeline web --env staging"),
     ],
 )
-def test_what_people_ended_is_told_too(status: str, done: str, following: str):
+def test_what_people_ended_is_told_too(status: str, done: str, following: str) -> None:
     lines = last_three(a_deployment(status))
 
     assert done in lines[1]
     assert lines[2] == f"next:   {following}"
 
 
-def test_a_message_of_many_lines_stays_on_its_own():
+def test_a_message_of_many_lines_stays_on_its_own() -> None:
     failure = a_failure(message="first\nsecond")
 
     assert len(last_three(a_deployment("FAILED", failure=failure))[0].splitlines()) == 1

@@ -25,19 +25,19 @@ from opsuite_kernel.errors import (
 ADDRESS = "127.0.0.1:7401"
 
 
-def test_one_violation_is_one_line():
+def test_one_violation_is_one_line() -> None:
     error = InvalidInput([Violation("environment", "prod is not one of: staging")])
 
     assert explained(error, ADDRESS) == ["error: environment: prod is not one of: staging"]
 
 
-def test_every_violation_has_its_line():
+def test_every_violation_has_its_line() -> None:
     error = InvalidInput([Violation("name", "is missing"), Violation("", "is empty")])
 
     assert explained(error, ADDRESS) == ["error: 2 things are wrong", "  name: is missing", "  is empty"]
 
 
-def test_a_server_that_does_not_run_is_told_in_few_words():
+def test_a_server_that_does_not_run_is_told_in_few_words() -> None:
     error = Unavailable("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:7401: refused")
 
     assert explained(error, ADDRESS) == [
@@ -46,7 +46,7 @@ def test_a_server_that_does_not_run_is_told_in_few_words():
     ]
 
 
-def test_a_missing_client_certificate_is_told_with_the_settings_that_give_one():
+def test_a_missing_client_certificate_is_told_with_the_settings_that_give_one() -> None:
     error = Unavailable("failed to connect to all addresses; Ssl handshake failed: certificate required")
 
     lines = explained(error, ADDRESS)
@@ -74,7 +74,7 @@ def test_a_missing_client_certificate_is_told_with_the_settings_that_give_one():
         (Conflict("no", reason="WRONG_STATE", metadata={"deployment": "a/b/c1"}), "opsuite explain c1"),
     ],
 )
-def test_an_error_says_what_to_do(error: OpsuiteError, hint: str):
+def test_an_error_says_what_to_do(error: OpsuiteError, hint: str) -> None:
     lines = explained(error, ADDRESS)
 
     assert lines[0] == f"error: {error.message}"
@@ -82,5 +82,5 @@ def test_an_error_says_what_to_do(error: OpsuiteError, hint: str):
     assert hint in lines[1]
 
 
-def test_a_conflict_that_nobody_can_help_with_has_no_hint():
+def test_a_conflict_that_nobody_can_help_with_has_no_hint() -> None:
     assert explained(Conflict("no"), ADDRESS) == ["error: no"]

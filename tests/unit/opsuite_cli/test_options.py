@@ -21,5 +21,5 @@ from opsuite_cli.options import in_front
         ([], []),
     ],
 )
-def test_common_options_are_read_wherever_they_stand(typed: list[str], read: list[str]):
+def test_common_options_are_read_wherever_they_stand(typed: list[str], read: list[str]) -> None:
     assert in_front(typed) == read

@@ -41,7 +41,7 @@ def told(picture: Picture, event: pb.DeploymentEvent) -> str:
     return line_of(event, picture).partition("  ")[2]
 
 
-def test_a_step_runs_from_its_first_event_to_its_last():
+def test_a_step_runs_from_its_first_event_to_its_last() -> None:
     picture = a_picture()
 
     picture.take(an_event("STEP_STARTED", stage="test", step="unit", attempt=1))
@@ -52,7 +52,7 @@ def test_a_step_runs_from_its_first_event_to_its_last():
     assert words.took(step, NOON) == timedelta(seconds=2.5)
 
 
-def test_a_step_that_will_be_tried_again_is_still_under_way():
+def test_a_step_that_will_be_tried_again_is_still_under_way() -> None:
     picture = a_picture()
 
     picture.take(an_event("STEP_STARTED", stage="test", step="unit", attempt=1))
@@ -64,7 +64,7 @@ def test_a_step_that_will_be_tried_again_is_still_under_way():
     assert not step.HasField("end_time")
 
 
-def test_gates_and_stages_are_followed_like_steps():
+def test_gates_and_stages_are_followed_like_steps() -> None:
     picture = a_picture()
 
     picture.take(an_event("STAGE_STARTED", stage="test"))
@@ -77,7 +77,7 @@ def test_gates_and_stages_are_followed_like_steps():
     assert words.step_status(stage.status) == "FAILED"
 
 
-def test_the_standing_of_the_deployment_is_that_of_its_last_event():
+def test_the_standing_of_the_deployment_is_that_of_its_last_event() -> None:
     picture = a_picture()
 
     picture.take(an_event("ROLLBACK_STARTED", status="ROLLING_BACK", related_deployment="a/d2"))
@@ -86,7 +86,7 @@ def test_the_standing_of_the_deployment_is_that_of_its_last_event():
     assert picture.deployment.rolled_back_by == "a/d2"
 
 
-def test_an_event_about_an_unknown_part_changes_no_part():
+def test_an_event_about_an_unknown_part_changes_no_part() -> None:
     picture = a_picture()
     before = str(picture.deployment.stages)
 
@@ -95,7 +95,7 @@ def test_an_event_about_an_unknown_part_changes_no_part():
     assert str(picture.deployment.stages) == before
 
 
-def test_the_snapshot_itself_stays_as_it_is():
+def test_the_snapshot_itself_stays_as_it_is() -> None:
     snapshot = pb.Deployment(name="a/d1")
 
     Picture(snapshot).take(an_event("STARTED"))
@@ -103,7 +103,7 @@ def test_the_snapshot_itself_stays_as_it_is():
     assert snapshot == pb.Deployment(name="a/d1")
 
 
-def test_the_line_of_a_step_tells_how_long_it_took():
+def test_the_line_of_a_step_tells_how_long_it_took() -> None:
     picture = a_picture()
 
     assert told(picture, an_event("STEP_STARTED", stage="test", step="unit", attempt=1)) == "step   test/unit started"
@@ -111,7 +111,7 @@ def test_the_line_of_a_step_tells_how_long_it_took():
     assert told(picture, ended) == "step   test/unit FAILED  12.3 s  exit 1"
 
 
-def test_the_line_of_a_later_attempt_counts_it():
+def test_the_line_of_a_later_attempt_counts_it() -> None:
     line = told(a_picture(), an_event("STEP_STARTED", stage="test", step="unit", attempt=2))
 
     assert line == "step   test/unit started (attempt 2)"
@@ -130,24 +130,24 @@ def test_the_line_of_a_later_attempt_counts_it():
         ),
     ],
 )
-def test_every_event_has_one_line(event: pb.DeploymentEvent, line: str):
+def test_every_event_has_one_line(event: pb.DeploymentEvent, line: str) -> None:
     assert told(a_picture(), event) == line
 
 
-def test_the_last_line_tells_how_long_all_of_it_took():
+def test_the_last_line_tells_how_long_all_of_it_took() -> None:
     picture = a_picture()
     picture.take(an_event("STARTED"))
 
     assert told(picture, an_event("ENDED", after=75, status="SUCCEEDED")) == "SUCCEEDED  1 min 15 s"
 
 
-def test_a_kind_of_event_of_a_newer_server_still_has_a_line():
+def test_a_kind_of_event_of_a_newer_server_still_has_a_line() -> None:
     event = pb.DeploymentEvent(kind=99, message="something new")  # type: ignore[arg-type]  # that is the point
 
     assert told(a_picture(), event) == "99  something new"
 
 
-def test_a_line_that_a_step_wrote_names_the_step():
+def test_a_line_that_a_step_wrote_names_the_step() -> None:
     assert log_line(pb.LogLine(stage="test", step="unit", text="ok")) == "test/unit | ok"
 
 
@@ -155,5 +155,5 @@ def test_a_line_that_a_step_wrote_names_the_step():
     ("seconds", "text"),
     [(0.004, "0.00 s"), (9.99, "9.99 s"), (10, "10.0 s"), (59.9, "59.9 s"), (65, "1 min 05 s"), (7322, "2 h 02 min")],
 )
-def test_durations_are_told_as_people_say_them(seconds: float, text: str):
+def test_durations_are_told_as_people_say_them(seconds: float, text: str) -> None:
     assert words.seconds(timedelta(seconds=seconds)) == text
