@@ -139,6 +139,8 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     stack.push_async_callback(containers.close)
     platform = ProcessPlatform(settings.data_dir, ports=_port_range(settings.workload_ports))
     stack.callback(platform.close)
+    starting = asyncio.create_task(_start(platform) if settings.start_platform else asyncio.sleep(0))
+    stack.push_async_callback(_cancel, starting)
     prober = await stack.enter_async_context(NetworkProber(clock=clock))
 
     # the work
@@ -146,7 +148,10 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     limits = Limits(timeout=timedelta(minutes=settings.deployment_timeout_minutes), starting=settings.starting_timeout)
     rules = Rules(limits, settings.max_concurrent_deployments, new_id)
     preflight = Preflight(
-        machine=machine, platform=platform, containers=containers, min_free_bytes=settings.min_free_bytes
+        machine=machine,
+        check_platform=lambda: _check(platform, starting),
+        containers=containers,
+        min_free_bytes=settings.min_free_bytes,
     )
     steps = Steps(
         commands=spawner,
@@ -233,8 +238,6 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     ]
     if settings.otlp_endpoint:
         background.append(TraceExport(store, hub, traces, tracing).run)
-    if settings.start_platform:
-        background.append(lambda: _start(platform))
     for work in background:
         stack.push_async_callback(_cancel, asyncio.create_task(_supervised(work)))
     stack.push_async_callback(span_table.flush)
@@ -335,8 +338,14 @@ def _wake(fleet: Fleet, hub: Hub, owner: str, payload: str) -> None:
             fleet.wake()
 
 
+async def _check(platform: ProcessPlatform, starting: asyncio.Task[None]) -> None:
+    """Wait for a platform that is still starting, then ask it. Raises Unavailable."""
+    await asyncio.shield(starting)
+    await platform.check()
+
+
 async def _start(platform: ProcessPlatform) -> None:
-    """Bring the platform up beside the service; while it is down, preflight says so to those who need it."""
+    """Bring the platform up beside the service, which need not wait for it."""
     try:
         await platform.start()
     except OpsuiteError as error:

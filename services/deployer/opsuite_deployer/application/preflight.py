@@ -13,7 +13,7 @@ from opsuite_deployer.domain.filling import fill, values_for
 from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
-from opsuite_platforms.port import ContainerRunner, Platform
+from opsuite_platforms.port import ContainerRunner
 from opsuite_validation.values import check_image
 
 
@@ -31,10 +31,16 @@ class Preflight:
     """Checks tools, paths, disk, platform, engine and credentials."""
 
     def __init__(
-        self, *, machine: Machine, platform: Platform, containers: ContainerRunner, min_free_bytes: int
+        self,
+        *,
+        machine: Machine,
+        check_platform: Callable[[], Awaitable[None]],
+        containers: ContainerRunner,
+        min_free_bytes: int,
     ) -> None:
+        """`check_platform` returns when workloads can run, maybe after a wait, or raises Unavailable."""
         self._machine = machine
-        self._platform = platform
+        self._check_platform = check_platform
         self._containers = containers
         self._min_free_bytes = min_free_bytes
 
@@ -45,7 +51,7 @@ class Preflight:
         for planned_step in steps:
             checks += self._step(planned_step)
         if any(isinstance(one.kind, Workload) for one in steps):
-            checks.append(await _ask("platform", self._platform.check()))
+            checks.append(await _ask("platform", self._check_platform()))
         images = sorted({one.kind.image for one in steps if isinstance(one.kind, Docker)})
         checks += await asyncio.gather(*(_ask(f"image {image}", self._containers.check(image)) for image in images))
         return checks
