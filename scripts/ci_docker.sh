@@ -5,6 +5,8 @@ set -euo pipefail
 answers() { docker version > /dev/null 2>&1; }
 
 answers && exit
+# Left by an engine that was killed; its number may belong to another process by now, and dockerd would refuse to start.
+pgrep --exact dockerd > /dev/null || rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
 log=${TMPDIR:-/tmp}/opsuite-ci-dockerd.log
 setsid dockerd > "$log" 2>&1 < /dev/null &
 engine=$!

@@ -18,9 +18,9 @@ it dies; they then show as SIGNALLED.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import aclosing
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -77,9 +77,9 @@ class DockerContainers:
         output = ContainerOutput(spec.output_bytes, on_output, self._clock)
         try:
             await self._begin(spec, output)
-            return await self._follow_to_end(spec, output)
         except Refused as refusal:
             return Exit(ExitKind.NOT_STARTED, message=refusal.message)
+        return await self._follow_to_end(spec, output)
 
     async def stop(self, name: str, *, grace: timedelta) -> None:
         """SIGTERM, then SIGKILL after `grace`, in whole seconds; returns when it has ended.
@@ -90,22 +90,26 @@ class DockerContainers:
 
     async def forget(self, name: str) -> None:
         """Remove the container, running or not; one that does not exist is fine. Raises: Unavailable."""
-        await self._engine().remove(name)
+        with _refusal_as_unavailable():
+            await self._engine().remove(name)
 
     async def list_names(self, label: str, value: str) -> Sequence[str]:
         """Names of the containers with that label, running or not, sorted. Raises: Unavailable."""
-        return await self._engine().names(label, value)
+        with _refusal_as_unavailable():
+            return await self._engine().names(label, value)
 
     async def check(self, image: str | None = None) -> None:
         """Return if the engine answers (and has, or can fetch, `image`). Raises: Unavailable, saying what to do."""
         engine = self._engine()
-        await engine.version()
+        with _refusal_as_unavailable():
+            await engine.version()
+            if image is None or await engine.has_image(image):
+                return
         try:
-            if image is not None and not await engine.has_image(image):
-                await engine.find_in_registry(image)
+            await engine.find_in_registry(image)
         except Refused as refusal:
             advice = f"image {image} is neither on the engine nor to be had from its registry: {refusal.message}"
-            raise Unavailable(advice, reason="IMAGE_UNAVAILABLE", metadata={"image": image or ""}) from refusal
+            raise Unavailable(advice, reason="IMAGE_UNAVAILABLE", metadata={"image": image}) from refusal
 
     async def _begin(self, spec: ContainerSpec, output: ContainerOutput) -> None:
         """Return when the container has been started, here or by whoever created it. Raises: Refused, Unavailable."""
@@ -172,25 +176,27 @@ class DockerContainers:
     async def _wait_or_stop(self, spec: ContainerSpec) -> bool:
         """Return at the container's end: whether it had to be stopped for its timeout."""
         state = await self._patiently(lambda: self._engine().state(spec.name))
+        if state is None or state.started_at is None or state.status == "exited":
+            return False
         try:
-            async with asyncio.timeout(self._seconds_left(spec, state)):
+            async with asyncio.timeout(self._seconds_left(spec, state.started_at)):
                 await self._patiently(lambda: self._engine().wait(spec.name))
         except TimeoutError:
             await self._patiently(lambda: self._engine().stop(spec.name, spec.grace))
             return True
         return False
 
-    def _seconds_left(self, spec: ContainerSpec, state: ContainerState | None) -> float:
+    def _seconds_left(self, spec: ContainerSpec, started_at: datetime) -> float:
         """Until the timeout. The engine's clock is taken to agree with ours; never more than the whole timeout."""
-        ran = self._clock.now() - state.started_at if state and state.started_at else timedelta()
-        return min(spec.timeout, max(timedelta(), spec.timeout - ran)).total_seconds()
+        left = spec.timeout - (self._clock.now() - started_at)
+        return min(spec.timeout, max(timedelta(), left)).total_seconds()
 
     async def _follow(self, name: str, output: ContainerOutput) -> None:
         """Deliver output as it comes, until cancelled: whether the container has ended is for others to say."""
         while not output.is_full:
             try:
                 await self._read_log(name, output, follow=True)
-            except Unavailable:
+            except (Unavailable, Refused):
                 log.warning("container_log_interrupted", container=name)
             await asyncio.sleep(PAUSE)
 
@@ -205,11 +211,12 @@ class DockerContainers:
             reading.finish()
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """The result of `call`, made again while the engine is away. Raises: Unavailable after `patience`."""
+        """The result of `call`, made again while the engine is away or not itself. Raises: Unavailable at the end."""
         begin = self._clock.monotonic()
         while True:
             try:
-                return await call()
+                with _refusal_as_unavailable():
+                    return await call()
             except Unavailable:
                 if self._closed or self._clock.monotonic() - begin >= self._patience.total_seconds():
                     raise
@@ -239,6 +246,15 @@ def _ran(state: ContainerState) -> timedelta:
     if state.started_at is None or state.finished_at is None:
         return timedelta()
     return state.finished_at - state.started_at
+
+
+@contextmanager
+def _refusal_as_unavailable() -> Iterator[None]:
+    """For calls that a sound engine never refuses: it is about to stop, or its disk is full."""
+    try:
+        yield
+    except Refused as refusal:
+        raise Unavailable(f"the Docker engine refuses: {refusal.message}", reason="DOCKER_UNAVAILABLE") from refusal
 
 
 async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:

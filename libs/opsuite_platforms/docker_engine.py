@@ -130,9 +130,12 @@ class DockerEngine:
             await self._docker.version()  # fixes the version of the API that the address below needs
             address = self._address(f"containers/{name}/logs")
             async with self._docker.session.get(address, params=flags, timeout=_timeout(None)) as response:
-                if response.status == HTTPStatus.OK:
-                    async for data in response.content.iter_any():
-                        yield data
+                if response.status == HTTPStatus.NOT_FOUND:
+                    return
+                if response.status != HTTPStatus.OK:
+                    raise Refused(response.status, await response.text())
+                async for data in response.content.iter_any():
+                    yield data
 
     async def has_image(self, image: str) -> bool:
         """Whether the engine holds that image."""

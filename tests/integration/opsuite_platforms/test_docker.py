@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -176,6 +176,21 @@ async def test_the_timeout_counts_from_the_start_of_the_container_not_of_the_cal
 
     await late.close()
     assert end.kind is ExitKind.TIMED_OUT
+
+
+async def test_a_container_that_ended_in_time_has_succeeded_however_late_it_is_adopted(
+    containers: DockerContainers,
+    image: str,
+    docker_url: str,  # noqa: F811  # the fixture
+) -> None:
+    spec = a_container(image, "echo done", timeout=timedelta(hours=1))
+    await run(containers, spec)
+    late = DockerContainers(docker_url, clock=FakeClock(now=datetime.now(UTC) + timedelta(days=1)))
+
+    end = await late.run(spec, lambda _: None)
+
+    await late.close()
+    assert end.succeeded
 
 
 async def _started(containers: DockerContainers, spec: ContainerSpec) -> Any:
