@@ -32,11 +32,11 @@ def opsuite(deployer: DeployerProcess, *arguments: str) -> Ended:
     return Ended(done.exit_code, done.stdout, done.stderr)
 
 
-def started(deployer: DeployerProcess, *arguments: str) -> subprocess.Popen[str]:
+def started(deployer: DeployerProcess, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """Start a command; its output is one pipe. Use it as a context manager."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
-        env=deployer.environment,
+        env=deployer.environment | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

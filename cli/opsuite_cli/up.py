@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import importlib.util
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -22,10 +23,11 @@ from opsuite_cli.calls import REFUSED
 from opsuite_cli.explaining import explained
 from opsuite_cli.health import status_of
 from opsuite_cli.options import Options
-from opsuite_kernel.errors import OpsuiteError
+from opsuite_kernel.errors import OpsuiteError, Unavailable
 
 ADDRESS: Final = "127.0.0.1:7401"
 START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 90.0
 LOOK_EVERY_SECONDS: Final = 0.05
 DataDir = Annotated[
     Path | None, typer.Option(help="Where everything is kept; OPSUITE_DATA_DIR, else ~/.local/state/opsuite.")
@@ -131,18 +133,28 @@ def _greet(directory: Path, addresses: Sequence[str]) -> None:
 
 
 def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
-    from opsuite_platforms.supervisord import Supervisord, wait_for_end
+    from opsuite_platforms.supervisord import Supervisord
 
     stopped = []
     if (pid := _holder(directory)) is not None:
-        os.kill(pid, signal.SIGTERM)
-        wait_for_end(pid)
+        _end(pid)
         stopped.append("the deployer")
     supervisord = Supervisord(directory / "supervisor")
     if not keep_workloads and supervisord.answers():
         supervisord.stop()
         stopped.append("its workloads")
     return stopped
+
+
+def _end(pid: int) -> None:
+    """Let it drain; returns when it has ended. Raises Unavailable."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not select.select([descriptor], [], [], STOP_SECONDS)[0]:
+            raise Unavailable(f"the deployer (process {pid}) has not ended within {STOP_SECONDS:.0f} s")
+    finally:
+        os.close(descriptor)
 
 
 def _holder(directory: Path) -> int | None:
