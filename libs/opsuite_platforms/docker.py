@@ -7,8 +7,8 @@ it after `start_patience`, which has to be longer than a living creator may stal
 
 **Output.** The log is kept by the engine. While the container runs it is followed for the sake of speed; after its end
 it is read once more, whole, and what was not delivered is. So a lost connection costs no line and doubles none.
-On adoption the whole log comes again, after a SYSTEM line that says so: the same lines in the same order with the same
-times, so a caller that kept n lines (SYSTEM ones not counted) skips n, or drops what it had and takes the new.
+On adoption the whole log comes again: the same lines in the same order with the same times, the mark of a cut among
+them, so a caller that kept n lines skips n.
 
 **Engine gone.** Before the container is known to exist that is Unavailable at once; later calls wait for the engine for
 `patience`, then raise Unavailable, and the next `run` adopts. An engine without live restore stops its containers when
@@ -18,6 +18,7 @@ it dies; they then show as SIGNALLED.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
@@ -74,12 +75,11 @@ class DockerContainers:
         the engine's record, so it stays the same until `forget`. Cancelling the call leaves the container running, for
         the next caller of that name to adopt. Raises: Unavailable.
         """
-        output = ContainerOutput(spec.output_bytes, on_output, self._clock)
         try:
-            await self._begin(spec, output)
+            await self._begin(spec)
         except Refused as refusal:
             return Exit(ExitKind.NOT_STARTED, message=refusal.message)
-        return await self._follow_to_end(spec, output)
+        return await self._follow_to_end(spec, ContainerOutput(spec.output_bytes, on_output, self._clock))
 
     async def stop(self, name: str, *, grace: timedelta) -> None:
         """SIGTERM, then SIGKILL after `grace`, in whole seconds; returns when it has ended.
@@ -111,12 +111,11 @@ class DockerContainers:
             advice = f"image {image} is neither on the engine nor to be had from its registry: {refusal.message}"
             raise Unavailable(advice, reason="IMAGE_UNAVAILABLE", metadata={"image": image}) from refusal
 
-    async def _begin(self, spec: ContainerSpec, output: ContainerOutput) -> None:
+    async def _begin(self, spec: ContainerSpec) -> None:
         """Return when the container has been started, here or by whoever created it. Raises: Refused, Unavailable."""
         try:
             await self._create_and_start(spec)
         except NameTaken:
-            output.say(f"container {spec.name} was here already; its output comes from the start")
             await self._adopt(spec.name)
 
     async def _create_and_start(self, spec: ContainerSpec) -> None:
@@ -236,10 +235,19 @@ def exit_of(state: ContainerState | None, spec: ContainerSpec, *, timed_out: boo
         return Exit(ExitKind.LOST, message=f"container {spec.name} was removed before its end could be read")
     if timed_out or _ran(state) >= spec.timeout:
         return Exit(ExitKind.TIMED_OUT, state.exit_code, f"stopped after {spec.timeout.total_seconds():g} s")
-    message = f"out of memory: the limit is {spec.memory_bytes} bytes" if state.oom_killed else state.error
+    message = _reason(state, spec)
     if SIGNAL_BASE < state.exit_code <= SIGNAL_BASE + LAST_SIGNAL:
         return Exit(ExitKind.SIGNALLED, state.exit_code - SIGNAL_BASE, message)
     return Exit(ExitKind.EXITED, state.exit_code, message)
+
+
+def _reason(state: ContainerState, spec: ContainerSpec) -> str:
+    if state.oom_killed:
+        return f"out of memory: the limit is {spec.memory_bytes} bytes"
+    if state.exit_code == SIGNAL_BASE + signal.SIGKILL:
+        # An engine that hears of the end before it hears of the lack of memory never records the latter.
+        return f"killed: out of memory (the limit is {spec.memory_bytes} bytes), or by someone"
+    return state.error
 
 
 def _ran(state: ContainerState) -> timedelta:

@@ -76,10 +76,6 @@ class ContainerOutput:
         """Begin to read the log from its start."""
         return Reading(self, LogReader(self._limit + 1))
 
-    def say(self, text: str) -> None:
-        """A word of the runner itself."""
-        self._on_output([self._system(text)])
-
     def deliver(self, lines: Iterator[OutputLine], already_read: int) -> int:
         """Hand over what is new in `lines`, which follow the first `already_read`; returns how many were read then."""
         count, batch = already_read, list[OutputLine]()
@@ -100,11 +96,9 @@ class ContainerOutput:
             return [line]
         self.is_full = True
         kept = text[:left].decode(errors="ignore")
-        mark = self._system(f"output cut after {self._limit} bytes; what followed was dropped")
+        text_of_mark = f"output cut after {self._limit} bytes; what followed was dropped"
+        mark = OutputLine(self._clock.now(), Stream.SYSTEM, text_of_mark)
         return [OutputLine(line.time, line.stream, kept), mark] if kept else [mark]
-
-    def _system(self, text: str) -> OutputLine:
-        return OutputLine(self._clock.now(), Stream.SYSTEM, text)
 
 
 class Reading:

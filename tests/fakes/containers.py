@@ -81,11 +81,9 @@ class FakeContainers:
 
     async def run(self, spec: ContainerSpec, on_output: OnOutput) -> Exit:
         self._reach()
-        if (container := self._engine.containers.get(spec.name)) is not None:
-            on_output([OutputLine(NOON, Stream.SYSTEM, "adopted")])
-        elif spec.image not in self._engine.images:
-            return Exit(ExitKind.NOT_STARTED, message=f"no such image: {spec.image}")
-        else:
+        if (container := self._engine.containers.get(spec.name)) is None:
+            if spec.image not in self._engine.images:
+                return Exit(ExitKind.NOT_STARTED, message=f"no such image: {spec.image}")
             container = self._engine.start(spec)
         on_output(within_limit(container.output, spec.output_bytes))
         try:

@@ -226,4 +226,6 @@ def test_the_exit_is_read_from_the_record_alone() -> None:
     assert kind(ended(0, oom=True)) == (ExitKind.EXITED, 0)
     assert kind(ended(143, after=60)) == (ExitKind.TIMED_OUT, 143)
     assert kind(ended(0), timed_out=True) == (ExitKind.TIMED_OUT, 0)
+    assert "out of memory" in exit_of(ended(137, oom=True), spec, timed_out=False).message
+    assert exit_of(ended(143), spec, timed_out=False).message == ""
     assert kind(None) == (ExitKind.LOST, None)
