@@ -78,9 +78,10 @@ class Supervisord:
     def stop(self) -> None:
         """Stops it and every workload; returns when all have ended. One that does not run is fine."""
         pid = self._pid()
-        with suppress(Unavailable), self.calls() as supervisor:
-            ask_to_stop(supervisor, {info["group"] for info in supervisor.getAllProcessInfo()})
-            supervisor.shutdown()
+        with suppress(Unavailable):
+            with self.calls() as supervisor, suppress(xmlrpc.client.Fault):  # the fault of one that is stopping already
+                ask_to_stop(supervisor, {info["group"] for info in supervisor.getAllProcessInfo()})
+                supervisor.shutdown()
             if pid is not None:
                 wait_for_end(pid, self.answers)
 
@@ -89,7 +90,7 @@ class Supervisord:
         try:
             with self.calls() as supervisor:
                 return bool(supervisor.getState()["statename"] == "RUNNING")
-        except Unavailable:
+        except (Unavailable, xmlrpc.client.Fault):  # a fault: it is on its way out
             return False
 
     @contextmanager
