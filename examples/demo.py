@@ -7,6 +7,7 @@ by itself. Exits 0 only if the application then answers as 1.1.0. Whatever was s
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -30,6 +31,15 @@ OPSUITE = [sys.executable, "-m", "opsuite_cli"]
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--make-repository", type=Path, help="only make the repository, in this directory")
+    if chosen := parser.parse_args().make_repository:
+        print(make_repository(chosen))
+        return 0
+    return demonstrate()
+
+
+def demonstrate() -> int:
     began = time.monotonic()
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opsuite-demo-")))
