@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from opsuite_deployer.application.ports import Replay, Revision, Store, Tx
 from opsuite_deployer.domain.errors import EtagMismatch, PipelineInUse, PipelineNotFound
@@ -10,6 +11,9 @@ from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.rules import Policy, violations
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
+
+_MADE: Final = "made"
+"""Stands, behind the number of a revision, in what is remembered of a registration that made one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +55,10 @@ class Pipelines:
     def _register(self, tx: Tx, registration: Registration) -> tuple[Revision, bool]:
         uid = registration.pipeline.id
         if registration.replay and (earlier := tx.replayed(registration.replay)):
-            revision = tx.revision_of(uid, int(earlier))
+            known, _, made = earlier.partition(" ")
+            revision = tx.revision_of(uid, int(known))
             if revision is not None:
-                return revision, False
+                return revision, made == _MADE
         latest = tx.revision_of(uid)
         if registration.etag and registration.etag != (latest.etag if latest else ""):
             raise EtagMismatch(f"pipelines/{uid}", registration.etag, latest.etag if latest else "none")
@@ -66,7 +71,7 @@ class Pipelines:
             tx.add_revision(revision)
             created = True
         if registration.replay:
-            tx.remember(registration.replay, str(revision.number), now)
+            tx.remember(registration.replay, f"{revision.number} {_MADE if created else ''}", now)
         return revision, created
 
     def _delete(self, tx: Tx, pipeline: str, etag: str, replay: Replay | None) -> None:
