@@ -44,15 +44,14 @@ def run(block: str, home: Path, suite: DeployerProcess) -> subprocess.CompletedP
     path = [Path(sys.executable).parent, program("grpcurl", "tools/build.sh").parent, os.environ["PATH"]]
     text = block.replace("127.0.0.1:7401", suite.address).replace("$PWD/.venv/bin", str(Path(sys.executable).parent))
     ended = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
+        ["timeout", "60", "bash", "-euo", "pipefail", "-c", text],
         cwd=ROOT,
         env={"HOME": str(home), "PATH": ":".join(map(str, path))},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr + suite.log()
     return ended
 
 
