@@ -236,6 +236,8 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         lambda: _repeat(TIDY_EVERY, lambda: _tidy(store, span_table, clock, settings.keep_spans)),
         lambda: _end_watches(draining, hub),
     ]
+    if store.dialect == "postgresql":
+        background.append(lambda: _repeat(settings.poll_every, _news(store, hub)))
     if settings.otlp_endpoint:
         background.append(TraceExport(store, hub, traces, tracing).run)
     for work in background:
@@ -325,6 +327,20 @@ def _reader(store: Store) -> Callable[[str, int, int], Awaitable[Sequence[Event]
         )
 
     return read
+
+
+def _news(store: Store, hub: Hub) -> Callable[[], Awaitable[None]]:
+    """Look whether other replicas have written events whose notification was lost."""
+    known = 0
+
+    async def look() -> None:
+        nonlocal known
+        head = await store.read(lambda connection: event_log.head(connection, tables.events))
+        if head != known:
+            known = head
+            hub.wake()
+
+    return look
 
 
 def _wake(fleet: Fleet, hub: Hub, owner: str, payload: str) -> None:

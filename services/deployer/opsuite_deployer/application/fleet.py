@@ -120,17 +120,25 @@ class Fleet:
     async def drain(self, grace: timedelta) -> None:
         """Start nothing more, let local programs end for at most `grace`, and give every deployment back."""
         self._draining = True
-        runners = list(self._runners.values())
-        for runner in runners:
+        for runner in self._runners.values():
             runner.drain()
-        if tasks := list(self._tasks.values()):
-            await asyncio.wait(tasks, timeout=grace.total_seconds())
+        give_up_at = self._clock.monotonic() + grace.total_seconds()
+        while (left := give_up_at - self._clock.monotonic()) > 0 and self._tasks:
+            # One by one: what waits for nothing here must not wait for the programs of others.
+            await asyncio.wait(list(self._tasks.values()), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await self._give_back()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        left = self._leases.held()
-        if left:
-            await self._store.write(lambda tx: _release_all(tx, left))
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Let go of what nothing here runs any more."""
+        idle = [lease for lease in self._leases.held() if lease.run not in self._runners]
+        if idle:
+            await self._store.write(lambda tx: _release_all(tx, idle))
+        for lease in idle:
+            self._leases.drop(lease.run)
 
     def _adopt(self, orphans: Sequence[_Orphan]) -> None:
         for orphan in orphans:
