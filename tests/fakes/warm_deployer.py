@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -69,6 +70,7 @@ class WarmProcess:
         self.pid = pid
         self.returncode: int | None = None
         self._descriptor = os.pidfd_open(pid)
+        self._reaping = threading.Lock()
 
     def poll(self) -> int | None:
         """Its exit status, None while it runs."""
@@ -88,9 +90,13 @@ class WarmProcess:
 
     def _wait(self, seconds: float) -> int | None:
         if select.select([self._descriptor], [], [], seconds)[0]:
-            os.close(self._descriptor)
-            self.returncode = self._nursery.status_of(self.pid)
+            with self._reaping:  # several threads may wait; its status can be asked for once
+                if self.returncode is None:
+                    self.returncode = self._nursery.status_of(self.pid)
         return self.returncode
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
 
 
 @dataclass
@@ -123,7 +129,7 @@ def a_nursery() -> Iterator[Nursery]:
 
 def serve() -> None:
     """Fork one deployer after the other, as asked for on standard input; end them all at its end."""
-    import opsuite_deployer.composition  # noqa: F401, PLC0415 - the whole point, and only on this side
+    import opsuite_deployer.composition  # noqa: F401 - the whole point, and only on this side
 
     alive = set[int]()
     answers = os.fdopen(os.dup(1), "w")
@@ -145,7 +151,24 @@ def serve() -> None:
 
 def become_deployer(environment: Mapping[str, str], log: str) -> NoReturn:
     """Run the deployer in this process as if it had just been started."""
-    from opsuite_runs import faults  # noqa: PLC0415 - only on this side
+    status = 1
+    try:
+        settle_in(environment, log)
+        sys.argv = ["opsuite_deployer"]
+        runpy.run_module("opsuite_deployer", run_name="__main__", alter_sys=True)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def settle_in(environment: Mapping[str, str], log: str) -> None:
+    """Make this process what a new one would be: its session, streams, environment, fault point."""
+    from opsuite_runs import faults  # only on this side
 
     os.setsid()
     output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -160,15 +183,6 @@ def become_deployer(environment: Mapping[str, str], log: str) -> NoReturn:
     arm._ARMED = faults.parse(environment.get(faults.VARIABLE, ""))
     arm._LOG = environment.get(faults.LOG_VARIABLE, "")
     arm._IS_IDLE = arm._ARMED is None and not arm._LOG
-    status = 1
-    try:
-        sys.argv = ["opsuite_deployer"]
-        runpy.run_module("opsuite_deployer", run_name="__main__", alter_sys=True)
-        status = 0
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 if __name__ == "__main__":
