@@ -51,7 +51,7 @@ def up(
         screen.complain(["error: the server is not installed", "hint: pip install 'opsuite[all]'"])
         raise typer.Exit(REFUSED)
     directory = _data_dir(data_dir)
-    environment = _environment(directory, listen or [], root or [], os.environ)
+    environment = settings_of(directory, listen or [], root or [], os.environ)
     # A process group of its own: Ctrl-C is for this process, which passes on one signal, not two.
     child = subprocess.Popen(
         [sys.executable, "-m", "opsuite_deployer"], env=environment, stdin=subprocess.DEVNULL, process_group=0
@@ -90,10 +90,10 @@ def _data_dir(chosen: Path | None) -> Path:
     return (chosen or Path(os.environ.get("DEPLOYER_DATA_DIR") or data_directory())).absolute()
 
 
-def _environment(
+def settings_of(
     directory: Path, listen: Sequence[str], roots: Sequence[Path], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """What the deployer is started with: the environment, and what was chosen here."""
+    """The environment that the deployer is started with: that of the caller, and what was chosen here."""
     tcp = ",".join(listen) or environ.get("DEPLOYER_LISTEN") or ADDRESS
     socket = f"unix://{directory}/run/deployer.sock"
     chosen = {

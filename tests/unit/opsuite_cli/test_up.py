@@ -1,0 +1,35 @@
+"""What `opsuite up` tells the deployer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from opsuite_cli.up import settings_of
+
+DATA = Path("/data")
+
+
+def test_it_listens_on_a_socket_of_its_own_and_on_loopback() -> None:
+    assert settings_of(DATA, [], [], {})["DEPLOYER_LISTEN"] == "unix:///data/run/deployer.sock,127.0.0.1:7401"
+
+
+def test_an_address_that_is_given_takes_the_place_of_the_usual_one() -> None:
+    listen = settings_of(DATA, ["127.0.0.1:9"], [], {"DEPLOYER_LISTEN": "127.0.0.1:8"})["DEPLOYER_LISTEN"]
+
+    assert listen == "unix:///data/run/deployer.sock,127.0.0.1:9"
+
+
+def test_an_address_of_the_environment_is_kept() -> None:
+    environ = {"DEPLOYER_LISTEN": "unix:///data/run/deployer.sock,127.0.0.1:8"}
+
+    assert settings_of(DATA, [], [], environ)["DEPLOYER_LISTEN"] == environ["DEPLOYER_LISTEN"]
+
+
+def test_further_roots_come_after_the_usual_one_where_relative_paths_start() -> None:
+    assert settings_of(DATA, [], [Path("/src")], {})["DEPLOYER_ROOTS"] == "/data/work,/src"
+
+
+def test_everything_else_comes_from_the_environment() -> None:
+    environ = {"DEPLOYER_ROOTS": "/srv", "DEPLOYER_POLL_EVERY": "1", "HOME": "/home/ada"}
+
+    assert settings_of(DATA, [], [], environ).items() >= environ.items()
