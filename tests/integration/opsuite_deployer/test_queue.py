@@ -1,16 +1,16 @@
 """Who may start, and when: every concurrency policy, the places in the queue, and the limit over all environments."""
 
 import asyncio
-import sqlite3
 from collections import defaultdict
-from contextlib import closing
 
 import pytest
 from deployer import Client, DeployerProcess, deploy, ended, register
+from fakes.calls import cancel, get, status_of
+from fakes.event_log import log_of
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import a_pipeline, a_stage, a_wait, true
 
-from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2
+from opsuite.deployer.v1 import deployment_pb2
 from opsuite_kernel.errors import Conflict
 
 S = deployment_pb2.DeploymentStatus
@@ -19,18 +19,8 @@ CREATED = deployment_pb2.DEPLOYMENT_EVENT_KIND_CREATED
 STARTING = deployment_pb2.DEPLOYMENT_EVENT_KIND_STARTING
 
 
-async def get(client: Client, name: str) -> deployment_pb2.Deployment:
-    request = deployment_service_pb2.GetDeploymentRequest(name=name)
-    return (await client.deployments.GetDeployment(request)).deployment
-
-
-async def cancel(client: Client, name: str) -> deployment_pb2.Deployment:
-    request = deployment_service_pb2.CancelDeploymentRequest(name=name)
-    return (await client.deployments.CancelDeployment(request)).deployment
-
-
 async def statuses(client: Client, names: list[str]) -> list[str]:
-    return [S.Name((await get(client, name)).status).removeprefix("DEPLOYMENT_STATUS_") for name in names]
+    return [status_of(await get(client, name)) for name in names]
 
 
 async def positions(client: Client, names: list[str]) -> list[int]:
@@ -39,13 +29,6 @@ async def positions(client: Client, names: list[str]) -> list[int]:
 
 async def some(client: Client, name: str, number: int) -> list[str]:
     return [(await deploy(client, name, str(version))).name for version in range(1, number + 1)]
-
-
-def log_of(deployer: DeployerProcess) -> list[deployment_pb2.DeploymentEvent]:
-    """Every event of every deployment, in the order in which they were committed."""
-    with closing(sqlite3.connect(f"file:{deployer.data_dir}/deployer.db?mode=ro", uri=True)) as connection:
-        rows = connection.execute("SELECT payload FROM events ORDER BY position").fetchall()
-    return [deployment_pb2.DeploymentEvent.FromString(payload) for (payload,) in rows]
 
 
 async def test_queue_lets_one_after_the_other_in_and_shows_the_places(deployer: DeployerProcess) -> None:
@@ -64,7 +47,9 @@ async def test_queue_lets_one_after_the_other_in_and_shows_the_places(deployer: 
             await ended(client, name)
         assert await statuses(client, names) == ["SUCCEEDED", "CANCELLED", "SUCCEEDED", "SUCCEEDED"]
         assert await held.started("fifo", times=3)
-    started = [event.deployment for event in log_of(deployer) if event.kind == STARTING and event.deployment in names]
+    started = [
+        event.deployment for event in log_of(deployer.data_dir) if event.kind == STARTING and event.deployment in names
+    ]
     assert started == [names[0], *names[2:]]
 
 
@@ -98,7 +83,7 @@ async def test_cancel_running_cancels_and_waits_for_it(deployer: DeployerProcess
         for name in names:
             await ended(client, name)
         assert (await statuses(client, names))[::2] == ["CANCELLED", "SUCCEEDED"]
-    log = [event for event in log_of(deployer) if event.deployment in names]
+    log = [event for event in log_of(deployer.data_dir) if event.deployment in names]
     ends = {event.deployment: at for at, event in enumerate(log) if event.status == S.DEPLOYMENT_STATUS_CANCELLED}
     starts = {event.deployment: at for at, event in enumerate(log) if event.kind == STARTING}
     assert all(starts[name] > ends[names[0]] for name in names[1:] if name in starts), "it did not wait for its end"
@@ -148,7 +133,7 @@ async def test_a_hundred_queued_drain_in_order_with_never_more_than_five_at_work
         await asyncio.gather(*(cancel(client, name) for name in blockers))
         drained = await asyncio.gather(*(ended(client, name) for name in names))
         assert {one.status for one in drained} == {S.DEPLOYMENT_STATUS_SUCCEEDED}
-    log = log_of(deployer)
+    log = log_of(deployer.data_dir)
     assert most_at_work(log) == 5
     for place, arrived in in_order(log, CREATED, names).items():
         assert in_order(log, STARTING, names)[place] == arrived
