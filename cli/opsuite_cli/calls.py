@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -55,14 +56,30 @@ def talk(work: Callable[[Client], Awaitable[T]]) -> T:
     try:
         return asyncio.run(connected(work))
     except OpsuiteError as error:
-        screen.complain(explained(error, target().address))
+        address = target().address
+        screen.complain(explained(error, address, accepts=lambda: _accepts(address)))
         raise typer.Exit(REFUSED) from error
     except KeyboardInterrupt as stop:
         raise typer.Exit(LEFT) from stop
 
 
+def _accepts(address: str) -> bool:
+    """Whether anybody takes connections there."""
+    try:
+        if address.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(address.removeprefix("unix://"))
+        else:
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 async def connected(work: Callable[[Client], Awaitable[T]]) -> T:
     """What `work` returns. Raises OpsuiteError."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it would write about every failed handshake to the terminal
     from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
     from opsuite.deployer.v1.history_service_pb2_grpc import HistoryServiceStub
     from opsuite.deployer.v1.pipeline_service_pb2_grpc import PipelineServiceStub

@@ -37,7 +37,7 @@ def read(path: Path) -> Pipeline:
     try:
         text = path.read_text()
     except OSError as error:
-        raise NotFound("file", str(path)) from error
+        raise NotFound("document", str(path)) from error
     return parse(text)
 
 

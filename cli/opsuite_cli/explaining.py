@@ -19,18 +19,22 @@ from opsuite_kernel.errors import (
     Unavailable,
 )
 
-_TLS_WORDS: Final = ("certificate", "handshake", "ssl", "tls")
+_NOT_CONNECTED: Final = "failed to connect"
+"""Begins what gRPC says when no connection came about, whatever the reason."""
 
 
-def explained(error: OpsuiteError, address: str) -> list[str]:
-    """What to print for an error of a call to `address`."""
-    hint = next((tell(error, address) for kind, tell in _HINTS if isinstance(error, kind)), "")
-    return [*_what(error, address), *([f"hint: {hint}"] if hint else [])]
+def explained(error: OpsuiteError, address: str = "", *, accepts: Callable[[], bool] = lambda: False) -> list[str]:
+    """What to print for an error of a call to `address`; `accepts` says whether anybody takes connections there.
+
+    gRPC's own words do not tell a server that is not there from one that speaks TLS and hangs up.
+    """
+    if isinstance(error, Unavailable) and _NOT_CONNECTED in error.message:
+        return _not_connected(error, address) if accepts() else _nobody_there(address)
+    hint = next((tell(error) for kind, tell in _HINTS if isinstance(error, kind)), "")
+    return [*_what(error), *([f"hint: {hint}"] if hint else [])]
 
 
-def _what(error: OpsuiteError, address: str) -> Sequence[str]:
-    if _is_nobody_there(error):
-        return [f"error: nothing answers at {address}"]
+def _what(error: OpsuiteError) -> Sequence[str]:
     if not isinstance(error, InvalidInput):
         return [f"error: {error.message}"]
     told = [f"{one.field}: {one.description}" if one.field else one.description for one in error.violations]
@@ -39,33 +43,30 @@ def _what(error: OpsuiteError, address: str) -> Sequence[str]:
     return [f"error: {len(told)} things are wrong", *(f"  {line}" for line in told)]
 
 
-def _is_nobody_there(error: OpsuiteError) -> bool:
-    return isinstance(error, Unavailable) and "failed to connect" in error.message and not _is_about_tls(error)
+def _nobody_there(address: str) -> list[str]:
+    return [f"error: nothing answers at {address}", "hint: start the deployer with: opsuite up"]
 
 
-def _is_about_tls(error: OpsuiteError) -> bool:
-    return any(word in error.message.lower() for word in _TLS_WORDS)
+def _not_connected(error: OpsuiteError, address: str) -> list[str]:
+    said = error.message.rpartition("last error: ")[2]
+    return [
+        f"error: the server at {address} hangs up: {said}",
+        "hint: does it speak TLS? set OPSUITE_CA_FILE; does it want a client certificate? set OPSUITE_CERT_FILE and "
+        + "OPSUITE_KEY_FILE",
+    ]
 
 
-def _unavailable(error: OpsuiteError, address: str) -> str:
-    if _is_about_tls(error):
-        return (
-            "the server may want a client certificate: set OPSUITE_CERT_FILE and OPSUITE_KEY_FILE, "
-            "and OPSUITE_CA_FILE for its own"
-        )
-    return "start the deployer with: opsuite up" if _is_nobody_there(error) else f"{address} cannot help now; try again"
-
-
-def _not_found(error: OpsuiteError, _address: str) -> str:
+def _not_found(error: OpsuiteError) -> str:
     kind = getattr(error, "kind", "")
     return {
         "pipeline": "see which there are: opsuite pipeline list",
         "deployment": "see which there are: opsuite history",
-        "file": "`opsuite up` says where its token is; give it with --token-file",
+        "document": "write one with: opsuite init",
+        "file": "it is named by an option or an OPSUITE_…_FILE variable; `opsuite up` says where its token is",
     }.get(kind, "")
 
 
-def _conflict(error: OpsuiteError, _address: str) -> str:
+def _conflict(error: OpsuiteError) -> str:
     if error.reason == "NO_PREVIOUS_DEPLOYMENT":
         return "see what succeeded: opsuite history --status SUCCEEDED"
     if error.reason in {"ENVIRONMENT_OCCUPIED", "PIPELINE_IN_USE"}:
@@ -76,18 +77,18 @@ def _conflict(error: OpsuiteError, _address: str) -> str:
     return ""
 
 
-def _exhausted(error: OpsuiteError, _address: str) -> str:
+def _exhausted(error: OpsuiteError) -> str:
     wait = getattr(error, "retry_after", None)
     return f"try again in {wait.total_seconds():g} s" if wait else "try again later"
 
 
-def _said(text: str) -> Callable[[OpsuiteError, str], str]:
-    return lambda _error, _address: text
+def _said(text: str) -> Callable[[OpsuiteError], str]:
+    return lambda _error: text
 
 
-_HINTS: Final[Sequence[tuple[type[OpsuiteError], Callable[[OpsuiteError, str], str]]]] = (
+_HINTS: Final[Sequence[tuple[type[OpsuiteError], Callable[[OpsuiteError], str]]]] = (
     (Exhausted, _exhausted),
-    (Unavailable, _unavailable),
+    (Unavailable, _said("it cannot help now; try again")),
     (NotFound, _not_found),
     (Conflict, _conflict),
     (Stale, _said("read it again, then try again")),

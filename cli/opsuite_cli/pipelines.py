@@ -144,7 +144,7 @@ def _with_document(file: Path, call: Callable[[Client, Pipeline], Awaitable[T]])
     try:
         pipeline = read(file)
     except OpsuiteError as error:
-        screen.complain(explained(error, ""))
+        screen.complain(explained(error))
         raise typer.Exit(REFUSED) from error
 
     async def work(client: Client) -> T:

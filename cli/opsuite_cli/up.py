@@ -79,7 +79,7 @@ def down(
         screen.complain(["error: the server is not installed, so nothing of it runs from here"])
         raise typer.Exit(REFUSED) from error
     except OpsuiteError as error:
-        screen.complain(explained(error, str(directory)))
+        screen.complain(explained(error))
         raise typer.Exit(REFUSED) from error
     screen.say(f"{directory}: stopped {' and '.join(stopped)}" if stopped else f"{directory}: nothing was running")
 

@@ -7,12 +7,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from deployer import DeployerProcess
 from opsuite_command import Ended, a_script, opsuite, started, write_pipeline
+from readme import ROOT
 
 FAILS_AS_BAD = """\
 import sys
@@ -318,6 +320,30 @@ def test_a_wrong_token_is_refused(pipelines: DeployerProcess, tmp_path: Path) ->
 
     assert ended.status == 1
     assert "hint: give the token" in ended.err
+
+
+def test_a_server_that_wants_a_client_certificate_is_told_from_one_that_is_not_there(
+    start_deployer: Callable[..., DeployerProcess], tmp_path: Path
+) -> None:
+    maker = str(ROOT / "scripts" / "dev_certs.py")
+    subprocess.run([sys.executable, maker, tmp_path, "--database", tmp_path, "--host", "localhost"], check=True)
+    guarded = start_deployer(
+        DEPLOYER_TLS_CERT_FILE=str(tmp_path / "deployer.pem"),
+        DEPLOYER_TLS_KEY_FILE=str(tmp_path / "deployer.key"),
+        DEPLOYER_TLS_CLIENT_CA_FILE=str(tmp_path / "ca.pem"),
+    )
+
+    with started(guarded, "history", OPSUITE_CA_FILE=str(tmp_path / "ca.pem")) as asking:
+        out, _ = asking.communicate(timeout=60)
+
+    assert asking.returncode == 1
+    assert out.startswith(f"error: the server at {guarded.address} hangs up")
+    assert "OPSUITE_CERT_FILE" in out
+    assert len(out.splitlines()) == 2
+
+
+def test_answers_come_as_yaml_too(pipelines: DeployerProcess) -> None:
+    assert yaml.safe_load(opsuite(pipelines, "pipeline", "list", "-o", "yaml").out)[0]["revision"] == "1"
 
 
 # ---- the rest -------------------------------------------------------------------------------------------------------

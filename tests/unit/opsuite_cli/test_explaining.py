@@ -46,12 +46,13 @@ def test_a_server_that_does_not_run_is_told_in_few_words() -> None:
     ]
 
 
-def test_a_missing_client_certificate_is_told_with_the_settings_that_give_one() -> None:
-    error = Unavailable("failed to connect to all addresses; Ssl handshake failed: certificate required")
+def test_a_server_that_hangs_up_may_want_certificates() -> None:
+    error = Unavailable("failed to connect to all addresses; last error: UNAVAILABLE: 127.0.0.1:7401: Socket closed")
 
-    lines = explained(error, ADDRESS)
+    lines = explained(error, ADDRESS, accepts=lambda: True)
 
-    assert "handshake" in lines[0]
+    assert lines[0] == "error: the server at 127.0.0.1:7401 hangs up: UNAVAILABLE: 127.0.0.1:7401: Socket closed"
+    assert "OPSUITE_CA_FILE" in lines[1]
     assert "OPSUITE_CERT_FILE" in lines[1]
 
 
@@ -60,7 +61,8 @@ def test_a_missing_client_certificate_is_told_with_the_settings_that_give_one() 
     [
         (NotFound("pipeline", "pipelines/web"), "opsuite pipeline list"),
         (NotFound("deployment", "x"), "opsuite history"),
-        (NotFound("file", "/run/token"), "--token-file"),
+        (NotFound("file", "/run/token"), "opsuite up"),
+        (NotFound("document", "pipeline.yaml"), "opsuite init"),
         (Unauthenticated("no token"), "OPSUITE_TOKEN"),
         (Denied("viewer may not"), "policy file"),
         (Stale("changed"), "read it again"),
