@@ -194,7 +194,7 @@ def _print_ending(deployment: Deployment) -> None:
     for warning in deployment.warnings:
         screen.complain([f"warning: {warning}"])
     if (ending := ending_of(deployment)) is not None:
-        screen.complaints().print("\n".join(ending.lines()))
+        screen.complain(ending.lines(), headed=False)
         return
     took = words.seconds(words.took(deployment, datetime.now(UTC)))
     screen.say(f"{words.title(deployment)} {words.status(deployment.status)} in {took}", "green")

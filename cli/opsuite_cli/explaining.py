@@ -51,8 +51,7 @@ def _not_connected(error: OpsuiteError, address: str) -> list[str]:
     said = error.message.rpartition("last error: ")[2]
     return [
         f"error: the server at {address} hangs up: {said}",
-        "hint: does it speak TLS? set OPSUITE_CA_FILE; does it want a client certificate? set OPSUITE_CERT_FILE and "
-        + "OPSUITE_KEY_FILE",
+        "hint: for TLS set OPSUITE_CA_FILE; to show a client certificate OPSUITE_CERT_FILE and OPSUITE_KEY_FILE",
     ]
 
 

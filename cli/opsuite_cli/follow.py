@@ -53,7 +53,7 @@ class PlainView:
 
     def wrote(self, line: pb.LogLine) -> None:
         """Print it."""
-        screen.say(log_line(line), "dim")
+        screen.say(log_line(line))
 
 
 class JsonView:

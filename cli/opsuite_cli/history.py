@@ -121,4 +121,4 @@ def _label(span: Span, now: datetime) -> str:
 
     message = span.attributes.get("opsuite.message", "")
     parts = [span.name, words.seconds(words.took(span, now)), "failed" if span.failed else "", message]
-    return "  ".join(filter(None, parts))
+    return screen.visible("  ".join(filter(None, parts)))

@@ -56,7 +56,7 @@ class LiveView:
 
     def line(self, text: str) -> None:
         """A line above the picture, such as one that a step wrote."""
-        self._live.console.print(text, style="dim")
+        self._live.console.print(screen.visible(text), style="dim")
 
     def picture(self) -> RenderableType:
         """All of it as it stands."""
@@ -87,7 +87,9 @@ class LiveView:
             took = words.seconds(words.took(run, now))
             said = run.message if words.step_status(run.status) not in {"SUCCEEDED", "PENDING"} else ""
             name = Text("  " + run.name + again)
-            grid.add_row(Text("  "), self._sign(run), name, Text(took, "dim", justify="right"), Text(said, "dim"))
+            grid.add_row(
+                Text("  "), self._sign(run), name, Text(took, "dim", justify="right"), Text(screen.visible(said), "dim")
+            )
 
     def _sign(self, run: Any) -> RenderableType:
         status = words.step_status(run.status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -34,6 +35,7 @@ COLOURS: Final = {
     "SUPERSEDED": "magenta",
 }
 """Style of each status of a deployment or step; others have none."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]").sub
 
 
 @cache
@@ -57,15 +59,24 @@ def is_watched() -> bool:
     return sys.stdout.isatty() and not console().is_dumb_terminal
 
 
+def visible(text: str) -> str:
+    """The text without what would move the cursor, recolour the screen or worse: steps write what they like."""
+    return _CONTROL("\ufffd", text)
+
+
 def say(text: str = "", style: str = "") -> None:
     """One line, or several."""
-    console().print(text, style=style or None)
+    if style:
+        console().print(visible(text), style=style)
+    else:
+        sys.stdout.write(visible(text) + "\n")  # rich would turn tabs into spaces
+        sys.stdout.flush()
 
 
-def complain(lines: Iterable[str]) -> None:
-    """What went wrong; the first line in red."""
+def complain(lines: Iterable[str], *, headed: bool = True) -> None:
+    """What went wrong; the first line in red if it is the heading of the others."""
     for number, line in enumerate(lines):
-        complaints().print(line, style="bold red" if number == 0 else None)
+        complaints().print(visible(line), style="bold red" if headed and number == 0 else None)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -77,7 +88,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         line = Text()
         for cell, width in zip(row, widths, strict=True):
-            line.append(cell.ljust(width), COLOURS.get(cell, ""))
+            line.append(visible(cell).ljust(width), COLOURS.get(cell, ""))
             line.append("  ")
         line.rstrip()
         console().print(line)

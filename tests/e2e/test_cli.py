@@ -253,6 +253,16 @@ def test_a_plan_says_what_would_be_done_and_whether_it_could_start(pipelines: De
     assert "FAILED" in bad.out
 
 
+def test_what_a_step_writes_cannot_touch_the_terminal(pipelines: DeployerProcess, tmp_path: Path) -> None:
+    nasty = {"name": "look", "steps": [a_script(pipelines, "nasty", 'print("\\x1b]0;owned\\x07\\x1b[2J gone\\tfine")')]}
+    opsuite(pipelines, "apply", "-f", str(write_pipeline(tmp_path, "nasty", nasty)))
+
+    ended = deploy(pipelines, "nasty", "1", "--follow")
+
+    assert "gone\tfine" in ended.out
+    assert "\x1b" not in ended.out
+
+
 # ---- refusals -------------------------------------------------------------------------------------------------------
 
 
