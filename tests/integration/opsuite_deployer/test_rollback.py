@@ -19,11 +19,11 @@ print("runs", version)
 sys.exit(1 if version in open("bad-versions").read().split() else 0)
 """
 KIND = deployment_pb2.DeploymentEventKind
-BadVersions = Callable[[str], object]
+Worsen = Callable[[str], object]
 
 
 @pytest.fixture
-def bad_versions(deployer: DeployerProcess) -> BadVersions:
+def bad_versions(deployer: DeployerProcess) -> Worsen:
     """A function that says which versions fail from now on."""
     (deployer.work / "by_version.py").write_text(BY_VERSION)
     path = deployer.work / "bad-versions"
@@ -40,9 +40,7 @@ async def deployed(client: Client, pipeline: str, version: str) -> deployment_pb
     return await ended(client, (await deploy(client, pipeline, version)).name)
 
 
-async def test_a_failure_puts_the_last_stable_version_back(
-    deployer: DeployerProcess, bad_versions: BadVersions
-) -> None:
+async def test_a_failure_puts_the_last_stable_version_back(deployer: DeployerProcess, bad_versions: Worsen) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("back", a_stage("work", by_version())))
         stable = await deployed(client, "back", "good")
@@ -63,7 +61,7 @@ async def test_a_failure_puts_the_last_stable_version_back(
 
 
 async def test_it_goes_back_to_what_was_stable_and_not_to_what_failed(
-    deployer: DeployerProcess, bad_versions: BadVersions
+    deployer: DeployerProcess, bad_versions: Worsen
 ) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("skip-bad", a_stage("work", by_version())))
@@ -74,7 +72,7 @@ async def test_it_goes_back_to_what_was_stable_and_not_to_what_failed(
 
 
 async def test_nothing_is_put_back_where_that_is_off_or_impossible(
-    deployer: DeployerProcess, bad_versions: BadVersions
+    deployer: DeployerProcess, bad_versions: Worsen
 ) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("first-time", a_stage("work", by_version())))
@@ -88,9 +86,7 @@ async def test_nothing_is_put_back_where_that_is_off_or_impossible(
         assert (status_of(off), off.rolled_back_by, list(off.warnings)) == ("FAILED", "", [])
 
 
-async def test_the_same_version_is_not_put_back_over_itself(
-    deployer: DeployerProcess, bad_versions: BadVersions
-) -> None:
+async def test_the_same_version_is_not_put_back_over_itself(deployer: DeployerProcess, bad_versions: Worsen) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("no-op", a_stage("work", by_version())))
         await deployed(client, "no-op", "fine")
@@ -100,7 +96,7 @@ async def test_the_same_version_is_not_put_back_over_itself(
         bad_versions("bad worse")
 
 
-async def test_a_person_goes_back_to_the_version_before(deployer: DeployerProcess, bad_versions: BadVersions) -> None:
+async def test_a_person_goes_back_to_the_version_before(deployer: DeployerProcess, bad_versions: Worsen) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("manual", a_stage("work", by_version())))
         first, second = [await deployed(client, "manual", version) for version in ("1", "2")]
@@ -115,7 +111,7 @@ async def test_a_person_goes_back_to_the_version_before(deployer: DeployerProces
         assert (status_of(second), second.rolled_back_by) == ("SUCCEEDED", back.name)
 
 
-async def test_a_person_goes_back_to_a_named_version(deployer: DeployerProcess, bad_versions: BadVersions) -> None:
+async def test_a_person_goes_back_to_a_named_version(deployer: DeployerProcess, bad_versions: Worsen) -> None:
     async with deployer.client() as client:
         await register(client, a_pipeline("named", a_stage("work", by_version())))
         done = [await deployed(client, "named", version) for version in ("1", "2", "3")]
@@ -162,7 +158,7 @@ async def test_one_that_is_on_its_way_back_is_left_in_peace(deployer: DeployerPr
 
 
 async def test_a_rollback_that_fails_bars_the_environment_until_a_person_deploys(
-    deployer: DeployerProcess, bad_versions: BadVersions
+    deployer: DeployerProcess, bad_versions: Worsen
 ) -> None:
     held = HeldSteps(deployer.work)
     async with deployer.client() as client:
@@ -204,7 +200,7 @@ async def test_a_rollback_that_is_cancelled_leaves_the_original_failed(deployer:
 
 
 async def test_steps_that_must_not_be_repeated_are_left_out_of_a_rollback(
-    deployer: DeployerProcess, bad_versions: BadVersions
+    deployer: DeployerProcess, bad_versions: Worsen
 ) -> None:
     async with deployer.client() as client:
         stage = a_stage("work", true("migrate", onRollback="ON_ROLLBACK_SKIP"), by_version())

@@ -45,6 +45,8 @@ from opsuite_storage.migrations import migrate
 from opsuite_storage.store import open_store
 
 MAX_CONCURRENT: Final = 2
+PATIENCE: Final = 60
+"""Rounds of help, without anything happening, after which a deployment counts as stuck."""
 KINDS: Final = deployment_pb2.DeploymentEventKind
 WAITING: Final = {"QUEUED"}
 AT_WORK: Final = {"STARTING", "RUNNING", "VERIFYING", "PAUSED"}
@@ -268,21 +270,27 @@ class Lives(RuleBasedStateMachine):
     def _finish(self) -> None:
         """Everything comes to an end once people and the world do their part."""
         self.world.healthy = self.world.ready = True
-        for number in range(60):
-            for step in self.world.running():
-                step.set_result(ENDS["well"])
-            self._settle()
-            left = [row for row in self._rows().values() if row["status"] not in _names(TERMINAL)]
-            if not left:
-                return
-            for row in left:
-                if row["pause_reason"] == "INTERRUPTED":
-                    self._do(self.deployer.deployments.cancel(_reference(row), "", "", _call("Cancel", "")))
-                elif row["status"] == "PAUSED":
-                    self._do(self.deployer.deployments.resume(_reference(row), "", "", _call("Resume", "")))
-            # A clock that was set back makes what was due wait longer.
-            self.loop.run(self._later(timedelta(seconds=61 if number < 20 else 3600)))
-        raise AssertionError(f"stuck: {[(row['id'], row['status'], row['reason']) for row in left]}")
+        without_news = events = 0
+        while left := [row for row in self._rows().values() if row["status"] not in _names(TERMINAL)]:
+            self._help(left)
+            now = sum(row["revision"] for row in self._rows().values())
+            without_news = 0 if now > events else without_news + 1
+            events = now
+            stuck = [(row["id"], row["status"], row["reason"]) for row in left]
+            assert without_news < PATIENCE, f"stuck: {stuck}"
+            if without_news:  # a clock that was set back makes what is due wait longer
+                self.loop.run(self._later(timedelta(seconds=61 if without_news < PATIENCE / 2 else 3600)))
+
+    def _help(self, left: list[Mapping[str, Any]]) -> None:
+        """End what runs, and let what waits for a person go on."""
+        for step in self.world.running():
+            step.set_result(ENDS["well"])
+        self._settle()
+        for row in left:
+            if row["pause_reason"] == "INTERRUPTED":
+                self._do(self.deployer.deployments.cancel(_reference(row), "", "", _call("Cancel", "")))
+            elif row["status"] == "PAUSED":
+                self._do(self.deployer.deployments.resume(_reference(row), "", "", _call("Resume", "")))
 
     def _check_log(self) -> None:
         crashed = [entry for entry in self.log.entries if entry["event"] in {"runner_crashed", "step_crashed"}]

@@ -85,7 +85,7 @@ def check_target(original: Deployment, target: Deployment | None) -> Deployment:
     if original.status is Status.ROLLING_BACK:
         raise RollbackUnderWay(original.name, original.rolled_back_by)
     if original.rollback_of and not original.is_terminal:
-        raise RollbackUnderWay(original.rollback_of, original.name)
+        raise RollbackUnderWay(f"deployment {original.rollback_of}", original.name)
     if target is None:
         raise NoPreviousDeployment(original.name)
     if (target.pipeline, target.environment) != (original.pipeline, original.environment):
