@@ -7,6 +7,7 @@ rows off leaves a whole chain; only a head that was exported before, "sequence:h
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_storage.columns import Json, UtcDateTime
+from opsuite_storage.prepared import Prepared
 
 GENESIS: Final = "0" * 64
 """Hash before the first row."""
@@ -75,9 +77,9 @@ def append(connection: sa.Connection, table: sa.Table, entries: Sequence[Entry],
     """Add rows at the end of the chain. On PostgreSQL appends follow one another through an advisory lock."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"audit {table.schema or ''}"))))
-    c = table.c
-    last = connection.execute(sa.select(c.sequence, c.hash).order_by(c.sequence.desc()).limit(1)).first()
-    sequence, previous = (last.sequence, last.hash) if last else (0, GENESIS)
+    newest, insert = _statements(table)
+    last = newest.row(connection)
+    sequence, previous = (last["sequence"], last["hash"]) if last else (0, GENESIS)
     rows = []
     for entry in entries:
         sequence += 1
@@ -94,7 +96,15 @@ def append(connection: sa.Connection, table: sa.Table, entries: Sequence[Entry],
         previous = _hash(previous, row)
         rows.append({**row, "hash": previous})
     if rows:
-        connection.execute(sa.insert(table), rows)
+        insert.run(connection, rows)
+
+
+@functools.cache
+def _statements(table: sa.Table) -> tuple[Prepared, Prepared]:
+    """What finds the end of the chain and what adds to it, built once for each table."""
+    c = table.c
+    newest = sa.select(c.sequence, c.hash).order_by(c.sequence.desc()).limit(1)
+    return Prepared(newest), Prepared(sa.insert(table), c.keys())
 
 
 def verify(connection: sa.Connection, table: sa.Table, head: str = "", *, batch: int = 1000) -> AuditReport:

@@ -13,13 +13,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 
 from opsuite_kernel.errors import Gone
 from opsuite_runs.port import Event
 from opsuite_storage.columns import UtcDateTime
+from opsuite_storage.prepared import Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class EventTables:
 
     events: sa.Table
     feed: sa.Table
-    advance: sa.Update
-    insert: sa.Insert
-    of_resource: sa.Select[Any]
-    of_all: sa.Select[Any]
+    advance: Prepared
+    insert: Prepared
+    of_resource: Prepared
+    of_all: Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,14 @@ def define(metadata: sa.MetaData) -> EventTables:
         .order_by(c.revision)
         .limit(most)
     )
-    return EventTables(events, feed, advance, sa.insert(events), of_resource, of_all)
+    return EventTables(
+        events,
+        feed,
+        Prepared(advance),
+        Prepared(sa.insert(events), c.keys()),
+        Prepared(of_resource),
+        Prepared(of_all),
+    )
 
 
 def begin(connection: sa.Connection, feed: sa.TableClause) -> None:
@@ -90,13 +97,13 @@ def append(connection: sa.Connection, tables: EventTables, new: Sequence[NewEven
     """Write events in this transaction and return them with their positions."""
     if not new:
         return []
-    head: int = connection.execute(tables.advance, {"count": len(new)}).scalar_one()
+    head: int = tables.advance.only_value(connection, {"count": len(new)})
     events = [
         Event(position, one.resource, one.revision, one.time, one.payload)
         for position, one in enumerate(new, start=head - len(new) + 1)
     ]
-    connection.execute(
-        tables.insert,
+    tables.insert.run(
+        connection,
         [
             {
                 "position": e.position,
@@ -114,7 +121,7 @@ def append(connection: sa.Connection, tables: EventTables, new: Sequence[NewEven
 def read_resource(connection: sa.Connection, tables: EventTables, resource: str, after: int, limit: int) -> list[Event]:
     """Events of a resource after a revision, in order. Raises Gone when some of them were compacted."""
     values = {"name": resource, "after": after, "most": limit}
-    events = [Event(*row) for row in connection.execute(tables.of_resource, values)]
+    events = [Event(**row) for row in tables.of_resource.rows(connection, values)]
     if events and events[0].revision != after + 1:
         c = tables.events.c
         current = connection.execute(sa.select(sa.func.max(c.revision)).where(c.resource == resource)).scalar_one()
@@ -124,7 +131,7 @@ def read_resource(connection: sa.Connection, tables: EventTables, resource: str,
 
 def read_feed(connection: sa.Connection, tables: EventTables, after: int, limit: int) -> list[Event]:
     """Events of all resources after a position, in order. Raises Gone when some of them were compacted."""
-    events = [Event(*row) for row in connection.execute(tables.of_all, {"after": after, "most": limit})]
+    events = [Event(**row) for row in tables.of_all.rows(connection, {"after": after, "most": limit})]
     # The order matters at READ COMMITTED: what was cleared away between the two statements shows in the second one.
     feed = connection.execute(sa.select(tables.feed.c.compacted, tables.feed.c.head)).one()
     if after < feed.compacted:

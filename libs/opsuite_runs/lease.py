@@ -21,6 +21,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.columns import UtcDateTime
+from opsuite_storage.prepared import Prepared
 
 LEASE: Final = timedelta(seconds=15)
 
@@ -60,7 +61,7 @@ class Leases:
         run, me = sa.bindparam("run", type_=sa.Text), sa.bindparam("me", type_=sa.Text)
         # Built once: making a statement costs more than running it.
         self._claim_one = {
-            name: self._take(self._is_free(clock, c.id == run), clock) for name, clock in self._clocks.items()
+            name: Prepared(self._take(self._is_free(clock, c.id == run), clock)) for name, clock in self._clocks.items()
         }
         self._renew = {
             name: sa.update(table)
@@ -69,10 +70,11 @@ class Leases:
             .returning(c.id, c.epoch)
             for name, clock in self._clocks.items()
         }
-        self._release = (
+        self._release = Prepared(
             sa.update(table)
             .where(c.id == run, c.epoch == sa.bindparam("mine"), c.owner == me)
             .values(owner=None, lease_expires_at=None)
+            .returning(c.id)
         )
 
     def claim(
@@ -103,8 +105,8 @@ class Leases:
         """Take one run, if its lease is free or has run out."""
         name = connection.dialect.name
         values = {"me": owner, "run": run, **self._times(self._clocks[name], now)}
-        taken = _leases(connection.execute(self._claim_one[name], values), owner)
-        return taken[0] if taken else None
+        taken = self._claim_one[name].row(connection, values)
+        return None if taken is None else Lease(run, owner, taken["epoch"])
 
     def take_over_all(
         self, connection: sa.Connection, owner: str, *, where: sa.ColumnElement[bool], now: datetime
@@ -132,7 +134,7 @@ class Leases:
     def release(self, connection: sa.Connection, lease: Lease) -> bool:
         """Let anybody claim the run at once; whether it was still ours. The epoch stays, as it always grows."""
         values = {"run": lease.run, "mine": lease.epoch, "me": lease.owner}
-        return bool(connection.execute(self._release, values).rowcount)
+        return self._release.row(connection, values) is not None
 
     def fence(self, lease: Lease) -> sa.ColumnElement[bool]:
         """Condition that every write of the owner carries; `require` judges the number of rows it met."""

@@ -15,7 +15,7 @@ from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.deployment_messages import event_message
 from opsuite_deployer.adapters.outbox import add_deliveries
 from opsuite_deployer.adapters.pipeline_messages import pipeline_of
-from opsuite_deployer.adapters.rows import changed_parts, changing_columns, deployment_of, fixed_columns
+from opsuite_deployer.adapters.rows import Row, changed_parts, changing_columns, deployment_of, fixed_columns
 from opsuite_deployer.adapters.totals import count_ended
 from opsuite_deployer.application.ports import FiledWish, Owned, Replay, Revision, Standing, StepLine
 from opsuite_deployer.domain.deployment import TERMINAL, Deployment, PartKey, PartKind, Status
@@ -33,6 +33,7 @@ from opsuite_runs.lease import Leases
 from opsuite_runs.port import Event, FencedOut, Lease
 from opsuite_runs.watch import Hub
 from opsuite_storage.listen import notify
+from opsuite_storage.prepared import Prepared
 from opsuite_storage.store import Store as Database
 
 T = TypeVar("T")
@@ -73,51 +74,55 @@ CHANGING = (
 )
 # The statements of the hot path are built once: their shape never varies, so they are compiled once, too.
 _SET = {name: sa.bindparam(f"new_{name}", type_=_d[name].type) for name in CHANGING}
-_SAVE = (
+_SAVE = Prepared(
     sa.update(tables.deployments)
     .where(_d.id == sa.bindparam("uid"), _d.epoch == sa.bindparam("mine"), _d.turn == sa.bindparam("at_turn"))
     .values(**_SET, revision=_d.revision + sa.bindparam("more"), turn=_d.turn + 1)
     .returning(_d.revision)
 )
-_CHANGE = (
+_CHANGE = Prepared(
     sa.update(tables.deployments)
     .where(_d.id == sa.bindparam("uid"), _d.status == sa.bindparam("present"))
     .values(**_SET, revision=_d.revision + sa.bindparam("more"))
     .returning(_d.revision)
 )
-_TELL = (
+_TELL = Prepared(
     sa.update(tables.deployments)
     .where(_d.id == sa.bindparam("uid"))
     .values(revision=_d.revision + sa.bindparam("more"))
     .returning(_d.revision)
 )
-_GET = sa.select(tables.deployments).where(_d.id == sa.bindparam("uid"))
-_PARTS = sa.select(tables.parts).where(_p.deployment == sa.bindparam("uid"))
+_get = sa.select(tables.deployments).where(_d.id == sa.bindparam("uid"))
+_GET = {False: Prepared(_get), True: Prepared(_get.with_for_update())}
+_PARTS = Prepared(sa.select(tables.parts).where(_p.deployment == sa.bindparam("uid")))
 _PART_VALUES = ("status", "attempt", "started_at", "ended_at", "exit_code", "message", "retry_at")
 _PART_KEY = ("deployment", "stage", "kind", "position")
-_insert_sqlite = sqlite.insert(tables.parts)
-_insert_postgresql = postgresql.insert(tables.parts)
-_KEEP_PARTS = {
-    "sqlite": _insert_sqlite.on_conflict_do_update(
-        index_elements=_PART_KEY, set_={name: _insert_sqlite.excluded[name] for name in _PART_VALUES}
-    ),
-    "postgresql": _insert_postgresql.on_conflict_do_update(
-        index_elements=_PART_KEY, set_={name: _insert_postgresql.excluded[name] for name in _PART_VALUES}
-    ),
+_insert_part: dict[str, sqlite.Insert | postgresql.Insert] = {
+    "sqlite": sqlite.insert(tables.parts),
+    "postgresql": postgresql.insert(tables.parts),
 }
-_HOLDER = sa.select(tables.deployments).where(
-    _d.pipeline == sa.bindparam("pipeline"), _d.environment == sa.bindparam("environment"), _d.holds_slot
+_KEEP_PARTS = {
+    name: Prepared(
+        insert.on_conflict_do_update(
+            index_elements=_PART_KEY, set_={column: insert.excluded[column] for column in _PART_VALUES}
+        ),
+        (*_PART_KEY, *_PART_VALUES),
+    )
+    for name, insert in _insert_part.items()
+}
+_ADD = Prepared(sa.insert(tables.deployments), [c.name for c in _d if c.name not in {"owner", "lease_expires_at"}])
+_in_place = sa.select(tables.deployments).where(
+    _d.pipeline == sa.bindparam("pipeline"), _d.environment == sa.bindparam("environment")
 )
-_WAITING = sa.select(tables.deployments).where(
-    _d.pipeline == sa.bindparam("pipeline"), _d.environment == sa.bindparam("environment"), _d.status == _QUEUED
-)
+_HOLDER = Prepared(_in_place.where(_d.holds_slot))
+_WAITING = Prepared(_in_place.where(_d.status == _QUEUED))
 _other = tables.deployments.alias()
 _same_place = sa.and_(_other.c.pipeline == _d.pipeline, _other.c.environment == _d.environment)
 _goes_before = sa.or_(
     sa.and_(_other.c.rollback_of != "", _d.rollback_of == ""),
     sa.and_((_other.c.rollback_of != "") == (_d.rollback_of != ""), _other.c.id < _d.id),
 )
-_ADMISSIBLE = (
+_ADMISSIBLE = Prepared(
     sa.select(tables.deployments)
     .where(
         _d.status == _QUEUED,
@@ -127,13 +132,15 @@ _ADMISSIBLE = (
     .order_by((_d.rollback_of != "").desc(), _d.id)
     .limit(sa.bindparam("most"))
 )
-_NEWEST = sa.select(sa.func.max(_d.id))
-_ACTIVE = sa.select(sa.func.count()).where(tables.AT_WORK)
-_REVISION = sa.select(tables.pipeline_revisions, tables.pipelines.c.deleted).where(
-    tables.pipelines.c.id == sa.bindparam("pipeline"),
-    tables.pipeline_revisions.c.pipeline == tables.pipelines.c.id,
-    tables.pipeline_revisions.c.number
-    == sa.func.coalesce(sa.bindparam("number", type_=sa.Integer), tables.pipelines.c.latest),
+_NEWEST = Prepared(sa.select(sa.func.max(_d.id)))
+_ACTIVE = Prepared(sa.select(sa.func.count()).where(tables.AT_WORK))
+_REVISION = Prepared(
+    sa.select(tables.pipeline_revisions, tables.pipelines.c.deleted).where(
+        tables.pipelines.c.id == sa.bindparam("pipeline"),
+        tables.pipeline_revisions.c.pipeline == tables.pipelines.c.id,
+        tables.pipeline_revisions.c.number
+        == sa.func.coalesce(sa.bindparam("number", type_=sa.Integer), tables.pipelines.c.latest),
+    )
 )
 
 
@@ -185,9 +192,13 @@ class RevisionCache:
         self._size = size
         self._known: dict[tuple[str, int], Pipeline] = {}
 
+    def known(self, uid: str, number: int) -> Pipeline | None:
+        """The pipeline of a revision, if it was built already."""
+        return self._known.get((uid, number))
+
     def pipeline(self, uid: str, number: int, document: bytes) -> Pipeline:
         """The pipeline of a revision, built from its document the first time."""
-        known = self._known.get((uid, number))
+        known = self.known(uid, number)
         if known is None:
             known = pipeline_of(pipeline_pb2.Pipeline.FromString(document))
             while len(self._known) >= self._size:
@@ -245,7 +256,7 @@ class SqlTx:
 
     def revision_of(self, pipeline: str, number: int | None = None) -> Revision | None:
         """A revision, or the latest."""
-        row = self._connection.execute(_REVISION, {"pipeline": pipeline, "number": number}).mappings().first()
+        row = _REVISION.row(self._connection, {"pipeline": pipeline, "number": number})
         if row is None:
             return None
         return Revision(
@@ -285,13 +296,13 @@ class SqlTx:
 
     def newest(self) -> str:
         """Id of the deployment that was asked for last, of all."""
-        newest: str | None = self._connection.execute(_NEWEST).scalar_one()
+        newest: str | None = _NEWEST.value(self._connection)
         return newest or ""
 
     def add(self, deployment: Deployment, happened: Sequence[Happened]) -> None:
         """Record a new deployment and its first events."""
-        self._connection.execute(
-            sa.insert(tables.deployments),
+        _ADD.run(
+            self._connection,
             [
                 {
                     **fixed_columns(deployment),
@@ -307,7 +318,7 @@ class SqlTx:
 
     def get(self, uid: str, *, lock: bool = False) -> Standing | None:
         """A deployment with its parts."""
-        row = self._connection.execute(_GET.with_for_update() if lock else _GET, {"uid": uid}).mappings().first()
+        row = _GET[lock].row(self._connection, {"uid": uid})
         if row is None:
             return None
         deployment = self._whole(row)
@@ -315,7 +326,7 @@ class SqlTx:
 
     def owned(self, lease: Lease) -> Owned:
         """A deployment with its recorded pipeline revision. Raises FencedOut."""
-        row = self._connection.execute(_GET, {"uid": lease.run}).mappings().first()
+        row = _GET[False].row(self._connection, {"uid": lease.run})
         if row is None or row["epoch"] != lease.epoch or row["owner"] != lease.owner:
             raise FencedOut(lease.run)
         deployment = self._whole(row)
@@ -329,8 +340,8 @@ class SqlTx:
     def save(self, owned: Owned, after: Deployment, happened: Sequence[Happened]) -> Owned:
         """Record a turn of the owner. Raises FencedOut, and then nothing is written."""
         values = {f"new_{name}": value for name, value in changing_columns(after).items()}
-        revision = self._connection.execute(
-            _SAVE,
+        revision = _SAVE.value(
+            self._connection,
             {
                 **values,
                 "uid": after.id,
@@ -338,7 +349,7 @@ class SqlTx:
                 "at_turn": owned.turn,
                 "more": len(happened),
             },
-        ).scalar_one_or_none()
+        )
         if revision is None:
             raise FencedOut(after.id)
         self._keep_parts(owned.deployment, after)
@@ -349,25 +360,25 @@ class SqlTx:
     def change(self, before: Deployment, after: Deployment, happened: Sequence[Happened]) -> None:
         """Record a change of a deployment that nobody owns."""
         values = {f"new_{name}": value for name, value in changing_columns(after).items()}
-        revision = self._connection.execute(
-            _CHANGE, {**values, "uid": after.id, "present": before.status.value, "more": len(happened)}
-        ).scalar_one()
+        revision = _CHANGE.only_value(
+            self._connection, {**values, "uid": after.id, "present": before.status.value, "more": len(happened)}
+        )
         self._append(after, happened, revision)
         self._count(before, after)
 
     def tell(self, deployment: Deployment, happened: Sequence[Happened]) -> None:
         """Record events without changing the deployment."""
-        revision = self._connection.execute(_TELL, {"uid": deployment.id, "more": len(happened)}).scalar_one()
+        revision = _TELL.only_value(self._connection, {"uid": deployment.id, "more": len(happened)})
         self._append(deployment, happened, revision)
 
     def holder(self, pipeline: str, environment: str) -> Deployment | None:
         """The deployment that holds the slot."""
-        row = self._connection.execute(_HOLDER, {"pipeline": pipeline, "environment": environment}).mappings().first()
+        row = _HOLDER.row(self._connection, {"pipeline": pipeline, "environment": environment})
         return deployment_of(row) if row else None
 
     def waiting(self, pipeline: str, environment: str) -> Sequence[Deployment]:
         """Queued deployments, in the order in which they go."""
-        rows = self._connection.execute(_WAITING, {"pipeline": pipeline, "environment": environment}).mappings()
+        rows = _WAITING.rows(self._connection, {"pipeline": pipeline, "environment": environment})
         return order([deployment_of(row) for row in rows])
 
     def latest_stable(self, pipeline: str, environment: str, *, before: Deployment) -> Deployment | None:
@@ -398,12 +409,12 @@ class SqlTx:
 
     def active_count(self) -> int:
         """Deployments at work, over all replicas."""
-        count: int = self._connection.execute(_ACTIVE).scalar_one()
+        count: int = _ACTIVE.value(self._connection)
         return count
 
     def admissible(self, limit: int) -> Sequence[Deployment]:
         """Queued deployments whose environment is free, each the first of its queue, in order."""
-        rows = self._connection.execute(_ADMISSIBLE, {"most": limit}).mappings()
+        rows = _ADMISSIBLE.rows(self._connection, {"most": limit})
         return order([deployment_of(row) for row in rows])
 
     def claim(self, uid: str) -> Lease | None:
@@ -506,8 +517,8 @@ class SqlTx:
 
     # small things
 
-    def _whole(self, row: sa.RowMapping) -> Deployment:
-        return deployment_of(row, self._connection.execute(_PARTS, {"uid": row["id"]}).mappings())
+    def _whole(self, row: Row) -> Deployment:
+        return deployment_of(row, _PARTS.rows(self._connection, {"uid": row["id"]}))
 
     def _queue_position(self, deployment: Deployment) -> int:
         if deployment.status is not Status.QUEUED:
@@ -517,7 +528,7 @@ class SqlTx:
 
     def _keep_parts(self, before: Deployment | None, after: Deployment) -> None:
         if rows := changed_parts(before, after):
-            self._connection.execute(_KEEP_PARTS[self._database.dialect], rows)
+            _KEEP_PARTS[self._database.dialect].run(self._connection, rows)
 
     def _count(self, before: Deployment, after: Deployment) -> None:
         if after.is_terminal and not before.is_terminal:

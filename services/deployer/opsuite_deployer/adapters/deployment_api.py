@@ -13,8 +13,7 @@ from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.traces import Traces
 from opsuite_deployer.adapters.watches import Watches
-from opsuite_deployer.application.deployments import Deployments, DeployWish, Reference
-from opsuite_deployer.application.ports import Standing
+from opsuite_deployer.application.deployments import Deployments, DeployWish
 from opsuite_deployer.domain.progress import kind_of
 from opsuite_deployer.domain.turn import Verb
 from opsuite_rpc.calls import audited_as
@@ -40,7 +39,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         """Record a deployment."""
         standing = await self._deployments.deploy(_deploy_wish(request, request.reason), call_of(request))
         audited_as(standing.deployment.name)
-        return pb.DeployResponse(deployment=await self._rendered(standing))
+        return pb.DeployResponse(deployment=await self._queries.rendered(standing))
 
     async def PlanDeployment(
         self, request: pb.PlanDeploymentRequest, context: Context[pb.PlanDeploymentRequest, pb.PlanDeploymentResponse]
@@ -69,7 +68,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
     ) -> pb.RetryDeploymentResponse:
         """Start a new deployment from the stage that failed."""
         standing = await self._deployments.retry(reference_of(request.name), request.reason, call_of(request))
-        return pb.RetryDeploymentResponse(deployment=await self._rendered(standing))
+        return pb.RetryDeploymentResponse(deployment=await self._queries.rendered(standing))
 
     async def Rollback(
         self, request: pb.RollbackRequest, context: Context[pb.RollbackRequest, pb.RollbackResponse]
@@ -77,7 +76,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         """Put an earlier version back."""
         to = reference_of(request.to) if request.to else None
         standing = await self._deployments.rollback(reference_of(request.name), to, request.reason, call_of(request))
-        return pb.RollbackResponse(deployment=await self._rendered(standing))
+        return pb.RollbackResponse(deployment=await self._queries.rendered(standing))
 
     # steering
 
@@ -90,7 +89,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         standing = await self._deployments.cancel(
             reference_of(request.name), request.reason, request.etag, call_of(request)
         )
-        return pb.CancelDeploymentResponse(deployment=await self._rendered(standing))
+        return pb.CancelDeploymentResponse(deployment=await self._queries.rendered(standing))
 
     async def PauseDeployment(
         self,
@@ -101,7 +100,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         standing = await self._deployments.pause(
             reference_of(request.name), request.reason, request.etag, call_of(request)
         )
-        return pb.PauseDeploymentResponse(deployment=await self._rendered(standing))
+        return pb.PauseDeploymentResponse(deployment=await self._queries.rendered(standing))
 
     async def ResumeDeployment(
         self,
@@ -112,7 +111,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         standing = await self._deployments.resume(
             reference_of(request.name), request.reason, request.etag, call_of(request)
         )
-        return pb.ResumeDeploymentResponse(deployment=await self._rendered(standing))
+        return pb.ResumeDeploymentResponse(deployment=await self._queries.rendered(standing))
 
     async def RetryStep(
         self, request: pb.RetryStepRequest, context: Context[pb.RetryStepRequest, pb.RetryStepResponse]
@@ -137,7 +136,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
             request.etag,
             call_of(request),
         )
-        return await self._rendered(standing)
+        return await self._queries.rendered(standing)
 
     # reading
 
@@ -209,10 +208,6 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
             reference_of(request.name), stage=request.stage, step=request.step, after=request.after_sequence
         ):
             yield pb.TailLogsResponse(lines=lines)
-
-    async def _rendered(self, standing: Standing) -> deployment_pb2.Deployment:
-        deployment = standing.deployment
-        return await self._queries.deployment(Reference(deployment.pipeline, deployment.environment, deployment.id))
 
 
 def _deploy_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, reason: str) -> DeployWish:

@@ -13,15 +13,17 @@ from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.database import RevisionCache
 from opsuite_deployer.adapters.deployment_messages import deployment_message, timestamp
 from opsuite_deployer.adapters.pipeline_messages import message_of, pipeline_of
-from opsuite_deployer.adapters.rows import deployment_of
+from opsuite_deployer.adapters.rows import Row, deployment_of
 from opsuite_deployer.application.deployments import Reference
 from opsuite_deployer.application.ports import Revision, Standing
-from opsuite_deployer.domain.deployment import TERMINAL, Status
+from opsuite_deployer.domain.deployment import TERMINAL, Deployment, Status
 from opsuite_deployer.domain.errors import DeploymentNotFound, PipelineNotFound
+from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_platforms.port import Stream
 from opsuite_storage.filters import Field, Kind, condition
 from opsuite_storage.order import Key, parse_order
 from opsuite_storage.pages import Listing, Pages
+from opsuite_storage.prepared import Prepared
 from opsuite_storage.store import Store
 
 _d, _l, _a = tables.deployments.c, tables.log_lines.c, tables.audit.c
@@ -58,13 +60,19 @@ _POSITION: Final = sa.select(sa.func.count()).where(
     _d.status == Status.QUEUED.value,
     sa.or_(_d.id <= sa.bindparam("uid"), _d.rollback_of != ""),
 )
-_ONE: Final = sa.select(tables.deployments).where(
-    _d.id == sa.bindparam("uid"), _d.pipeline == sa.bindparam("pipeline"), _d.environment == sa.bindparam("environment")
+_ONE: Final = Prepared(
+    sa.select(tables.deployments).where(
+        _d.id == sa.bindparam("uid"),
+        _d.pipeline == sa.bindparam("pipeline"),
+        _d.environment == sa.bindparam("environment"),
+    )
 )
-_PARTS: Final = sa.select(tables.parts).where(tables.parts.c.deployment == sa.bindparam("uid"))
-_REVISION: Final = sa.select(tables.pipeline_revisions.c.document).where(
-    tables.pipeline_revisions.c.pipeline == sa.bindparam("pipeline"),
-    tables.pipeline_revisions.c.number == sa.bindparam("number"),
+_PARTS: Final = Prepared(sa.select(tables.parts).where(tables.parts.c.deployment == sa.bindparam("uid")))
+_REVISION: Final = Prepared(
+    sa.select(tables.pipeline_revisions.c.document).where(
+        tables.pipeline_revisions.c.pipeline == sa.bindparam("pipeline"),
+        tables.pipeline_revisions.c.number == sa.bindparam("number"),
+    )
 )
 
 
@@ -94,16 +102,28 @@ class Queries:
     def deployment_in(self, connection: sa.Connection, reference: Reference) -> deployment_pb2.Deployment:
         """The same inside a transaction."""
         keys = {"uid": reference.uid, "pipeline": reference.pipeline, "environment": reference.environment}
-        row = connection.execute(_ONE, keys).mappings().first()
+        row = _ONE.row(connection, keys)
         if row is None:
             raise DeploymentNotFound(reference.name)
-        parts = connection.execute(_PARTS, {"uid": reference.uid}).mappings()
+        parts = _PARTS.rows(connection, {"uid": reference.uid})
         standing = Standing(deployment_of(row, parts), row["revision"], self._position(connection, row))
-        document = connection.execute(
-            _REVISION, {"pipeline": row["pipeline"], "number": row["pipeline_revision"]}
-        ).scalar_one()
-        pipeline = self._revisions.pipeline(row["pipeline"], row["pipeline_revision"], document)
+        return deployment_message(standing, self._pipeline(connection, standing.deployment))
+
+    async def rendered(self, standing: Standing) -> deployment_pb2.Deployment:
+        """A deployment that was just read or written, with its stages."""
+        deployment = standing.deployment
+        pipeline = self._revisions.known(deployment.pipeline, deployment.pipeline_revision)
+        if pipeline is None:
+            pipeline = await self._store.read(lambda connection: self._pipeline(connection, deployment))
         return deployment_message(standing, pipeline)
+
+    def _pipeline(self, connection: sa.Connection, deployment: Deployment) -> Pipeline:
+        """The revision that a deployment runs."""
+        uid, number = deployment.pipeline, deployment.pipeline_revision
+        if known := self._revisions.known(uid, number):
+            return known
+        document = _REVISION.only_value(connection, {"pipeline": uid, "number": number})
+        return self._revisions.pipeline(uid, number, document)
 
     async def deployments(
         self, parent: tuple[str, str], *, filter_: str, order_by: str, token: str, size: int
@@ -197,13 +217,13 @@ class Queries:
 
         return await self._store.read(read)
 
-    def _summary(self, connection: sa.Connection, row: sa.RowMapping) -> deployment_pb2.Deployment:
+    def _summary(self, connection: sa.Connection, row: Row) -> deployment_pb2.Deployment:
         standing = Standing(deployment_of(row), row["revision"], self._position(connection, row))
         message = deployment_message(standing, None)
         message.failed_steps = row["failed_steps"]
         return message
 
-    def _position(self, connection: sa.Connection, row: sa.RowMapping) -> int:
+    def _position(self, connection: sa.Connection, row: Row) -> int:
         if row["status"] != Status.QUEUED.value:
             return 0
         keys = {"uid": row["id"], "pipeline": row["pipeline"], "environment": row["environment"]}
@@ -212,7 +232,7 @@ class Queries:
 
     def _require(self, connection: sa.Connection, reference: Reference) -> Status:
         keys = {"uid": reference.uid, "pipeline": reference.pipeline, "environment": reference.environment}
-        row = connection.execute(_ONE, keys).mappings().first()
+        row = _ONE.row(connection, keys)
         if row is None:
             raise DeploymentNotFound(reference.name)
         return Status(row["status"])
@@ -237,7 +257,7 @@ def _of_step(stage: str, step: str) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
-def _pipeline_message(row: sa.RowMapping) -> pipeline_pb2.Pipeline:
+def _pipeline_message(row: Row) -> pipeline_pb2.Pipeline:
     document = pipeline_pb2.Pipeline.FromString(row["document"])
     return message_of(
         Revision(pipeline_of(document), row["number"], row["document"], row["created_at"], row["created_by"])
@@ -251,7 +271,7 @@ _STREAMS: Final = {
 }
 
 
-def _line(row: sa.RowMapping) -> deployment_pb2.LogLine:
+def _line(row: Row) -> deployment_pb2.LogLine:
     return deployment_pb2.LogLine(
         sequence=row["sequence"],
         time=timestamp(row["time"]),
@@ -263,7 +283,7 @@ def _line(row: sa.RowMapping) -> deployment_pb2.LogLine:
     )
 
 
-def _audit_event(row: sa.RowMapping) -> history_service_pb2.AuditEvent:
+def _audit_event(row: Row) -> history_service_pb2.AuditEvent:
     return history_service_pb2.AuditEvent(
         sequence=row["sequence"],
         time=timestamp(row["time"]),

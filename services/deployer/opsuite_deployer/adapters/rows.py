@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,7 +20,7 @@ from opsuite_deployer.domain.deployment import (
     StepStatus,
 )
 
-Row = sa.RowMapping
+Row = Mapping[str, Any] | sa.RowMapping
 
 
 def changing_columns(deployment: Deployment) -> dict[str, object]:
