@@ -63,7 +63,8 @@ def up(
     if _serves(child):
         _greet(directory, addresses)
     status = child.wait()
-    screen.say("the deployer has stopped; workloads go on until: opsuite down" if status == 0 else "")
+    if status == 0:
+        screen.say("the deployer has stopped; workloads go on until: opsuite down")
     raise typer.Exit(status if status >= 0 else 128 - status)
 
 

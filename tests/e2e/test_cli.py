@@ -406,20 +406,27 @@ def test_the_doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere(pi
     assert [one["result"] for one in json.loads(ill.out) if one["subject"] == "server"] == ["FAILED"]
 
 
+@pytest.mark.parametrize("mark", ["pyproject.toml", "package.json", "go.mod", "Makefile", "README"])
 def test_a_pipeline_for_a_repository_can_be_registered_as_it_is_written(
-    pipelines: DeployerProcess, tmp_path: Path
+    pipelines: DeployerProcess, tmp_path: Path, mark: str
 ) -> None:
-    (tmp_path / "go.mod").touch()
+    (tmp_path / mark).touch()
 
     written = opsuite(pipelines, "init", str(tmp_path))
-    again = opsuite(pipelines, "init", str(tmp_path))
 
+    validated = opsuite(pipelines, "pipeline", "validate", str(tmp_path / "pipeline.yaml"))
     assert written.status == 0, written
-    assert again.status == 1
-    assert "--force" in again.err
-    document = str(tmp_path / "pipeline.yaml")
-    assert opsuite(pipelines, "init", str(tmp_path), "--force").status == 0
-    text = Path(document).read_text().replace(f'"{tmp_path}"', "https://git.example/web.git")
-    Path(document).write_text(text)
-    validated = opsuite(pipelines, "pipeline", "validate", document)
     assert validated.status == 0, validated
+
+
+def test_a_pipeline_that_is_there_is_replaced_only_by_force(pipelines: DeployerProcess, tmp_path: Path) -> None:
+    document = tmp_path / "pipeline.yaml"
+    document.write_text("mine")
+
+    refused = opsuite(pipelines, "init", str(tmp_path))
+
+    assert refused.status == 1
+    assert "--force" in refused.err
+    assert document.read_text() == "mine"
+    assert opsuite(pipelines, "init", str(tmp_path), "--force").status == 0
+    assert document.read_text() != "mine"
