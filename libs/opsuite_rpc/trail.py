@@ -15,7 +15,7 @@ from opsuite_rpc.calls import Call
 from opsuite_rpc.limits import Rate, RateLimiter
 
 REFUSALS: Final = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
-COMMAND_REASONS: Final = frozenset({"COMMAND_NOT_ALLOWED", "ARGUMENT_REFUSED"})
+COMMAND_REASONS: Final = frozenset({"COMMAND_NOT_ALLOWED", "ARGUMENT_REFUSED", "OUTSIDE_ROOTS"})
 REFUSAL_RATE: Final = Rate(per_second=10, burst=100)
 SUPPRESSED: Final = "audit.suppressed"
 

@@ -87,9 +87,16 @@ class Preflight:
         return "found"
 
     def _tool(self, command: Command, field: str) -> Problem:
-        if problems := self._machine.judge(command.command, command.args):
+        if problems := self._machine.judge(command.command, command.args, self._directory(command.working_dir)):
             return Problem(f"command {command.command}", passed=False, message="; ".join(problems), field=field)
         return _look(f"tool {command.command}", field, lambda: self._machine.program(command.command))
+
+    def _directory(self, path: str) -> str | None:
+        """Where the command would run; None where it may not, which is told by a check of its own."""
+        try:
+            return self._machine.directory(path)
+        except InvalidInput:
+            return None
 
     def _path(self, path: str, field: str) -> Problem:
         return _look(f"directory {path or '.'}", field, lambda: self._machine.directory(path))
