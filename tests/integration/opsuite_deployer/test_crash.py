@@ -15,6 +15,9 @@ from fakes.pipelines import a_gate, a_pipeline, a_stage, a_wait
 from fakes.warm_deployer import Nursery, a_nursery
 from postgres import Cluster
 
+import opsuite_deployer.composition  # noqa: F401 - declares its fault points
+from opsuite_runs import faults
+
 SEED = 7401
 
 
@@ -122,7 +125,20 @@ def sampled(hits: list[Fault], count: int) -> list[Fault]:
     return [*one_each, *more][:count]
 
 
+def sampled_pairs(hits: list[Fault], count: int) -> list[tuple[Fault, Fault]]:
+    """A death and another soon after the start that follows it."""
+    chance = random.Random(SEED)
+    soon = [hit for hit in hits if hit.hit <= 5]
+    return [(chance.choice(hits), chance.choice(soon)) for _ in range(count)]
+
+
 SAMPLED = {"ten steps": 10, "a rollback": 8}
+
+
+async def test_every_fault_point_of_the_deployer_lies_on_the_way_of_ten_steps(world: World) -> None:
+    hits = await points_hit(world, STORIES["ten steps"])
+
+    assert {hit.point for hit in hits} == {name for name in faults.declared() if name.startswith("deployer.")}
 
 
 async def test_whatever_a_deployer_dies_of_its_deployments_end_or_wait_for_a_person(
@@ -130,7 +146,15 @@ async def test_whatever_a_deployer_dies_of_its_deployments_end_or_wait_for_a_per
 ) -> None:
     hits = sampled(await points_hit(world, story), SAMPLED.get(request.node.callspec.params["story"], 3))
 
-    assert await die_at(world, [(story, hit) for hit in hits]) == []
+    assert await die_at(world, story, [[hit] for hit in hits]) == []
+
+
+@pytest.mark.parametrize("name", ["ten steps", "a rollback"])
+async def test_so_it_is_when_it_dies_again_while_it_recovers(world: World, name: str) -> None:
+    story = STORIES[name]
+    hits = await points_hit(world, story)
+
+    assert await die_at(world, story, sampled_pairs(hits, 4)) == []
 
 
 @pytest.mark.parametrize("name", ["ten steps", "a rollback"])
@@ -138,7 +162,7 @@ async def test_so_it_is_on_postgresql(world_of_postgres: World, name: str) -> No
     story = STORIES[name]
     hits = sampled(await points_hit(world_of_postgres, story), 6)
 
-    assert await die_at(world_of_postgres, [(story, hit) for hit in hits], at_once=6) == []
+    assert await die_at(world_of_postgres, story, [[hit] for hit in hits], at_once=6) == []
 
 
 @pytest.mark.long
@@ -146,7 +170,15 @@ async def test_so_it_is_on_postgresql(world_of_postgres: World, name: str) -> No
 async def test_no_hit_of_any_fault_point_loses_or_repeats_anything(world: World, story: Story) -> None:
     hits = await points_hit(world, story)
 
-    assert await die_at(world, [(story, hit) for hit in hits]) == []
+    assert await die_at(world, story, [[hit] for hit in hits]) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_no_two_deaths_in_a_row_lose_or_repeat_anything(world: World, story: Story) -> None:
+    hits = await points_hit(world, story)
+
+    assert await die_at(world, story, sampled_pairs(hits, 40)) == []
 
 
 @pytest.mark.long
@@ -154,4 +186,4 @@ async def test_no_hit_of_any_fault_point_loses_or_repeats_anything(world: World,
 async def test_no_hit_loses_or_repeats_anything_on_postgresql(world_of_postgres: World, story: Story) -> None:
     hits = await points_hit(world_of_postgres, story)
 
-    assert await die_at(world_of_postgres, [(story, hit) for hit in hits], at_once=6) == []
+    assert await die_at(world_of_postgres, story, [[hit] for hit in hits], at_once=6) == []
