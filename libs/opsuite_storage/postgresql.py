@@ -24,6 +24,9 @@ CONNECTIONS: Final = 10
 """Per store, and as many again for reading; callers beyond wait their turn."""
 SNAPSHOT: Final = {"default_transaction_isolation": r"repeatable\ read", "default_transaction_read_only": "on"}
 """Settings of connections for reading: given once, they cost no round trip of their own."""
+ASLEEP: Final = {"idle_in_transaction_session_timeout": "5s"}
+"""A transaction never waits for anything else, so a longer one belongs to a process that was stopped or frozen; ended,
+it no longer keeps others from the rows and locks it held."""
 LOST_SECONDS: Final = 10.0
 """For how long a lost server is tried again: a restart or a failover, not an outage."""
 CONFLICTS: Final = 10
@@ -56,7 +59,7 @@ class PostgresqlStore:
         self._schema = schema if isinstance(schema, str) else None
         address = address.difference_update_query(["schema"])
         defaults = {"search_path": self._schema} if self._schema else {}
-        self._writer = _engine(address, defaults)
+        self._writer = _engine(address, {**defaults, **ASLEEP})
         self._reader = _engine(address, {**defaults, **SNAPSHOT})
 
     @property

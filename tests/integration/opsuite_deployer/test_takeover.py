@@ -228,6 +228,45 @@ async def test_a_replica_that_slept_through_its_lease_writes_nothing_and_starts_
     assert team.told("end")["long"] == (2 if left == "ended meanwhile" else 1)
 
 
+async def test_a_replica_that_falls_asleep_inside_a_transaction_does_not_stop_the_others(team: Team) -> None:
+    sleeper, other = team.replica(), team.replica(DEPLOYER_POLL_EVERY="60")
+    async with sleeper.client() as client, other.client() as at_the_other:
+        await register(client, a_long_one(idempotent=True))
+        name = (await deploy(client, "long")).name
+        await team.begun("long")
+
+        with psycopg.connect(team.url) as holder:
+            holder.execute("SELECT pg_advisory_xact_lock(7401)")
+            await until(lambda: team.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+            os.kill(sleeper.pid, signal.SIGSTOP)  # and now the lock is handed to it
+        other.terminate()
+        other.start(DEPLOYER_POLL_EVERY="0.3")
+        team.let_go()
+        deployment = await ended(at_the_other, name)
+
+    assert STATUS(deployment.status) == "DEPLOYMENT_STATUS_SUCCEEDED"
+    assert team.told("begin") == {"long": 2, "after": 1}
+
+
+async def test_a_program_that_goes_on_beyond_the_grace_is_stopped_and_started_elsewhere(team: Team) -> None:
+    one, other = team.replica(DEPLOYER_DRAIN_GRACE="0.3", DEPLOYER_COMMAND_GRACE="0.1"), team.replica()
+    async with one.client() as client, other.client() as at_the_other:
+        await register(client, a_long_one(idempotent=True))
+        name = (await deploy(client, "long")).name
+        await team.begun("long")
+        stopped = team.programs()
+
+        assert one.terminate() == 0
+        await all_gone(stopped)
+        await team.begun("long", times=2)
+        team.let_go()
+        deployment = await ended(at_the_other, name)
+
+    assert STATUS(deployment.status) == "DEPLOYMENT_STATUS_SUCCEEDED"
+    assert team.told("begin") == {"long": 2, "after": 1}
+    assert team.told("end")["long"] == 1
+
+
 async def test_replicas_that_are_told_the_same_never_touch_the_same_deployment(team: Team) -> None:
     replicas = [team.replica(), team.replica()]
     environments = [f"e{number}" for number in range(12)]
