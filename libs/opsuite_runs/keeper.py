@@ -32,12 +32,15 @@ class LeaseKeeper:
         *,
         lease: timedelta = timedelta(seconds=15),
         on_lost: Callable[[Lease], None] = lambda _: None,
+        alone: bool = False,
     ) -> None:
+        """`alone`: no other process can claim anything, so what is held stays good, however late it is renewed."""
         self._store = store
         self._leases = leases
         self._clock = clock
         self._renew_every = lease / 3
         self._trusted_for = lease * 2 / 3
+        self._alone = alone
         self.on_lost = on_lost
         self._held: dict[str, Lease] = {}
         self._renewed: dict[str, float] = {}
@@ -58,11 +61,30 @@ class LeaseKeeper:
 
     def may_act(self, run: str) -> bool:
         """Whether it was renewed so lately that nobody else can own the run."""
+        if self._alone:
+            return run in self._held
         renewed = self._renewed.get(run)
         return renewed is not None and self._clock.monotonic() - renewed < self._trusted_for.total_seconds()
 
     async def run(self) -> None:
-        """Renew until cancelled."""
+        """Renew, and stop what can no longer be trusted, until cancelled."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            await self._keep_renewing()
+        finally:
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        """Beside the renewal, which may hang for as long as the database does."""
+        while True:
+            await asyncio.sleep(self._renew_every.total_seconds() / 5)
+            for lease in self.held():
+                if not self.may_act(lease.run):
+                    log.warning("lease_not_trusted", run=lease.run, epoch=lease.epoch)
+                    self.drop(lease.run)
+                    self.on_lost(lease)
+
+    async def _keep_renewing(self) -> None:
         pause = self._renew_every
         while True:
             await asyncio.sleep(pause.total_seconds())

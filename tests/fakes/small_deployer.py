@@ -200,7 +200,11 @@ class SmallDeployer:
         machine, containers = FakeMachine(world), FakeContainers(world)
         rules = Rules(Limits(), max_concurrent, new_id)
         preflight = Preflight(
-            machine=machine, check_platform=_nothing_to_check, containers=containers, min_free_bytes=1
+            machine=machine,
+            check_platform=_nothing_to_check,
+            containers=containers,
+            min_free_bytes=1,
+            security=NoSecurityLog(),
         )
         steps = Steps(
             commands=FakeCommands(world),

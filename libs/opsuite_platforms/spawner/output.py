@@ -36,7 +36,8 @@ def _pieces(line: bytes) -> list[bytes]:
 
 
 def _text(line: bytes) -> str:
-    return line.removesuffix(b"\r").decode("utf-8", "replace")
+    # NUL is what PostgreSQL cannot hold in a text.
+    return line.removesuffix(b"\r").decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 class Output:

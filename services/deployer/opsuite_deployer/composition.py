@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +26,7 @@ from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.span_table import SpanTable
+from opsuite_deployer.adapters.tidying import Tidying
 from opsuite_deployer.adapters.totals import DeploymentMetrics
 from opsuite_deployer.adapters.traces import TraceExport, Traces
 from opsuite_deployer.adapters.watches import Watches
@@ -58,7 +59,6 @@ from opsuite_rpc.policy_file import PolicyFile
 from opsuite_rpc.server import RpcServer, Service, Telemetry
 from opsuite_rpc.settings import ServerSettings, SideSettings, TlsFiles
 from opsuite_runs import events as event_log
-from opsuite_runs import idempotency
 from opsuite_runs.keeper import LeaseKeeper
 from opsuite_runs.lease import Leases, new_owner
 from opsuite_runs.port import Event
@@ -77,7 +77,6 @@ from opsuite_validation.commands import ALLOWED_NAMES, CommandPolicy
 log = structlog.get_logger(__name__)
 
 MIGRATIONS: Final = Path(__file__).parent / "adapters" / "migrations"
-KEEP_REQUESTS: Final = timedelta(hours=24)
 TIDY_EVERY: Final = timedelta(minutes=10)
 REFRESH_EVERY: Final = timedelta(seconds=2)
 PORT: Final = 7401
@@ -127,7 +126,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     hub = Hub(_reader(store), clock, draining=draining)
     owner = new_owner()
     leases = Leases(tables.deployments, lease=settings.lease)
-    keeper = LeaseKeeper(store, leases, clock, lease=settings.lease)
+    keeper = LeaseKeeper(store, leases, clock, lease=settings.lease, alone=store.dialect == "sqlite")
     revisions = RevisionCache()
     transactions = SqlStore(store, leases, hub, owner, revisions, clock)
     queries = Queries(store, await open_pages(store, clock), revisions)
@@ -152,6 +151,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         check_platform=lambda: _check(platform, starting),
         containers=containers,
         min_free_bytes=settings.min_free_bytes,
+        security=audit_log,
     )
     steps = Steps(
         commands=spawner,
@@ -227,13 +227,14 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     await listener.start()
     stack.push_async_callback(listener.close)
     await metrics.refresh()
+    tidying = Tidying(store, clock, keep_spans=settings.keep_spans, keep_history=settings.keep_history)
     background: list[Callable[[], Awaitable[None]]] = [
         keeper.run,
         fleet.watch_over,
         dispatcher.run,
         span_table.run,
         lambda: _repeat(REFRESH_EVERY, metrics.refresh),
-        lambda: _repeat(TIDY_EVERY, lambda: _tidy(store, span_table, clock, settings.keep_spans)),
+        lambda: _repeat(TIDY_EVERY, tidying.run),
         lambda: _end_watches(draining, hub),
     ]
     if store.dialect == "postgresql":
@@ -368,12 +369,6 @@ async def _start(platform: ProcessPlatform) -> None:
         log.warning("platform_not_started", why=error.message)
 
 
-async def _tidy(store: Store, spans: SpanTable, clock: Clock, keep_spans: timedelta) -> None:
-    now = clock.now()
-    await store.write(lambda connection: idempotency.forget_before(connection, tables.requests, now - KEEP_REQUESTS))
-    await spans.forget_before(now - keep_spans)
-
-
 async def _end_watches(draining: asyncio.Event, hub: Hub) -> None:
     await draining.wait()
     hub.end_all()
@@ -403,15 +398,3 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Deployer]:
-    """A started deployer inside this process, for `opsuite up`."""
-    spawner = await Spawner.start()
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(spawner.close)
-        deployer = await build(settings, spawner, stack)
-        await deployer.server.start()
-        stack.push_async_callback(deployer.server.drain)
-        yield deployer

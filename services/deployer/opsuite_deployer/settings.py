@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     )
     """Longest run of a deployment whose pipeline says nothing; queue and pauses not counted."""
     starting_timeout: Duration = timedelta(seconds=60)
-    """Longest time between having a slot and the first step."""
+    """Longest time that the checks before the first step may take."""
     poll_every: Duration = timedelta(seconds=2)
     """Pause between two looks for work that nobody told of."""
     lease: Duration = timedelta(seconds=15)
@@ -145,6 +145,8 @@ class Settings(BaseSettings):
     """Where spans are sent by OTLP over gRPC; empty means nowhere."""
     trace_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of traces that are recorded."""
+    keep_history: Duration = timedelta(days=90)
+    """How long events and log lines of ended deployments are kept; the deployments themselves stay."""
     keep_spans: Duration = timedelta(days=7)
     """How long spans are kept for GetTrace."""
     debug: bool = False

@@ -197,7 +197,9 @@ class WorkloadProbe(_message.Message):
     EXPECTED_STATUS_FIELD_NUMBER: _builtins.int
     BODY_CONTAINS_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
-    """Name of the workload."""
+    """Name on the platform, a DNS label once its templates are filled; templates: "hello-web-${environment}". Environments
+    that share a platform need names of their own.
+    """
     path: _builtins.str
     """Path asked for on each replica: "/health". Empty means a TCP connection is enough."""
     expected_status: _builtins.int

@@ -827,7 +827,9 @@ class WorkloadStep(_message.Message):
     PORTS_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
     workload: _builtins.str
-    """DNS label, unique on the platform: "hello-web"."""
+    """Name on the platform, a DNS label once its templates are filled; templates: "hello-web-${environment}". Environments
+    that share a platform need names of their own.
+    """
     version: _builtins.str
     """Version the replicas are labelled with; absent means ${version}; templates."""
     directory: _builtins.str

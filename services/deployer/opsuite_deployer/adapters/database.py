@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +18,7 @@ from opsuite_deployer.adapters.outbox import add_deliveries
 from opsuite_deployer.adapters.pipeline_messages import pipeline_of
 from opsuite_deployer.adapters.rows import Row, changed_parts, changing_columns, deployment_of, fixed_columns
 from opsuite_deployer.adapters.totals import count_ended
+from opsuite_deployer.application.finishing import to_the_end
 from opsuite_deployer.application.ports import FiledWish, Owned, Replay, Revision, Standing, StepLine
 from opsuite_deployer.domain.deployment import TERMINAL, Deployment, PartKey, PartKind, Status
 from opsuite_deployer.domain.errors import PipelineNotFound
@@ -144,6 +146,12 @@ _REVISION = Prepared(
 )
 
 
+_KEEP_LINES = {  # a line that is there already was written by a commit whose answer was lost
+    "sqlite": sqlite.insert(tables.log_lines).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(tables.log_lines).on_conflict_do_nothing(),
+}
+
+
 class SqlStore:
     """Fits `application.ports.Store`."""
 
@@ -169,13 +177,16 @@ class SqlStore:
             WRITTEN.hit()
             return result, published, tx.has_told_people
 
-        result, published, has_told_people = await self._database.write(whole)
-        COMMITTED.hit()
-        if published:
-            self._hub.publish(published)
-        if has_told_people:
-            self.on_outbox()
-        return result
+        async def write_and_tell() -> T:
+            result, published, has_told_people = await self._database.write(whole)
+            COMMITTED.hit()
+            if published:
+                self._hub.publish(published)
+            if has_told_people:
+                self.on_outbox()
+            return result
+
+        return await to_the_end(write_and_tell())
 
     async def read(self, body: Callable[[SqlTx], T]) -> T:
         """Run `body` on one consistent view."""
@@ -191,6 +202,7 @@ class RevisionCache:
     def __init__(self, size: int = 256) -> None:
         self._size = size
         self._known: dict[tuple[str, int], Pipeline] = {}
+        self._lock = threading.Lock()  # the database's threads share it
 
     def known(self, uid: str, number: int) -> Pipeline | None:
         """The pipeline of a revision, if it was built already."""
@@ -201,9 +213,10 @@ class RevisionCache:
         known = self.known(uid, number)
         if known is None:
             known = pipeline_of(pipeline_pb2.Pipeline.FromString(document))
-            while len(self._known) >= self._size:
-                del self._known[next(iter(self._known))]
-            self._known[uid, number] = known
+            with self._lock:
+                while len(self._known) >= self._size:
+                    del self._known[next(iter(self._known))]
+                self._known[uid, number] = known
         return known
 
 
@@ -337,6 +350,12 @@ class SqlTx:
         fence = event_log.head(self._connection, tables.events)
         return Owned(deployment, revision.pipeline, lease, row["turn"], fence)
 
+    def hold(self, lease: Lease) -> None:
+        """Lock the row of a deployment that is ours until this transaction ends. Raises FencedOut."""
+        query = sa.select(_d.id).where(self._leases.fence(lease)).with_for_update()
+        if self._connection.execute(query).first() is None:
+            raise FencedOut(lease.run)
+
     def save(self, owned: Owned, after: Deployment, happened: Sequence[Happened]) -> Owned:
         """Record a turn of the owner. Raises FencedOut, and then nothing is written."""
         values = {f"new_{name}": value for name, value in changing_columns(after).items()}
@@ -374,7 +393,20 @@ class SqlTx:
     def holder(self, pipeline: str, environment: str) -> Deployment | None:
         """The deployment that holds the slot."""
         row = _HOLDER.row(self._connection, {"pipeline": pipeline, "environment": environment})
-        return deployment_of(row) if row else None
+        return self._whole(row) if row else None
+
+    def is_touched_since(self, deployment: Deployment) -> bool:
+        """Whether another deployment of its place began after it, or is there or waiting now."""
+        began = deployment.started_at or deployment.created_at
+        query = sa.select(
+            sa.exists().where(
+                _d.pipeline == deployment.pipeline,
+                _d.environment == deployment.environment,
+                _d.id != deployment.id,
+                sa.or_(_d.holds_slot, _d.status == _QUEUED, _d.started_at > began),
+            )
+        )
+        return bool(self._connection.execute(query).scalar_one())
 
     def waiting(self, pipeline: str, environment: str) -> Sequence[Deployment]:
         """Queued deployments, in the order in which they go."""
@@ -430,9 +462,10 @@ class SqlTx:
         """Deployments at work without an owner: one that was lost would still be named."""
         return self._connection.execute(sa.select(_d.id).where(tables.AT_WORK, _d.owner.is_(None))).scalars().all()
 
-    def claim_orphans(self, limit: int) -> Sequence[Lease]:
-        """Take deployments at work whose owner is gone."""
-        return self._leases.claim(self._connection, self._owner, where=tables.AT_WORK, limit=limit, now=self._now())
+    def claim_orphans(self, limit: int, *, but: Sequence[str]) -> Sequence[Lease]:
+        """Take deployments at work whose owner is gone, but for those that run here whatever their lease says."""
+        where = sa.and_(tables.AT_WORK, _d.id.not_in(but))
+        return self._leases.claim(self._connection, self._owner, where=where, limit=limit, now=self._now())
 
     def take_over_all(self) -> Sequence[Lease]:
         """Take every deployment at work, whoever owns it."""
@@ -478,7 +511,7 @@ class SqlTx:
     def add_lines(self, uid: str, first: int, lines: Sequence[StepLine]) -> None:
         """Record log lines, numbered from `first`."""
         self._connection.execute(
-            sa.insert(tables.log_lines),
+            _KEEP_LINES[self._database.dialect],
             [
                 {
                     "deployment": uid,

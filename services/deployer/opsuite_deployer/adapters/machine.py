@@ -73,10 +73,15 @@ class LocalMachine:
             found = judge_links(self._policy, args, Path(directory))
         return [f"{one.field}: {one.description}" for one in found]
 
+    def judge_workload(self, command: Sequence[str]) -> Sequence[str]:
+        """What the command policy has against a workload's argument vector, whose ports the platform will fill in."""
+        found = MachinePolicy(self._policy).workload(command, _ports_in(command))
+        return [f"{one.field}: {one.description}" for one in found]
+
     def workload(self, command: Sequence[str], directory: str) -> tuple[str, ...]:
         """The argument vector with the absolute path of its program. Raises InvalidInput."""
-        if found := MachinePolicy(self._policy).workload(command, _ports_in(command)):
-            raise InvalidInput(found)
+        if problems := self.judge_workload(command):
+            raise InvalidInput([Violation("command", problem, "COMMAND_NOT_ALLOWED") for problem in problems])
         if not _is_own(self._policy, command[0]):
             return (str(resolve_program(self._policy, command[0])), *command[1:])
         program = resolve_below(self._policy.roots, command[0], relative_to=Path(directory))

@@ -60,7 +60,8 @@ class SqlOutbox:
         )
         statement = (
             sa.update(tables.notification_outbox)
-            .where(_o.id.in_(due.scalar_subquery()))
+            # A CTE: PostgreSQL may run a plain subquery with LIMIT more than once and then claim too many.
+            .where(_o.id.in_(sa.select(due.cte("due").c.id)))
             .values(claimed_until=until)
             .returning(_o.id, _o.channel_name, _o.channel, _o.message, _o.attempts)
         )

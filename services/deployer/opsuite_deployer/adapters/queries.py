@@ -58,7 +58,10 @@ _POSITION: Final = sa.select(sa.func.count()).where(
     _d.pipeline == sa.bindparam("pipeline"),
     _d.environment == sa.bindparam("environment"),
     _d.status == Status.QUEUED.value,
-    sa.or_(_d.id <= sa.bindparam("uid"), _d.rollback_of != ""),
+    sa.or_(
+        sa.and_(_d.rollback_of != "", sa.bindparam("rollback_of") == ""),
+        sa.and_((_d.rollback_of != "") == (sa.bindparam("rollback_of") != ""), _d.id <= sa.bindparam("uid")),
+    ),
 )
 _ONE: Final = Prepared(
     sa.select(tables.deployments).where(
@@ -226,7 +229,7 @@ class Queries:
     def _position(self, connection: sa.Connection, row: Row) -> int:
         if row["status"] != Status.QUEUED.value:
             return 0
-        keys = {"uid": row["id"], "pipeline": row["pipeline"], "environment": row["environment"]}
+        keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of")} | {"uid": row["id"]}
         position: int = connection.execute(_POSITION, keys).scalar_one()
         return position
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -61,11 +60,6 @@ class SpanTable:
         await self._store.write(lambda connection: _insert(connection, insert, rows))
         for _ in spans:
             self._waiting.popleft()
-
-    async def forget_before(self, instant: datetime) -> None:
-        """Drop spans that began before `instant`."""
-        statement = sa.delete(tables.spans).where(tables.spans.c.started_at < instant)
-        await self._store.write(lambda connection: connection.execute(statement).rowcount)
 
 
 def _insert(connection: sa.Connection, insert: sa.Insert, rows: list[dict[str, object]]) -> None:

@@ -6,7 +6,7 @@ gates are derived from what they are, so that a span made again is the same span
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -75,14 +75,24 @@ class Traces:
 
     def records(self, connection: sa.Connection, reference: Reference) -> tuple[str, list[TracedSpan]]:
         """The same inside a transaction."""
-        trace_id = self._queries.deployment_in(connection, reference).trace_id
+        asked = self._queries.deployment_in(connection, reference)
         d = tables.deployments.c
+        # Callers choose trace ids and may share one: only what belongs to this very deployment is shown.
         rows = connection.execute(
-            sa.select(d.id, d.pipeline, d.environment, d.span_id).where(d.trace_id == trace_id).order_by(d.id)
+            sa.select(d.id, d.span_id)
+            .where(
+                d.pipeline == reference.pipeline,
+                d.environment == reference.environment,
+                d.trace_id == asked.trace_id,
+                sa.or_(d.id == asked.uid, d.rollback_of == asked.uid, d.rolled_back_by == asked.uid),
+            )
+            .order_by(d.id)
         ).all()
-        records = _calls(connection, trace_id)
+        trace_id = asked.trace_id
+        records = _calls(connection, trace_id, {row.span_id for row in rows})
         for row in rows:
-            records += self.of_deployment(connection, Reference(row.pipeline, row.environment, row.id), row.span_id)
+            one = Reference(reference.pipeline, reference.environment, row.id)
+            records += self.of_deployment(connection, one, row.span_id)
         return trace_id, sorted(records, key=lambda record: record.started_at)
 
     def of_deployment(self, connection: sa.Connection, reference: Reference, root: str = "") -> list[TracedSpan]:
@@ -182,8 +192,9 @@ def _events(connection: sa.Connection, name: str) -> Iterable[deployment_pb2.Dep
         after = events[-1].revision
 
 
-def _calls(connection: sa.Connection, trace_id: str) -> list[TracedSpan]:
-    rows = connection.execute(sa.select(tables.spans).where(tables.spans.c.trace_id == trace_id)).mappings()
+def _calls(connection: sa.Connection, trace_id: str, span_ids: Collection[str]) -> list[TracedSpan]:
+    c = tables.spans.c
+    rows = connection.execute(sa.select(tables.spans).where(c.trace_id == trace_id, c.span_id.in_(span_ids))).mappings()
     return [TracedSpan(**row) for row in rows]
 
 

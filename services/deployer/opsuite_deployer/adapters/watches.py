@@ -72,10 +72,14 @@ class Watches:
             yield snapshot.SerializeToString()
         following = self._hub.follow(tokens.FEED, after, max_batch=_most(request), heartbeat=_heartbeat(request))
         wanted = _filter(parent)
+        silent_until = self._clock.monotonic() + _heartbeat(request).total_seconds()
         async with aclosing(following) as answers:
             async for answer in answers:
                 if isinstance(answer, Batch) and not any(wanted(event) for event in answer.events):
-                    continue
+                    if self._clock.monotonic() < silent_until:
+                        continue
+                    answer = Idle(answer.last)
+                silent_until = self._clock.monotonic() + _heartbeat(request).total_seconds()
                 yield self._rendered(request.parent, answer, pb.WatchDeploymentsResponse, wanted)
 
     def _begin(

@@ -5,7 +5,7 @@ Each function here is the body of a transaction or a part of one. It never await
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -37,6 +37,10 @@ class Started:
 
     owned: Owned
     turn: Turn
+
+
+class NewWishes(Exception):
+    """Somebody wished for something before the end was recorded: decide again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +82,20 @@ def record(tx: Tx, owned: Owned, turn: Turn, now: datetime) -> Owned:
 
 
 def settle(tx: Tx, owned: Owned, turn: Turn, rules: Rules, now: datetime) -> Settled:
-    """Record the turn in which nothing is executing any more, and what follows from it: end, rollback, next in line."""
+    """Record the turn in which nothing is executing any more, and what follows from it: end, rollback, next in line.
+
+    Raises NewWishes when a wish was acknowledged that the turn does not know of, and then nothing is written.
+    """
     tx.serialise_admission()
     deployment = turn.deployment
     target = None if deployment.ending in _NOTHING_TO_PUT_BACK else _rollback_target(tx, deployment)
     last = conclude(owned.pipeline, deployment, target, now)
     if target is not None and last.deployment.status is Status.ROLLING_BACK:
         return _roll_back(tx, owned, turn, last, target, rules, now)
-    tx.save(owned, last.deployment, (*turn.happened, *last.happened))
-    tx.release(owned.lease)
+    _save_the_end(tx, owned, last.deployment, (*turn.happened, *last.happened))
     announce(tx, last.deployment, owned.pipeline, MOMENTS[last.deployment.status], now)
     if last.deployment.rollback_of:
-        _end_original(tx, last.deployment, owned.pipeline, now)
+        _end_original(tx, last.deployment, now)
     return Settled(last.deployment, admit(tx, rules, now))
 
 
@@ -149,21 +155,28 @@ def _roll_back(
     rollback = rollback_deployment(original, target, pipeline, uid=next_id(tx, rules, now), now=now)
     original = replace(original, rolled_back_by=rollback.id)
     events = [replace(event, related=rollback.name) for event in last.happened]
-    tx.save(owned, original, (*turn.happened, *events))
-    tx.release(owned.lease)
+    _save_the_end(tx, owned, original, (*turn.happened, *events))
     tx.add(rollback, [Happened(EventKind.CREATED, Status.QUEUED, related=original.name)])
     started = _start(tx, rollback, rules, now)
     return Settled(original, (started,) if started else ())
 
 
-def _end_original(tx: Tx, rollback: Deployment, pipeline: Pipeline, now: datetime) -> None:
+def _save_the_end(tx: Tx, owned: Owned, after: Deployment, happened: Sequence[Happened]) -> None:
+    """Save and let go. The save holds the row's lock, so a wish is either seen here or finds that it comes too late."""
+    tx.save(owned, after, happened)
+    if tx.wishes(after.id):
+        raise NewWishes
+    tx.release(owned.lease)
+
+
+def _end_original(tx: Tx, rollback: Deployment, now: datetime) -> None:
     standing = tx.get(rollback.rollback_of, lock=True)
     if standing is None or standing.deployment.status is not Status.ROLLING_BACK:
         return
     turn = end_with_rollback(standing.deployment, rollback, now)
     happened = [replace(event, related=rollback.name) for event in turn.happened]
     tx.change(standing.deployment, turn.deployment, happened)
-    announce(tx, turn.deployment, pipeline, MOMENTS[turn.deployment.status], now)
+    announce(tx, turn.deployment, _recorded(tx, standing.deployment), MOMENTS[turn.deployment.status], now)
 
 
 def _recorded(tx: Tx, deployment: Deployment) -> Pipeline:

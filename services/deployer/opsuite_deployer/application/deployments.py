@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id
+from opsuite_deployer.application.finishing import to_the_end
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
@@ -24,6 +25,7 @@ from opsuite_deployer.domain.errors import (
     DeploymentNotFound,
     EnvironmentNotListed,
     EtagMismatch,
+    NoRollbackTarget,
     PipelineNotFound,
     RollbackUnderWay,
     StepNotFound,
@@ -31,6 +33,7 @@ from opsuite_deployer.domain.errors import (
     UnknownVariable,
     WrongState,
 )
+from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.progress import find_step, parts_left_out
 from opsuite_deployer.domain.queue import arrive
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
@@ -112,7 +115,7 @@ class Deployments:
             return revision, deployment, position, tx.latest_stable(wish.pipeline, wish.environment, before=deployment)
 
         revision, deployment, position, stable = await self._store.read(look)
-        checks = await self._preflight.run(revision.pipeline, deployment)
+        checks = await self._preflight.look(revision.pipeline, deployment)
         steps = tuple(planned(revision.pipeline, deployment))
         return Plan(revision, tuple(checks), steps, position, stable.version if stable else "")
 
@@ -173,6 +176,7 @@ class Deployments:
 
     async def _start(self, call: Call, body: Callable[[Tx, datetime], tuple[str, tuple[Started, ...]]]) -> Standing:
         def whole(tx: Tx) -> tuple[Standing, tuple[Started, ...]]:
+            tx.serialise_admission()  # before anything is looked at
             now = self._clock.now()
             if call.replay and (earlier := tx.replayed(call.replay)):
                 return _found(tx.get(earlier), earlier), ()
@@ -181,14 +185,18 @@ class Deployments:
                 tx.remember(call.replay, uid, now)
             return _found(tx.get(uid), uid), started
 
-        standing, started = await self._store.write(whole)
-        self._fleet.launch(started)
-        return standing
+        async def write_and_launch() -> Standing:
+            standing, started = await self._store.write(whole)
+            self._fleet.launch(started)
+            return standing
+
+        return await to_the_end(write_and_launch())
 
     async def _steer(
         self, reference: Reference, etag: str, call: Call, body: Callable[[Tx, Deployment, datetime], None]
     ) -> Standing:
         def whole(tx: Tx) -> Standing:
+            tx.serialise_admission()  # before the row's lock, as everywhere
             now = self._clock.now()
             if call.replay and tx.replayed(call.replay) is not None:
                 return find(tx, reference)
@@ -200,11 +208,14 @@ class Deployments:
                 tx.remember(call.replay, reference.uid, now)
             return find(tx, reference)
 
-        standing = await self._store.write(whole)
-        self._fleet.nudge(reference.uid)
-        if standing.deployment.is_terminal:
-            self._fleet.wake()
-        return standing
+        async def write_and_wake() -> Standing:
+            standing = await self._store.write(whole)
+            self._fleet.nudge(reference.uid)
+            if standing.deployment.is_terminal:
+                self._fleet.wake()
+            return standing
+
+        return await to_the_end(write_and_wake())
 
 
 # --- bodies of transactions ------------------------------------------------------------------------------------------
@@ -228,9 +239,9 @@ def retry(
     latest = tx.revision_of(failed.pipeline)
     if revision is None or latest is None or latest.deleted:
         raise PipelineNotFound(failed.pipeline)
-    stages = revision.pipeline.stages
-    through = {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED_CONTINUED}
-    done = [index for index, stage in enumerate(stages) if stage_status(failed, stage, index) in through]
+    # What was done counts only while it still stands: not after a rollback, nor once another has been there.
+    undone = failed.status in {Status.ROLLED_BACK, Status.ROLLBACK_FAILED} or tx.is_touched_since(failed)
+    done = [] if undone else _stages_through(failed, revision.pipeline)
     wish = DeployWish(failed.pipeline, failed.version, failed.environment, failed.variables, reason)
     again = _wished(wish, revision, call, next_id(tx, rules, now), now)
     parts = parts_left_out(revision.pipeline, is_rollback=False, done=done)
@@ -242,7 +253,10 @@ def rollback(
     tx: Tx, reference: Reference, to: Reference | None, reason: str, call: Call, rules: Rules, now: datetime
 ) -> tuple[str, tuple[Started, ...]]:
     """Ask a deployment under way to go back, or record one that takes an ended one back."""
-    tx.serialise_admission()  # first, as everywhere: locks are always taken in the same order
+    if to and (to.pipeline, to.environment) != (reference.pipeline, reference.environment):
+        raise NoRollbackTarget(
+            to.name, "is of another pipeline or environment"
+        )  # before anything elsewhere is looked at
     original = find(tx, reference, lock=True).deployment
     target = (
         find(tx, to).deployment if to else tx.latest_stable(original.pipeline, original.environment, before=original)
@@ -252,6 +266,7 @@ def rollback(
     target = check_target(original, target)
     if not original.is_terminal:
         _require(original, {Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+        _refuse_if_ending(original)
         wish = replace(_wish(Verb.ROLLBACK, reason, call), target=target.id if to else "")
         ask(tx, original, wish, now)
         return original.id, ()
@@ -285,6 +300,8 @@ def cancel(tx: Tx, deployment: Deployment, wish: Wish, now: datetime) -> None:
         tx.change(deployment, ended, [event])
         return
     _require(deployment, {Status.STARTING, Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+    if deployment.ending is not Status.CANCELLED:
+        _refuse_if_ending(deployment)
     ask(tx, deployment, wish, now)
 
 
@@ -357,6 +374,11 @@ def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:
             raise RollbackUnderWay(original.name, earlier.deployment.name)
 
 
+def _stages_through(deployment: Deployment, pipeline: Pipeline) -> list[int]:
+    through = {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED_CONTINUED}
+    return [index for index, stage in enumerate(pipeline.stages) if stage_status(deployment, stage, index) in through]
+
+
 def _interrupted(tx: Tx, deployment: Deployment, stage: str, step: str) -> PartKey:
     revision = tx.revision_of(deployment.pipeline, deployment.pipeline_revision)
     key = find_step(revision.pipeline, stage, step) if revision else None
@@ -365,6 +387,13 @@ def _interrupted(tx: Tx, deployment: Deployment, stage: str, step: str) -> PartK
     if (status := deployment.part(key).status) is not StepStatus.INTERRUPTED or deployment.is_terminal:
         raise StepNotInterrupted(stage, step, status.value)
     return key
+
+
+def _refuse_if_ending(deployment: Deployment) -> None:
+    """Nothing can be wished of a deployment whose end is decided and only waits for its steps to stop."""
+    if deployment.ending is not None:
+        present = f"{deployment.status.value}, on its way to {deployment.ending.value}"
+        raise WrongState(deployment.name, present, "still open to a decision")
 
 
 def _require(deployment: Deployment, allowed: frozenset[Status] | set[Status]) -> None:

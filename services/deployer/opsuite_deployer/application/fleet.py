@@ -84,7 +84,7 @@ class Fleet:
 
         def body(tx: Tx) -> tuple[Sequence[_Orphan], tuple[Started, ...], Sequence[str]]:
             tx.serialise_admission()  # first, as everywhere: locks are always taken in the same order
-            orphans = _orphans(tx, lambda: tx.claim_orphans(100))
+            orphans = _orphans(tx, lambda: tx.claim_orphans(100, but=list(self._runners)))
             return orphans, admit(tx, self._rules, now), tx.with_wishes(list(self._runners))
 
         orphans, started, wished = await self._store.write(body)
@@ -159,6 +159,10 @@ class Fleet:
             may_act=lambda: self._leases.may_act(uid),
             on_started=self.launch,
         )
+        if earlier := self._tasks.get(uid):
+            earlier.cancel()  # we lost it and got it back: what the earlier runner knows is old
+        if self._draining:
+            runner.drain()
         self._runners[uid] = runner
         task = asyncio.create_task(runner.run(), name=f"deployment {uid}")
         self._tasks[uid] = task

@@ -53,6 +53,7 @@ class Pipelines:
         await self._store.write(lambda tx: self._delete(tx, pipeline, etag, replay))
 
     def _register(self, tx: Tx, registration: Registration) -> tuple[Revision, bool]:
+        tx.serialise_admission()
         uid = registration.pipeline.id
         if registration.replay and (earlier := tx.replayed(registration.replay)):
             known, _, made = earlier.partition(" ")

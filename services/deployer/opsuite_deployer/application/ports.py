@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -127,6 +127,9 @@ class Tx(Protocol):
     def owned(self, lease: Lease) -> Owned:
         """A deployment with its recorded pipeline revision. Raises FencedOut."""
 
+    def hold(self, lease: Lease) -> None:
+        """Lock the row of a deployment that is ours until this transaction ends. Raises FencedOut."""
+
     def save(self, owned: Owned, after: Deployment, happened: Sequence[Happened]) -> Owned:
         """Record a turn of the owner: state and events together. Raises FencedOut, and then nothing is written."""
 
@@ -138,6 +141,9 @@ class Tx(Protocol):
 
     def holder(self, pipeline: str, environment: str) -> Deployment | None:
         """The deployment that holds the slot."""
+
+    def is_touched_since(self, deployment: Deployment) -> bool:
+        """Whether another deployment of its place began after it, or is there or waiting now."""
 
     def waiting(self, pipeline: str, environment: str) -> Sequence[Deployment]:
         """Queued deployments, in the order in which they go."""
@@ -167,8 +173,8 @@ class Tx(Protocol):
     def given_back(self) -> Sequence[str]:
         """Deployments at work that their last owner let go of in good order, and nobody has claimed since."""
 
-    def claim_orphans(self, limit: int) -> Sequence[Lease]:
-        """Take deployments at work whose owner is gone."""
+    def claim_orphans(self, limit: int, *, but: Sequence[str]) -> Sequence[Lease]:
+        """Take deployments at work whose owner is gone, but for those that run here whatever their lease says."""
 
     def take_over_all(self) -> Sequence[Lease]:
         """Take every deployment at work, whoever owns it: only for who holds the data directory alone."""
@@ -234,6 +240,8 @@ class Problem:
     passed: bool
     message: str
     field: str = ""
+    refused: bool = False
+    """Whether the command policy refuses it, which is a security event."""
 
 
 class Machine(Protocol):
@@ -244,6 +252,9 @@ class Machine(Protocol):
 
         With the directory it is to run in, also where its paths lead through links.
         """
+
+    def judge_workload(self, command: Sequence[str]) -> Sequence[str]:
+        """What the command policy has against a workload's argument vector; empty if nothing."""
 
     def workload(self, command: Sequence[str], directory: str) -> tuple[str, ...]:
         """A workload's argument vector with the absolute path of its program. Raises InvalidInput."""
@@ -279,4 +290,3 @@ class CommandDefaults:
     file_size_bytes: int | None = None
     output_bytes: int = 1_048_576
     grace: timedelta = timedelta(seconds=5)
-    env: Mapping[str, str] = field(default_factory=dict)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from opsuite_deployer.application.ports import Machine, Problem
+from opsuite_deployer.application.ports import Machine, Problem, SecurityLog
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
 from opsuite_deployer.domain.filling import fill, values_for
 from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
 from opsuite_platforms.port import ContainerRunner
-from opsuite_validation.values import check_image
+from opsuite_validation.values import check_dns_label, check_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,24 @@ class Preflight:
         check_platform: Callable[[], Awaitable[None]],
         containers: ContainerRunner,
         min_free_bytes: int,
+        security: SecurityLog,
     ) -> None:
         """`check_platform` returns when workloads can run, maybe after a wait, or raises Unavailable."""
         self._machine = machine
         self._check_platform = check_platform
         self._containers = containers
         self._min_free_bytes = min_free_bytes
+        self._security = security
 
     async def run(self, pipeline: Pipeline, deployment: Deployment) -> list[Problem]:
+        """Every check and what it found before a deployment; what the command policy refuses is a security event."""
+        checks = await self.look(pipeline, deployment)
+        for check in checks:
+            if check.refused:
+                await self._security.command_rejected(deployment, check.field, [check.message])
+        return checks
+
+    async def look(self, pipeline: Pipeline, deployment: Deployment) -> list[Problem]:
         """Every check and what it found, in the order of the pipeline."""
         steps = list(planned(pipeline, deployment))
         checks = [self._disk()]
@@ -76,11 +86,9 @@ class Preflight:
                     yield self._path(mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
                 yield self._path(workload.directory, f"{planned_step.field}.workload.directory")
-                if "/" not in workload.command[0]:  # a path may be brought by an earlier step
-                    field = f"{planned_step.field}.workload.command[0]"
-                    yield _look(
-                        f"tool {workload.command[0]}", field, partial(self._machine.program, workload.command[0])
-                    )
+                yield self._program(workload, f"{planned_step.field}.workload.command")
+                if problem := check_dns_label(workload.workload):
+                    yield Problem(f"workload {workload.workload}", False, problem, f"{planned_step.field}.workload")
 
     def _found(self, ref: SecretRef) -> str:
         self._machine.secret(ref)
@@ -88,8 +96,17 @@ class Preflight:
 
     def _tool(self, command: Command, field: str) -> Problem:
         if problems := self._machine.judge(command.command, command.args, self._directory(command.working_dir)):
-            return Problem(f"command {command.command}", passed=False, message="; ".join(problems), field=field)
+            return _refused(f"command {command.command}", problems, field)
         return _look(f"tool {command.command}", field, lambda: self._machine.program(command.command))
+
+    def _program(self, workload: Workload, field: str) -> Problem:
+        """A program named by a path may be brought by an earlier step; every other has to be there now."""
+        subject = f"tool {workload.command[0]}"
+        if problems := self._machine.judge_workload(workload.command):
+            return _refused(subject, problems, field)
+        if "/" in workload.command[0]:
+            return Problem(subject, passed=True, message="is looked for when the step runs", field=field)
+        return _look(subject, field, lambda: self._machine.program(workload.command[0]))
 
     def _directory(self, path: str) -> str | None:
         """Where the command would run; None where it may not, which is told by a check of its own."""
@@ -109,6 +126,10 @@ def planned(pipeline: Pipeline, deployment: Deployment) -> Iterator[PlannedStep]
         for index, step in enumerate(stage.steps):
             if deployment.part(PartKey(stage_index, PartKind.STEP, index)).status is not StepStatus.SKIPPED:
                 yield PlannedStep(f"stages[{stage_index}].steps[{index}]", stage.name, step, fill(step.kind, values))
+
+
+def _refused(subject: str, problems: Sequence[str], field: str) -> Problem:
+    return Problem(subject, passed=False, message="; ".join(problems), field=field, refused=True)
 
 
 def _look(subject: str, field: str, look: Callable[[], str]) -> Problem:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from opsuite_deployer.application.admission import Rules, Settled, Started, record, settle
+from opsuite_deployer.application.admission import NewWishes, Rules, Settled, Started, record, settle
 from opsuite_deployer.application.ports import FiledWish, Owned, StepLine, Store, Tx
 from opsuite_deployer.application.preflight import Preflight
 from opsuite_deployer.application.steps import Attempt, Steps
@@ -81,13 +81,15 @@ class Runner:
         self._may_act = may_act
         self._on_started = on_started
         self._inbox: list[Input] = []
+        self._taken: list[Input] = []
+        """Inputs of the turn that is being recorded."""
         self._wishes: list[FiledWish] = []
         self._lines: list[StepLine] = []
         self._next_line = 1
         self._known = asyncio.Event()
         self._look_for_wishes = True
         self._draining = False
-        self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
+        self._tasks: dict[PartKey | None, asyncio.Task[Input]] = {}
         self._stopping: set[PartKey | None] = set()
         self._to_forget: list[Attempt] = []
         self._cleaning: set[asyncio.Task[None]] = set()
@@ -111,18 +113,18 @@ class Runner:
         """Run it to its end, or until somebody else owns it, or until it is drained."""
         try:
             settled = await self._follow_through()
+            if settled is not None:
+                self._tell_settled(settled)
         except FencedOut:
             log.warning("deployment_lost", deployment=self.uid, epoch=self._owned.lease.epoch)
-            return
         finally:
             await self._stop_all()
-        if settled is not None:
-            SETTLED.hit()
-            deployment = settled.deployment
-            log.info(
-                "deployment_settled", deployment=self.uid, status=deployment.status.value, reason=deployment.reason
-            )
-            self._on_started(settled.started)
+
+    def _tell_settled(self, settled: Settled) -> None:
+        SETTLED.hit()
+        deployment = settled.deployment
+        log.info("deployment_settled", deployment=self.uid, status=deployment.status.value, reason=deployment.reason)
+        self._on_started(settled.started)
 
     # the loop
 
@@ -130,7 +132,7 @@ class Runner:
         if isinstance(self._first, Turn):
             turn = self._first
         else:
-            self._next_line = 1 + await self._store.read(lambda tx: tx.last_line(self.uid))
+            self._next_line = 1 + await self._persist(lambda tx: tx.last_line(self.uid), writing=False)
             self._inbox.append(self._first)
             turn = self._decide()
             if settled := await self._record(turn):
@@ -147,11 +149,11 @@ class Runner:
         return None
 
     def _decide(self) -> Turn:
-        inputs, self._inbox = self._inbox, []
+        self._taken, self._inbox = self._inbox, []
         return advance(
             self._owned.pipeline,
             self._owned.deployment,
-            [*inputs, *(filed.wish for filed in self._wishes)],
+            [*self._taken, *(filed.wish for filed in self._wishes)],
             self._clock.now(),
             self._rules.limits,
             hold=self._draining,
@@ -165,21 +167,26 @@ class Runner:
         now = self._clock.now()
         lines, self._lines = self._lines, []
         first, self._next_line = self._next_line, self._next_line + len(lines)
-        wishes, self._wishes = [filed.id for filed in self._wishes], []
+        wishes, self._wishes = self._wishes, []
+        forgettable, self._to_forget = self._to_forget, []  # only those whose ends this turn records
 
         def body(tx: Tx) -> Owned | Settled:
             if lines:
                 tx.add_lines(self.uid, first, lines)
             if wishes:
-                tx.strike_off(wishes)
-            return (
-                settle(tx, self._owned, turn, self._rules, now)
-                if turn.concluded
-                else record(tx, self._owned, turn, now)
-            )
+                tx.strike_off([filed.id for filed in wishes])
+            if turn.concluded:
+                return settle(tx, self._owned, turn, self._rules, now)
+            return record(tx, self._owned, turn, now)
 
-        recorded = await self._persist_turn(body)
-        self._forget_recorded()
+        try:
+            recorded = await self._persist_turn(body)
+        except NewWishes:  # nothing was written: decide again, with them
+            self._inbox, self._lines, self._next_line = [*self._taken, *self._inbox], [*lines, *self._lines], first
+            self._to_forget = [*forgettable, *self._to_forget]
+            self._look_for_wishes = True
+            return None
+        self._forget(forgettable)
         if isinstance(recorded, Settled):
             return recorded
         self._owned = recorded
@@ -214,6 +221,7 @@ class Runner:
         while not self._inbox and not self._look_for_wishes and not self._is_drained():
             timeout = None if wake_at is None else (wake_at - self._clock.now()).total_seconds()
             if timeout is not None and timeout <= 0:
+                await asyncio.sleep(0)  # whatever the decision says: others get their turn
                 return
             if self._lines:
                 timeout = FLUSH_AFTER_SECONDS if timeout is None else min(timeout, FLUSH_AFTER_SECONDS)
@@ -226,15 +234,24 @@ class Runner:
 
     async def _record_lines(self) -> None:
         if not self._lines:
-            return
+            return None
         lines, self._lines = self._lines, []
         first, self._next_line = self._next_line, self._next_line + len(lines)
-        await self._persist(lambda tx: tx.add_lines(self.uid, first, lines))
+
+        def body(tx: Tx) -> None:
+            tx.hold(self._owned.lease)
+            tx.add_lines(self.uid, first, lines)
+
+        while True:
+            try:
+                return await self._persist(body)
+            except TimedOut:  # perhaps it was written: lines that are there already stay as they are
+                log.warning("lines_in_doubt", deployment=self.uid)
 
     async def _take_in_wishes(self) -> None:
         if self._look_for_wishes:
             self._look_for_wishes = False
-            self._wishes = list(await self._store.read(lambda tx: tx.wishes(self.uid)))
+            self._wishes = list(await self._persist(lambda tx: tx.wishes(self.uid), writing=False))
 
     # acting
 
@@ -242,30 +259,45 @@ class Runner:
         for action in actions:
             match action:
                 case RunPreflight():
-                    self._spawn(None, self._run_preflight())
-                case RunPart(key, attempt):
+                    self._spawn(None, 0, self._run_preflight())
+                case RunPart(key, number):
                     INTENT_RECORDED.hit()
-                    self._spawn(key, self._run_part(key, attempt))
-                case StopPart(key):
-                    if task := self._tasks.get(key):
-                        self._stopping.add(key)
-                        task.cancel()
-                    else:  # nothing is being done for it here: it was interrupted before it began
-                        self._learn(PartEnded(key, self._owned.deployment.part(key).attempt, Outcome.CANCELLED))
+                    self._spawn(key, number, self._run_part(Attempt(self._owned, key, number)))
+                case StopPart(key) if key in self._tasks:
+                    self._stopping.add(key)
+                    self._tasks[key].cancel()
+                case StopPart(key):  # nothing is being done for it here; what an earlier owner began may still run
+                    number = self._owned.deployment.part(key).attempt
+                    self._spawn(key, number, self._stop_part(Attempt(self._owned, key, number)))
 
-    def _spawn(self, key: PartKey | None, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, key: PartKey | None, number: int, work: Coroutine[None, None, Input]) -> None:
         task = asyncio.create_task(work)
         self._tasks[key] = task
-        task.add_done_callback(lambda done: self._finished(key, done))
+        task.add_done_callback(lambda done: self._finished(key, number, done))
 
-    def _finished(self, key: PartKey | None, done: asyncio.Task[None]) -> None:
+    def _finished(self, key: PartKey | None, number: int, done: asyncio.Task[Input]) -> None:
+        """However a task ends, its end becomes known: nothing is ever waited for in vain."""
         if self._tasks.get(key) is done:
             del self._tasks[key]
+        was_stopped = key in self._stopping
         self._stopping.discard(key)
+        if done.cancelled():
+            if was_stopped and key is not None:  # before it had begun
+                self._learn(PartEnded(key, number, Outcome.CANCELLED, message="stopped"))
+        elif error := done.exception():
+            log.error("step_crashed", deployment=self.uid, exc_info=error)
+            fault = f"fault of the deployer: {type(error).__name__}"
+            self._learn(
+                PreflightEnded((fault,)) if key is None else PartEnded(key, number, Outcome.FAILED, message=fault)
+            )
+        else:
+            if key is not None:
+                STEP_ENDED.hit()
+            self._learn(done.result())
         if self._draining:
             self._known.set()
 
-    async def _run_preflight(self) -> None:
+    async def _run_preflight(self) -> Input:
         limit = self._rules.limits.starting.total_seconds()
         try:
             async with asyncio.timeout(limit):
@@ -274,34 +306,39 @@ class Runner:
         except TimeoutError:
             problems = (f"preflight took longer than {limit:g} s",)
         PREFLIGHT_PASSED.hit()
-        self._learn(PreflightEnded(problems))
+        return PreflightEnded(problems)
 
-    async def _run_part(self, key: PartKey, number: int) -> None:
-        attempt = Attempt(self._owned, key, number)
-        if isinstance(self._first, Adopted) and self._is_a(Docker, key):
-            attempt = replace(attempt, lines_before=await self._lines_recorded(attempt))
+    async def _run_part(self, attempt: Attempt) -> Input:
         try:
+            if isinstance(self._first, Adopted) and self._is_a(Docker, attempt.key):
+                attempt = replace(attempt, lines_before=await self._lines_recorded(attempt))
             ended = await self._steps.run(attempt, self._take_lines)
         except asyncio.CancelledError:
-            if key in self._stopping:
-                await self._steps.stop(attempt)
-                self._learn(PartEnded(key, number, Outcome.CANCELLED, message="stopped"))
-            raise
-        except Exception as error:
-            log.exception("step_crashed", deployment=self.uid)
-            ended = PartEnded(key, number, Outcome.FAILED, message=f"fault of the deployer: {type(error).__name__}")
-        STEP_ENDED.hit()
+            if attempt.key not in self._stopping:
+                raise
+            return await self._stop_part(attempt)
         self._to_forget.append(attempt)
-        self._learn(ended)
+        return ended
+
+    async def _stop_part(self, attempt: Attempt) -> Input:
+        """End what outlives a task here, however long its engine cannot be reached."""
+        while self._may_act():
+            try:
+                await self._steps.stop(attempt)
+                break
+            except Unavailable as error:
+                log.warning("stop_delayed", deployment=self.uid, why=error.message)
+                await asyncio.sleep(UNAVAILABLE_PAUSE_SECONDS)
+        self._to_forget.append(attempt)
+        return PartEnded(attempt.key, attempt.number, Outcome.CANCELLED, message="stopped")
 
     async def _lines_recorded(self, attempt: Attempt) -> int:
         """Lines that an adopted container will tell again."""
         stage, step = attempt.stage, attempt.step.name
-        return await self._store.read(lambda tx: tx.count_lines(self.uid, stage, step, attempt.number))
+        return await self._persist(lambda tx: tx.count_lines(self.uid, stage, step, attempt.number), writing=False)
 
-    def _forget_recorded(self) -> None:
-        """Clean up after attempts whose results are recorded now."""
-        attempts, self._to_forget = self._to_forget, []
+    def _forget(self, attempts: Sequence[Attempt]) -> None:
+        """Clean up after attempts whose ends are recorded."""
         for attempt in attempts:
             if self._is_a(Docker, attempt.key):
                 task = asyncio.create_task(self._steps.forget(attempt))

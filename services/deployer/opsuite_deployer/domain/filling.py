@@ -68,6 +68,7 @@ def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
             own = {**values, **{name: f"${{{name}}}" for name in port_names(kind)}}
             return replace(
                 kind,
+                workload=substitute(kind.workload, values),
                 version=substitute(kind.version, values) or values["version"],
                 command=_all(kind.command, own),
                 directory=substitute(kind.directory, values),
@@ -92,7 +93,8 @@ def _target(target: CheckTarget, values: Mapping[str, str]) -> CheckTarget:
         case GrpcTarget():
             return replace(target, address=substitute(target.address, values))
         case WorkloadTarget():
-            return replace(target, body_contains=substitute(target.body_contains, values))
+            body = substitute(target.body_contains, values)
+            return replace(target, workload=substitute(target.workload, values), body_contains=body)
 
 
 def _all(texts: tuple[str, ...], values: Mapping[str, str]) -> tuple[str, ...]:

@@ -74,12 +74,11 @@ def advance(
 
     With `hold` no further step starts: the process that asks is about to stop, and another goes on.
     """
-    turn = _Turn(pipeline, deployment, now)
+    turn = _Turn(pipeline, deployment, now, hold)
     for given in inputs:
         turn.take(given)
     turn.enforce_deadlines(limits)
-    if not hold:
-        turn.start_what_is_due()
+    turn.start_what_is_due()
     return turn.finish(limits)
 
 
@@ -108,6 +107,7 @@ class _Turn:
     pipeline: Pipeline
     deployment: Deployment
     now: datetime
+    hold: bool
     happened: list[Happened] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
 
@@ -209,8 +209,7 @@ class _Turn:
         if key.kind is PartKind.STEP and isinstance(self._step(key).kind, Command):
             self._interrupted(key, part)
         elif self.deployment.ending is not None:
-            self._set(key, replace(part, status=StepStatus.CANCELLED, ended_at=self.now))
-            self._note_part(_ended(key), key)
+            self._stop(key)
         else:
             self.actions.append(RunPart(key, part.attempt))
 
@@ -293,7 +292,7 @@ class _Turn:
 
     def start_what_is_due(self) -> None:
         """Start every step and gate whose turn it is."""
-        if self.deployment.ending is not None or self.deployment.status not in {Status.RUNNING, Status.VERIFYING}:
+        if not self._starts_things():
             return
         for index in range(len(self.pipeline.stages)):
             if all(self._stage_passed(needed) for needed in self.pipeline.needed_before(index)):
@@ -359,7 +358,8 @@ class _Turn:
     def _wake_at(self, limits: Limits) -> datetime | None:
         if self.deployment.is_terminal or self.deployment.ending is not None:
             return None
-        due = [part.retry_at for part in self.deployment.parts.values() if part.retry_at is not None]
+        retries = self.deployment.parts.values() if self._starts_things() else ()
+        due = [part.retry_at for part in retries if part.retry_at is not None]
         due += [moment for moment in deadlines(self.pipeline, self.deployment, limits) if moment is not None]
         return min(due, default=None)
 
@@ -382,7 +382,12 @@ class _Turn:
                 self._set(key, replace(part, status=StepStatus.CANCELLED, retry_at=None, ended_at=self.now))
                 self._note_part(_ended(key), key)
             elif key.stage != spare:
-                self.actions.append(StopPart(key))
+                self._stop(key)
+
+    def _stop(self, key: PartKey) -> None:
+        """Ask for a part to be stopped; one that this very turn wanted to run is not begun first."""
+        self.actions = [action for action in self.actions if getattr(action, "key", None) != key]
+        self.actions.append(StopPart(key))
 
     def _pause(self, reason: PauseReason, message: str, actor: str = "") -> None:
         if self.deployment.status is Status.PAUSED:
@@ -456,6 +461,11 @@ class _Turn:
                 exit_code=exit_code,
             )
         )
+
+    def _starts_things(self) -> bool:
+        """Whether steps and gates may start now: not in a pause, not on the way to the end, not before a hand-over."""
+        at_work = self.deployment.status in {Status.RUNNING, Status.VERIFYING}
+        return at_work and self.deployment.ending is None and not self.hold
 
     def _stage_passed(self, index: int) -> bool:
         steps, gates = stage_parts(self.pipeline.stages[index], index)

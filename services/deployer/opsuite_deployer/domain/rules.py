@@ -27,7 +27,8 @@ from opsuite_deployer.domain.pipeline import (
     WorkloadTarget,
 )
 from opsuite_kernel.errors import InvalidInput, Violation
-from opsuite_validation.templates import substitute
+from opsuite_validation.templates import opaque, substitute
+from opsuite_validation.values import check_dns_label
 
 
 class Policy(Protocol):
@@ -139,6 +140,9 @@ def _docker(docker: Docker, names: Collection[str]) -> Iterator[Violation]:
 
 
 def _workload(workload: Workload, names: Collection[str], policy: Policy) -> Iterator[Violation]:
+    yield from _template("workload", workload.workload, names)
+    if problem := check_dns_label(opaque(workload.workload, names)):
+        yield Violation("workload", problem, "DNS_LABEL")
     yield from _template("version", workload.version, names)
     yield from _template("directory", workload.directory, names)
     own = {*names, *port_names(workload)}
