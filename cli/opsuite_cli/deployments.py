@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -68,7 +70,7 @@ def deploy(
         )
         recorded = (await client.deployments.Deploy(request)).deployment
         if wait or follow:
-            await _wait(client, recorded.name, logs=follow, timeout=timeout)
+            await _wait(client, recorded.name, Wait(logs=follow, timeout=timeout))
         else:
             _recorded(recorded)
 
@@ -101,7 +103,8 @@ def watch(deployment: DeploymentId) -> None:
     """Follow a deployment to its end; the exit status is that of `deploy --wait`, but a pause does not end it."""
 
     async def work(client: Client) -> None:
-        await _wait(client, await deployment_name(client, deployment), until_paused=False, stream=True)
+        name = await deployment_name(client, deployment)
+        await _wait(client, name, Wait(until_paused=False, events_for_programs=True))
 
     talk(work)
 
@@ -154,37 +157,47 @@ def logs(
 # ---- the wait -------------------------------------------------------------------------------------------------------
 
 
-async def _wait(
-    client: Client,
-    name: str,
-    *,
-    logs: bool = False,
-    timeout: timedelta | None = None,
-    until_paused: bool = True,
-    stream: bool = False,
-) -> None:
-    """Follow a deployment and end the command with its exit status. `stream`: programs get the events as well."""
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a deployment is followed, and what is shown of it."""
+
+    logs: bool = False
+    """Also what the steps write."""
+    timeout: timedelta | None = None
+    until_paused: bool = True
+    """Whether a pause ends the wait."""
+    events_for_programs: bool = False
+    """Programs get every event; otherwise only the deployment, once it has ended."""
+
+
+async def _wait(client: Client, name: str, how: Wait) -> None:
+    """Follow a deployment, and end the command with its exit status."""
     from opsuite_cli.ending import exit_status
-    from opsuite_cli.follow import JsonView, SilentView, follow, view_for_people
+    from opsuite_cli.follow import follow
 
     try:
-        async with asyncio.timeout(None if timeout is None else timeout.total_seconds()):
-            if screen.wants_table():
-                with view_for_people() as view:
-                    ended = await follow(client, name, view, until_paused=until_paused, logs=logs)
-                _print_ending(ended)
-            else:
-                quiet: View = JsonView() if stream else SilentView()
-                ended = await follow(client, name, quiet, until_paused=until_paused)
-                if not stream:
-                    screen.document(ended)
+        async with asyncio.timeout(None if how.timeout is None else how.timeout.total_seconds()):
+            with _view(how) as view:
+                ended = await follow(client, name, view, until_paused=how.until_paused, logs=how.logs)
     except TimeoutError:
         screen.complain([f"error: it has not ended yet, and goes on: opsuite watch {short(name)}"])
         raise typer.Exit(WAITED_TOO_LONG) from None
     except asyncio.CancelledError:
         screen.complain([f"left; the deployment goes on: opsuite watch {short(name)}"])
         raise
+    if screen.wants_table():
+        _print_ending(ended)
+    elif not how.events_for_programs:
+        screen.document(ended)
     raise typer.Exit(exit_status(ended))
+
+
+def _view(how: Wait) -> AbstractContextManager[View]:
+    from opsuite_cli.follow import JsonView, SilentView, view_for_people
+
+    if screen.wants_table():
+        return view_for_people()
+    return nullcontext(JsonView() if how.events_for_programs else SilentView())
 
 
 def _print_ending(deployment: Deployment) -> None:

@@ -125,7 +125,7 @@ async def follow(client: Client, name: str, view: View, *, until_paused: bool, l
 
     With `until_paused` also one that waits for somebody: this one, or the one that takes it back.
     """
-    tail = asyncio.create_task(_tail(client, name, view.wrote)) if logs else None
+    tail = asyncio.create_task(tail_logs(client, TailLogsRequest(name=name), view.wrote)) if logs else None
     try:
         paused = await _events(client, name, view, until_paused=until_paused)
         answer = await client.deployments.GetDeployment(
@@ -160,10 +160,6 @@ async def _events(client: Client, name: str, view: View, *, until_paused: bool) 
                 if paused:
                     return paused
     return ""
-
-
-async def _tail(client: Client, name: str, wrote: Callable[[pb.LogLine], None]) -> None:
-    await tail_logs(client, TailLogsRequest(name=name), wrote)
 
 
 async def tail_logs(client: Client, request: TailLogsRequest, wrote: Callable[[pb.LogLine], None]) -> None:
