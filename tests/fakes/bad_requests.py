@@ -201,13 +201,21 @@ def of_a_filter(make: Callable[..., Message]) -> list[Bad]:
 def of_a_watch(make: Callable[..., Message]) -> list[Bad]:
     """What is wrong for every request of a watch."""
     return [
-        bad("a long token", lambda w: make(resume_token=LONG), "resume_token"),
-        bad("a made-up token", lambda w: make(resume_token="made-up"), "resume_token", reason=SHAPE),
-        bad("too often", lambda w: make(heartbeat=Duration(nanos=1)), "heartbeat"),
-        bad("too rarely", lambda w: make(heartbeat=Duration(seconds=61)), "heartbeat"),
-        bad("none", lambda w: make(max_batch=0), "max_batch"),
-        bad("many", lambda w: make(max_batch=257), "max_batch"),
+        bad("a long token", lambda w: make(w, resume_token=LONG), "resume_token"),
+        bad("a made-up token", lambda w: make(w, resume_token="made-up"), "resume_token", reason=SHAPE),
+        bad("too often", lambda w: make(w, heartbeat=Duration(nanos=1)), "heartbeat"),
+        bad("too rarely", lambda w: make(w, heartbeat=Duration(seconds=61)), "heartbeat"),
+        bad("none", lambda w: make(w, max_batch=0), "max_batch"),
+        bad("many", lambda w: make(w, max_batch=257), "max_batch"),
     ]
+
+
+def _watching_one(world: World, **fields: Any) -> Message:
+    return WatchDeploymentRequest(name=world.running, **fields)
+
+
+def _watching_all(_: World, **fields: Any) -> Message:
+    return WatchDeploymentsRequest(parent="pipelines/-/environments/-", **fields)
 
 
 def registering(pipeline: pipeline_pb2.Pipeline) -> Callable[[World], Message]:
@@ -302,11 +310,11 @@ DEPLOYMENT_TABLES: Final = {
             "order_by",
         ),
     ],
-    "WatchDeployment": [*of_a_name(WatchDeploymentRequest)],
+    "WatchDeployment": [*of_a_name(WatchDeploymentRequest), *of_a_watch(_watching_one)],
     "WatchDeployments": [
         bad("nothing", lambda _: WatchDeploymentsRequest(), "parent"),
         bad("not a parent", lambda _: WatchDeploymentsRequest(parent="pipelines/shelf"), "parent"),
-        *of_a_watch(lambda **fields: WatchDeploymentsRequest(parent="pipelines/-/environments/-", **fields)),
+        *of_a_watch(_watching_all),
     ],
     "CancelDeployment": [
         *of_a_wish(CancelDeploymentRequest),
