@@ -28,21 +28,18 @@ def shell(tiny_image: str) -> Any:  # noqa: F811 - the fixture
     return lambda name, script, **fields: a_docker(name, tiny_image, "/bin/sh", "-c", script, **fields)
 
 
-def containers(uid: str, template: str = "{{.ID}}") -> list[str]:
-    """Containers of a deployment, running or not."""
-    return docker("ps", "--all", "--filter", f"label={LABEL}={uid}", "--format", template, "--no-trunc").splitlines()
+def containers(uid: str, *options: str) -> list[str]:
+    """Containers of a deployment, running or not; `options` are of `docker ps`."""
+    return docker("ps", "--all", "--no-trunc", "--quiet", "--filter", f"label={LABEL}={uid}", *options).splitlines()
 
 
 async def the_container(uid: str) -> dict[str, Any]:
     """The one container of a deployment, once it runs."""
     for _ in itertools.count():
-        found = await asyncio.to_thread(containers, uid)
-        assert len(found) <= 1, "there is more than one"
-        if found:
-            [about] = json.loads(await asyncio.to_thread(docker, "inspect", found[0]))
-            assert about["State"]["Status"] in {"created", "running"}, about["State"]
-            if about["State"]["Running"]:
-                return dict(about)
+        assert len(await asyncio.to_thread(containers, uid)) <= 1, "there is more than one"
+        if running := await asyncio.to_thread(containers, uid, "--filter", "status=running"):
+            [about] = json.loads(await asyncio.to_thread(docker, "inspect", *running))
+            return dict(about)
         await asyncio.sleep(0.02)
     raise AssertionError
 

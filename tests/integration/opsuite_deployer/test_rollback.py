@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from deployer import Client, DeployerProcess, deploy, ended, register
-from fakes.calls import cancel, get, lines_of, roll_back, status_of, steps_of, until
+from fakes.calls import cancel, get, lines_of, retry, roll_back, status_of, steps_of, until
 from fakes.event_log import log_of
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import Form, a_pipeline, a_script, a_stage, false, true
@@ -219,3 +219,19 @@ async def test_a_deployment_that_runs_out_of_time_goes_back(deployer: DeployerPr
         await register(client, a_pipeline("out-of-time", a_stage("work", held.step("endless")), timeout="0.2s"))
         done = await deployed(client, "out-of-time", "2")
         assert (status_of(done), done.reason) == ("ROLLED_BACK", "DEPLOYMENT_TIMED_OUT")
+
+
+async def test_a_rollback_that_is_tried_again_leaves_out_the_same_steps(
+    deployer: DeployerProcess, bad_versions: Worsen
+) -> None:
+    async with deployer.client() as client:
+        stage = a_stage("work", true("migrate", onRollback="ON_ROLLBACK_SKIP"), by_version())
+        await register(client, a_pipeline("once-more", stage))
+        await deployed(client, "once-more", "good")
+        bad_versions("bad good")
+        failed = await deployed(client, "once-more", "bad")
+        assert status_of(failed) == "ROLLBACK_FAILED"
+        bad_versions("bad")
+        again = await ended(client, (await retry(client, failed.rolled_back_by)).name)
+        assert (status_of(again), again.rollback_of, again.version) == ("SUCCEEDED", failed.name, "good")
+        assert steps_of(again) == {"migrate": "SKIPPED", "run": "SUCCEEDED"}

@@ -244,8 +244,10 @@ def retry(
     done = [] if undone else _stages_through(failed, revision.pipeline)
     wish = DeployWish(failed.pipeline, failed.version, failed.environment, failed.variables, reason)
     again = _wished(wish, revision, call, next_id(tx, rules, now), now)
-    parts = parts_left_out(revision.pipeline, is_rollback=False, done=done)
-    _enqueue(tx, replace(again, retry_of=failed.id, parts=parts), revision, now)
+    # A rollback that is tried again still is one: what must not be repeated stays left out.
+    parts = parts_left_out(revision.pipeline, is_rollback=bool(failed.rollback_of), done=done)
+    again = replace(again, retry_of=failed.id, rollback_of=failed.rollback_of, parts=parts)
+    _enqueue(tx, again, revision, now)
     return again.id, admit(tx, rules, now)
 
 
