@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes.crashes import Fault, Story, World, an_effect, die_at, points_hit
 from fakes.pipelines import a_gate, a_pipeline, a_stage, a_wait
+from fakes.promises import die_at, points_hit
 from fakes.warm_deployer import Nursery, a_nursery
+from fakes.worlds import Fault, Story, World, an_effect
 from postgres import Cluster
 
 import opsuite_deployer.composition  # noqa: F401 - declares its fault points
