@@ -34,9 +34,11 @@ def suite(home: Path) -> Iterator[DeployerProcess]:
     data = home / ".local" / "state" / "opsuite"
     data.parent.mkdir(parents=True)
     running = DeployerProcess(data, {"DEPLOYER_ROOTS": f"{data}/work,{home}/hello-web"})
-    running.start()
-    yield running
-    running.close()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
 
 
 def run(block: str, home: Path, suite: DeployerProcess) -> subprocess.CompletedProcess[str]:
