@@ -118,6 +118,20 @@ _in_place = sa.select(tables.deployments).where(
 )
 _HOLDER = Prepared(_in_place.where(_d.holds_slot))
 _WAITING = Prepared(_in_place.where(_d.status == _QUEUED))
+_QUEUE_LENGTH = Prepared(
+    _in_place.where(_d.status == _QUEUED).with_only_columns(sa.func.count(), maintain_column_froms=True)
+)
+QUEUE_POSITION = Prepared(
+    sa.select(sa.func.count()).where(
+        _d.pipeline == sa.bindparam("pipeline"),
+        _d.environment == sa.bindparam("environment"),
+        _d.status == _QUEUED,
+        sa.or_(
+            sa.and_(_d.rollback_of != "", sa.bindparam("rollback_of") == ""),
+            sa.and_((_d.rollback_of != "") == (sa.bindparam("rollback_of") != ""), _d.id <= sa.bindparam("uid")),
+        ),
+    )
+)
 _other = tables.deployments.alias()
 _same_place = sa.and_(_other.c.pipeline == _d.pipeline, _other.c.environment == _d.environment)
 _goes_before = sa.or_(
@@ -413,6 +427,11 @@ class SqlTx:
         rows = _WAITING.rows(self._connection, {"pipeline": pipeline, "environment": environment})
         return order([deployment_of(row) for row in rows])
 
+    def queue_length(self, pipeline: str, environment: str) -> int:
+        """How many are queued."""
+        length: int = _QUEUE_LENGTH.value(self._connection, {"pipeline": pipeline, "environment": environment})
+        return length
+
     def latest_stable(self, pipeline: str, environment: str, *, before: Deployment) -> Deployment | None:
         """The latest stable deployment that began before `before` did, not itself."""
         query = (
@@ -556,8 +575,16 @@ class SqlTx:
     def _queue_position(self, deployment: Deployment) -> int:
         if deployment.status is not Status.QUEUED:
             return 0
-        waiting = [one.id for one in self.waiting(deployment.pipeline, deployment.environment)]
-        return waiting.index(deployment.id) + 1
+        position: int = QUEUE_POSITION.value(
+            self._connection,
+            {
+                "pipeline": deployment.pipeline,
+                "environment": deployment.environment,
+                "rollback_of": deployment.rollback_of,
+                "uid": deployment.id,
+            },
+        )
+        return position
 
     def _keep_parts(self, before: Deployment | None, after: Deployment) -> None:
         if rows := changed_parts(before, after):

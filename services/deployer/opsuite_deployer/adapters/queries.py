@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from opsuite.deployer.v1 import deployment_pb2, history_service_pb2, pipeline_pb2
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.database import RevisionCache
+from opsuite_deployer.adapters.database import QUEUE_POSITION, RevisionCache
 from opsuite_deployer.adapters.deployment_messages import deployment_message, timestamp
 from opsuite_deployer.adapters.pipeline_messages import message_of, pipeline_of
 from opsuite_deployer.adapters.rows import Row, deployment_of
@@ -54,15 +54,6 @@ AUDIT_FIELDS: Final[Mapping[str, Field]] = {
     "time": Field(_a.time, Kind.TIMESTAMP),
 }
 
-_POSITION: Final = sa.select(sa.func.count()).where(
-    _d.pipeline == sa.bindparam("pipeline"),
-    _d.environment == sa.bindparam("environment"),
-    _d.status == Status.QUEUED.value,
-    sa.or_(
-        sa.and_(_d.rollback_of != "", sa.bindparam("rollback_of") == ""),
-        sa.and_((_d.rollback_of != "") == (sa.bindparam("rollback_of") != ""), _d.id <= sa.bindparam("uid")),
-    ),
-)
 _ONE: Final = Prepared(
     sa.select(tables.deployments).where(
         _d.id == sa.bindparam("uid"),
@@ -230,7 +221,7 @@ class Queries:
         if row["status"] != Status.QUEUED.value:
             return 0
         keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of")} | {"uid": row["id"]}
-        position: int = connection.execute(_POSITION, keys).scalar_one()
+        position: int = QUEUE_POSITION.value(connection, keys)
         return position
 
     def _require(self, connection: sa.Connection, reference: Reference) -> Status:

@@ -33,7 +33,7 @@ from opsuite_deployer.domain.errors import (
     UnknownVariable,
     WrongState,
 )
-from opsuite_deployer.domain.pipeline import Pipeline
+from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
 from opsuite_deployer.domain.progress import find_step, parts_left_out
 from opsuite_deployer.domain.queue import arrive
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
@@ -108,10 +108,10 @@ class Deployments:
         def look(tx: Tx) -> tuple[Revision, Deployment, int, Deployment | None]:
             revision = _revision(tx, wish)
             deployment = _wished(wish, revision, Call(actor=""), self._rules.new_id(now), now)
-            waiting = tx.waiting(wish.pipeline, wish.environment)
+            waiting = tx.queue_length(wish.pipeline, wish.environment)
             occupied = tx.holder(wish.pipeline, wish.environment) is not None
             full = tx.active_count() >= self._rules.max_concurrent
-            position = len(waiting) + 1 if occupied or waiting or full else 0
+            position = waiting + 1 if occupied or waiting or full else 0
             return revision, deployment, position, tx.latest_stable(wish.pipeline, wish.environment, before=deployment)
 
         revision, deployment, position, stable = await self._store.read(look)
@@ -354,19 +354,21 @@ def _enqueue(tx: Tx, deployment: Deployment, revision: Revision, now: datetime) 
     """Let a deployment arrive as its pipeline's policy says. Raises EnvironmentOccupied."""
     tx.serialise_admission()
     holder = tx.holder(deployment.pipeline, deployment.environment)
-    waiting = tx.waiting(deployment.pipeline, deployment.environment)
-    arrival = arrive(revision.pipeline.policy_in(deployment.environment), holder, waiting)
+    policy = revision.pipeline.policy_in(deployment.environment)
+    # A queue that only grows is not looked through, however long it is.
+    is_only_joined = policy is ConcurrencyPolicy.QUEUE
+    waiting = () if is_only_joined else tx.waiting(deployment.pipeline, deployment.environment)
+    arrival = arrive(policy, holder, waiting)
     apply_arrival(tx, arrival, deployment, deployment.requested_by, now)
     tx.add(deployment, _arrived(tx, deployment))
 
 
 def _arrived(tx: Tx, deployment: Deployment, related: str = "") -> list[Happened]:
     created = Happened(EventKind.CREATED, Status.QUEUED, actor=deployment.requested_by, related=related)
-    waiting = tx.waiting(deployment.pipeline, deployment.environment)
-    occupied = tx.holder(deployment.pipeline, deployment.environment) is not None
-    if not waiting and not occupied:
+    before = tx.queue_length(deployment.pipeline, deployment.environment)
+    if not before and tx.holder(deployment.pipeline, deployment.environment) is None:
         return [created]
-    return [created, Happened(EventKind.QUEUED, Status.QUEUED, queue_position=len(waiting) + 1)]
+    return [created, Happened(EventKind.QUEUED, Status.QUEUED, queue_position=before + 1)]
 
 
 def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:

@@ -145,6 +145,9 @@ class Tx(Protocol):
     def is_touched_since(self, deployment: Deployment) -> bool:
         """Whether another deployment of its place began after it, or is there or waiting now."""
 
+    def queue_length(self, pipeline: str, environment: str) -> int:
+        """How many are queued."""
+
     def waiting(self, pipeline: str, environment: str) -> Sequence[Deployment]:
         """Queued deployments, in the order in which they go."""
 
