@@ -80,7 +80,7 @@ def upgrade() -> None:
         "deployments",
         ["pipeline", "environment", "id"],
         unique=False,
-        sqlite_where=sa.text("stable"),
+        sqlite_where=sa.text("stable = 1"),
         postgresql_where=sa.text("stable"),
     )
     op.create_index("ix_deployments_status", "deployments", ["status", "id"], unique=False)
@@ -89,7 +89,7 @@ def upgrade() -> None:
         "deployments",
         ["pipeline", "environment"],
         unique=True,
-        sqlite_where=sa.text("holds_slot"),
+        sqlite_where=sa.text("holds_slot = 1"),
         postgresql_where=sa.text("holds_slot"),
     )
     op.create_table(
