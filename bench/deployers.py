@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
-from pathlib import Path
 
 import psutil
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from deployer import Client, DeployerProcess, a_command, a_deployer, a_pipeline, deploy, register
 
 from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2

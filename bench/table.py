@@ -46,7 +46,9 @@ def render(rows: Sequence[Row]) -> str:
     """A Markdown table, aligned so that it reads in a terminal too."""
     lines = [HEAD, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
-    told = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines]
+    told = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines
+    ]
     told.insert(1, "| " + " | ".join("-" * width for width in widths) + " |")
     return "\n".join(told)
 
