@@ -131,6 +131,9 @@ class FakeMachine:
     def workload(self, command: Sequence[str], directory: str) -> tuple[str, ...]:
         return tuple(command)
 
+    def judge_workload(self, command: Sequence[str]) -> Sequence[str]:
+        return []
+
     def program(self, command: str) -> str:
         return f"/bin/{command}"
 

@@ -85,6 +85,8 @@ FORMS: Final[list[tuple[str, list[Form], Form]]] = [
 PIPELINES: Final = tuple(
     a_pipeline(name, *stages, environments=["staging", "production"], **fields) for name, stages, fields in FORMS
 )
+LATE: Final = st.integers(0, 4)
+"""Which of some things, counted from the newest: what happened lately is what matters."""
 REFUSALS: Final = (Conflict, InvalidInput, NotFound, Stale)
 ENDS: Final = {
     "well": Exit(ExitKind.EXITED, 0),
@@ -141,6 +143,9 @@ class Lives(RuleBasedStateMachine):
     def register_all(self) -> None:
         for pipeline in PIPELINES[:3]:
             self._do(self.deployer.pipelines.register(_registration(pipeline)))
+            name = pipeline.name.removeprefix("pipelines/")
+            self._do(self.deployer.deployments.deploy(DeployWish(name, "1", "staging"), _call("Deploy", name)))
+        self._let_go_well(rounds=6)  # so that there is something to go back to
 
     @rule(pipeline=st.sampled_from(PIPELINES))
     def register(self, pipeline: pipeline_pb2.Pipeline) -> None:
@@ -161,44 +166,51 @@ class Lives(RuleBasedStateMachine):
         if self._do(self.deployer.deployments.deploy(wish, call), settle=settle):
             self.repeatable = lambda: self.deployer.deployments.deploy(wish, call)
 
-    @rule(which=st.integers(0), settle=st.booleans())
+    @rule(pipeline=st.sampled_from(["plain", "plain", "wide", "boxed"]), number=st.integers(2, 4))
+    def deploy_some(self, pipeline: str, number: int) -> None:
+        for version in range(number):
+            wish = DeployWish(pipeline, str(version), "staging")
+            self._do(self.deployer.deployments.deploy(wish, _call("Deploy", str(version))), settle=False)
+        self._settle()
+
+    @rule(which=LATE, settle=st.booleans())
     def cancel(self, which: int, settle: bool) -> None:
         self._steer(which, lambda it: self.deployer.deployments.cancel(it, "", "", _call("Cancel", it.uid)), settle)
 
-    @rule(which=st.integers(0), settle=st.booleans())
+    @rule(which=LATE, settle=st.booleans())
     def pause(self, which: int, settle: bool) -> None:
         self._steer(which, lambda it: self.deployer.deployments.pause(it, "", "", _call("Pause", it.uid)), settle)
 
-    @rule(which=st.integers(0), settle=st.booleans())
+    @rule(which=LATE, settle=st.booleans())
     def resume(self, which: int, settle: bool) -> None:
         self._steer(which, lambda it: self.deployer.deployments.resume(it, "", "", _call("Resume", it.uid)), settle)
 
-    @rule(which=st.integers(0))
+    @rule(which=LATE)
     def retry(self, which: int) -> None:
         self._steer(which, lambda it: self.deployer.deployments.retry(it, "", _call("Retry", it.uid)))
 
-    @rule(which=st.integers(0), settle=st.booleans())
+    @rule(which=LATE, settle=st.booleans())
     def roll_back(self, which: int, settle: bool) -> None:
         self._steer(
             which, lambda it: self.deployer.deployments.rollback(it, None, "", _call("Rollback", it.uid)), settle
         )
 
-    @rule(which=st.integers(0), to=st.integers(0))
+    @rule(which=LATE, to=LATE)
     def roll_back_to(self, which: int, to: int) -> None:
         target = self._pick(to)
         if target is not None:
             self._steer(which, lambda it: self.deployer.deployments.rollback(it, target, "", _call("Rollback", it.uid)))
 
-    @rule(which=st.integers(0), verb=st.sampled_from([Verb.RETRY_STEP, Verb.SKIP_STEP]), stage=st.integers(0, 2))
-    def decide_step(self, which: int, verb: Verb, stage: int) -> None:
-        for name in ("build/make", "build/test", "both/left", "both/right", "aside/c", "last/d", "more/a")[stage::3]:
-            step = tuple(name.split("/"))
-            self._steer(
-                which,
-                lambda it, step=step: self.deployer.deployments.decide_step(  # type: ignore[misc]  # bound now
-                    verb, it, step, "", "", _call("Step", f"{it.uid}{step}")
-                ),
-            )
+    @rule(verb=st.sampled_from([Verb.RETRY_STEP, Verb.SKIP_STEP]), which=LATE)
+    def decide_step(self, verb: Verb, which: int) -> None:
+        parts = self._query(sa.select(tables.parts).where(tables.parts.c.status == "INTERRUPTED"))
+        rows = self._rows()
+        if parts:
+            part = parts[which % len(parts)]
+            row = rows[part["deployment"]]
+            step = self.loop.run(self._names_of(row, part))
+            call = _call("Step", f"{row['id']}{step}")
+            self._do(self.deployer.deployments.decide_step(verb, _reference(row), step, "", "", call))
 
     @rule()
     def repeat_a_call(self) -> None:
@@ -209,7 +221,7 @@ class Lives(RuleBasedStateMachine):
 
     # ---- what the world does ----------------------------------------------------------------------------------------
 
-    @rule(which=st.integers(0), how=st.sampled_from(sorted(ENDS)), settle=st.booleans())
+    @rule(which=LATE, how=st.sampled_from(sorted(ENDS)), settle=st.booleans())
     def end_a_step(self, which: int, how: str, settle: bool) -> None:
         if running := self.world.running():
             running[which % len(running)].set_result(ENDS[how])
@@ -217,11 +229,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(rounds=st.integers(1, 4))
     def let_everything_go_well(self, rounds: int) -> None:
-        self.world.healthy = self.world.ready = True
-        for _ in range(rounds):
-            for step in self.world.running():
-                step.set_result(ENDS["well"])
-            self._settle()
+        self._let_go_well(rounds)
 
     @rule(healthy=st.booleans(), ready=st.sampled_from([True, True, True, False]))
     def change(self, healthy: bool, ready: bool) -> None:
@@ -286,11 +294,19 @@ class Lives(RuleBasedStateMachine):
         for step in self.world.running():
             step.set_result(ENDS["well"])
         self._settle()
+        rows = self._rows().values()
+        barred = {
+            (row["pipeline"], row["environment"])
+            for row in rows
+            if row["status"] == "ROLLBACK_FAILED" and row["holds_slot"]
+        }
         for row in left:
             if row["pause_reason"] == "INTERRUPTED":
                 self._do(self.deployer.deployments.cancel(_reference(row), "", "", _call("Cancel", "")))
             elif row["status"] == "PAUSED":
                 self._do(self.deployer.deployments.resume(_reference(row), "", "", _call("Resume", "")))
+            elif row["status"] == "QUEUED" and (row["pipeline"], row["environment"]) in barred:
+                self._do(self.deployer.deployments.cancel(_reference(row), "", "", _call("Cancel", "")))
 
     def _check_log(self) -> None:
         crashed = [entry for entry in self.log.entries if entry["event"] in {"runner_crashed", "step_crashed"}]
@@ -369,6 +385,20 @@ class Lives(RuleBasedStateMachine):
         reference = self._pick(which)
         if reference is not None:
             self._do(call(reference), settle=settle)
+
+    def _let_go_well(self, rounds: int) -> None:
+        self.world.healthy = self.world.ready = True
+        for _ in range(rounds):
+            for step in self.world.running():
+                step.set_result(ENDS["well"])
+            self._settle()
+
+    async def _names_of(self, row: Mapping[str, Any], part: Mapping[str, Any]) -> tuple[str, str]:
+        """Stage and step of a part."""
+        uid, number = row["pipeline"], row["pipeline_revision"]
+        revision = await self.deployer.store.read(lambda tx: tx.revision_of(uid, number))
+        stage = revision.pipeline.stages[part["stage"]]
+        return stage.name, stage.steps[part["position"]].name
 
     def _pick(self, which: int) -> Reference | None:
         """A deployment, preferably a late one."""
@@ -467,7 +497,7 @@ def live(examples: int, steps: int) -> None:
 
 
 def test_invariants_hold_whatever_people_the_world_and_time_do() -> None:
-    live(examples=25, steps=30)
+    live(examples=40, steps=30)
 
 
 @pytest.mark.long
