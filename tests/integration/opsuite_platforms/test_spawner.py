@@ -298,7 +298,10 @@ async def test_when_the_nursery_is_killed_its_steps_die_and_the_next_run_starts_
 ) -> None:
     run = asyncio.create_task(spawner.run(shell('"$@"; exec sleep 1000', *daemon(tmp_path)), print))
     pid = await told(tmp_path / "pid")
-    (nursery,) = psutil.Process().children()
+    worker = psutil.Process(pid).parent()
+    assert worker is not None, "the daemon's parents have ended, so the worker took it over"
+    nursery = worker.parent()
+    assert nursery is not None
 
     nursery.kill()
 

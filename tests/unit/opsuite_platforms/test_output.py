@@ -31,6 +31,10 @@ def test_bytes_that_are_no_text_are_replaced() -> None:
     assert LineSplitter().feed(b"a\xffb\r\n\n") == ["a\ufffdb", ""]
 
 
+def test_nul_which_a_database_may_not_hold_is_replaced() -> None:
+    assert LineSplitter().feed(b"a\0b\n") == ["a\N{REPLACEMENT CHARACTER}b"]
+
+
 def test_the_limit_counts_both_streams_and_the_mark_says_what_was_dropped() -> None:
     output = Output(limit_bytes=6)
 

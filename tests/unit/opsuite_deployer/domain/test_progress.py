@@ -446,3 +446,52 @@ def test_an_ended_deployment_takes_no_more_inputs() -> None:
 
     assert turn.deployment == ended
     assert turn.happened == ()
+
+
+def test_a_retry_that_comes_due_in_a_pause_waits_for_the_end_of_the_pause() -> None:
+    step = a_step(retry=Retry(attempts=2, backoff=minutes(1), max_backoff=minutes(1)))
+    play = Play(a_pipeline(a_stage("s", step)))
+    play.start()
+    play.end(step_key(), Outcome.FAILED)
+    play.take(Wish(Verb.PAUSE, "ann"))
+
+    turn = play.later(minutes(2))
+    assert turn.actions == ()
+    assert turn.wake_at is None or turn.wake_at > play.now
+
+    assert play.take(Wish(Verb.RESUME, "ann")).actions == (RunPart(step_key(), 2),)
+
+
+def test_a_retry_that_comes_due_before_a_hand_over_is_left_to_the_next_owner() -> None:
+    step = a_step(retry=Retry(attempts=2, backoff=minutes(1), max_backoff=minutes(1)))
+    play = Play(a_pipeline(a_stage("s", step)))
+    play.start()
+    play.end(step_key(), Outcome.FAILED)
+    play.now += minutes(2)
+
+    turn = play.take(hold=True)
+
+    assert turn.actions == ()
+    assert turn.wake_at is None or turn.wake_at > play.now
+
+
+def test_what_is_found_again_too_late_is_stopped_and_not_begun() -> None:
+    play = Play(a_pipeline(a_stage("s", a_step(kind=Docker("app:1"))), timeout=minutes(1)))
+    play.start()
+
+    turn = play.later(minutes(2), Adopted())
+
+    assert turn.actions == (StopPart(step_key()),)
+    assert not turn.concluded
+    assert play.end(step_key(), Outcome.CANCELLED).concluded
+
+
+def test_a_container_of_a_cancelled_deployment_is_stopped_by_the_next_owner() -> None:
+    play = Play(a_pipeline(a_stage("s", a_step(kind=Docker("app:1")))))
+    play.start()
+    play.take(Wish(Verb.CANCEL, "ann"))
+
+    turn = play.take(Adopted())
+
+    assert turn.actions == (StopPart(step_key()),)
+    assert not turn.concluded
