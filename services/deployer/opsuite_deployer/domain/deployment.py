@@ -103,6 +103,8 @@ class StepStatus(Enum):
     TIMED_OUT = "TIMED_OUT"
     INTERRUPTED = "INTERRUPTED"
 
+    __hash__ = object.__hash__  # as good for what exists once, and these are looked up hundreds of times a step
+
 
 PASSED: Final = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED_CONTINUED})
 """Standings of a part that let its stage go on."""
@@ -115,6 +117,8 @@ class PartKind(Enum):
 
     STEP = "step"
     GATE = "gate"
+
+    __hash__ = object.__hash__  # as above
 
 
 class PartKey(NamedTuple):
