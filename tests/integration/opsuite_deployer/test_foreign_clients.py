@@ -172,6 +172,34 @@ async def test_the_audit_chain_is_whole_and_a_cut_tail_shows(guarded: DeployerPr
         assert not cut.intact
 
 
+async def test_a_shared_trace_id_shows_nobody_what_happened_elsewhere(guarded: DeployerProcess) -> None:
+    shared = (("traceparent", f"00-{'ab' * 16}-{'cd' * 8}-01"),)
+    async with guarded.client() as admin, guarded.client(token=OPERATOR) as operator:
+        await register(admin, a_pipeline("traced", a_command("step"), environments=["staging", "production"]))
+        names = {}
+        for environment in ("production", "staging"):
+            request = pb.DeployRequest(pipeline="pipelines/traced", version=environment, environment=environment)
+            answer = await admin.deployments.Deploy(request, metadata=shared)
+            names[environment] = answer.deployment.name
+            assert answer.deployment.trace_id == "ab" * 16
+            await ended(admin, names[environment])
+        seen = await operator.deployments.GetTrace(pb.GetTraceRequest(name=names["staging"]))
+    assert "deployment staging" in {span.name for span in seen.spans}
+    assert "deployment production" not in {span.name for span in seen.spans}
+
+
+async def test_an_argument_refused_once_its_template_is_filled_is_a_security_event(guarded: DeployerProcess) -> None:
+    async with guarded.client() as admin:
+        step = a_command("say", "git", "log", "${what}")
+        await register(admin, a_pipeline("filled", step, variables={"what": "HEAD"}))
+        request = pb.DeployRequest(pipeline="pipelines/filled", version="1", environment="staging")
+        request.variables["what"] = "$(id)"
+        name = (await admin.deployments.Deploy(request)).deployment.name
+        deployment = await ended(admin, name)
+        assert deployment.reason == "PREFLIGHT_FAILED"
+        assert await audited(admin, f'action = "command.rejected" AND resource = "{name}"')
+
+
 async def audited(client: Any, filter_: str) -> list[tuple[str, str]]:
     """Actors and actions of the audit rows that pass a filter, newest first."""
     answer = await client.history.ListAuditEvents(history_service_pb2.ListAuditEventsRequest(filter=filter_))

@@ -121,3 +121,16 @@ async def test_workloads_outlive_the_deployer(platform: DeployerProcess) -> None
         assert await asyncio.to_thread(answer_of, port) == "1.0"
     finally:
         await asyncio.to_thread(platform.start)
+
+
+async def test_environments_that_share_a_platform_keep_their_own_workloads(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        stage = a_workload("mine-${environment}")
+        pipeline = a_pipeline("apart", stages=[stage], environments=["staging", "production"])
+        await register(client, pipeline)
+        first = await ended(client, (await deploy(client, "apart", "1.0", "staging")).name)
+        second = await ended(client, (await deploy(client, "apart", "2.0", "production")).name)
+        workloads = {path.stem for path in (platform.data_dir / "workloads").glob("mine-*")}
+
+    assert [status_of(one) for one in (first, second)] == ["SUCCEEDED", "SUCCEEDED"]
+    assert workloads == {"mine-production", "mine-staging"}
