@@ -33,10 +33,10 @@ check: setup ## Format, lint, types, import contracts, proto lint and breaking, 
 	$(BIN)/mypy
 
 test: setup ## Every test that this machine can run; says loudly what it cannot
-	$(BIN)/pytest -m "not long"
+	$(BIN)/pytest -n auto --dist loadfile -m "not long"
 
 test-long: setup ## The same and the full versions of the sampled suites (kill at every point, properties)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 fmt: setup ## Format code and protos
 	$(BIN)/ruff format .
