@@ -23,7 +23,7 @@ from opsuite_kernel.errors import Conflict, TimedOut, Unavailable
 from opsuite_rpc.watching import watch
 
 ORPHANS_LIVE_SECONDS = 2.0
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 """For one story; only a deployer that is stuck needs so long."""
 AGAIN_SECONDS = 0.05
 

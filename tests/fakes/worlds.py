@@ -116,7 +116,7 @@ class World:
         }
         if self.cluster is not None and database:
             settings["DEPLOYER_DATABASE_URL"] = self.cluster.url(database)
-            settings["DEPLOYER_LEASE"] = "2"
+            settings["DEPLOYER_LEASE"] = "3"
         return WarmDeployer(data, settings | others, nursery=self.nursery)
 
     async def prepared(self, story: Story) -> WarmDeployer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-import socket
+import socketserver
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,15 +99,25 @@ STORIES = {
 }
 
 
+class Hello(socketserver.BaseRequestHandler):
+    """Answers whoever connects by hanging up."""
+
+    def handle(self) -> None:
+        pass
+
+
 @pytest.fixture(scope="module")
 def checked() -> Iterator[Story]:
     """Waits and health checks, which anybody may ask again."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        check = {"name": "answers", "tcp": {"address": address}, "interval": "0.02s"}
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Hello) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        check = {"name": "answers", "tcp": {"address": f"127.0.0.1:{server.server_address[1]}"}, "interval": "0.02s"}
         steps = [a_wait("rest", 0.1), {"name": "ask", "healthCheck": check}, an_effect("go", idempotent=True)]
         stage = a_stage("work", *steps, gates=[a_gate("well", check)])
         yield Story(a_pipeline("checked", stage), {"2.0.0": "SUCCEEDED"})
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(params=[*STORIES, "waits and checks"])

@@ -196,7 +196,7 @@ async def test_a_program_that_goes_on_beyond_the_grace_is_stopped_and_started_el
 
 
 async def test_replicas_that_are_told_the_same_never_touch_the_same_deployment(team: Team) -> None:
-    replicas = [team.replica(), team.replica()]
+    replicas = [team.replica(DEPLOYER_LEASE="15"), team.replica(DEPLOYER_LEASE="15")]
     environments = [f"e{number}" for number in range(12)]
     async with replicas[0].client() as one, replicas[1].client() as other:
         pipeline = a_pipeline("same", a_stage("work", an_effect("a"), an_effect("b")), environments=environments)
@@ -212,7 +212,7 @@ async def test_replicas_that_are_told_the_same_never_touch_the_same_deployment(t
 
 
 async def test_when_notifications_are_lost_the_poll_finds_what_they_told_of(team: Team) -> None:
-    one = team.replica()
+    one = team.replica(DEPLOYER_LEASE="15")
     team.query(SWALLOW_NOTIFICATIONS.format(team.url.rpartition("/")[2]))
     one.terminate()
     one.start()
@@ -247,7 +247,7 @@ async def test_a_killed_owner_does_not_keep_the_only_slot(team: Team) -> None:
 
 
 async def test_a_replica_that_is_told_to_stop_hands_its_work_over(team: Team) -> None:
-    one, other = team.replica(), team.replica()
+    one, other = (team.replica(DEPLOYER_LEASE="15") for _ in range(2))
     async with one.client() as client, other.client() as at_the_other:
         await register(client, a_long_one())
         await register(client, a_pipeline("rest", a_stage("work", a_wait("rest", 1.5), an_effect("rested"))))
