@@ -187,7 +187,8 @@ async def test_what_was_not_told_is_told_after_a_restart(start_deployer: Callabl
     async with deployer.client() as client:
         hooks = [a_hook(f"http://127.0.0.1:{port}/hook", events=["NOTIFICATION_EVENT_SUCCEEDED"])]
         done = await run(client, "survivor", a_stage(), notifications=hooks)
-    assert [row["status"] for row in outbox(deployer, "survivor")] == ["pending"]
+    [row] = await tried(deployer, "survivor")
+    assert row["status"] == "pending"
     deployer.kill()
     async with serving(port) as receiver:
         deployer.start()
@@ -228,9 +229,18 @@ def outbox(deployer: DeployerProcess, pipeline: str) -> list[sqlite3.Row]:
 
 async def recorded(deployer: DeployerProcess, pipeline: str) -> list[sqlite3.Row]:
     """The same, once nothing of it is pending."""
+    return await _once(deployer, pipeline, lambda row: row["status"] != "pending")
+
+
+async def tried(deployer: DeployerProcess, pipeline: str) -> list[sqlite3.Row]:
+    """The same, once each was tried and what came of it is known."""
+    return await _once(deployer, pipeline, lambda row: row["attempts"] > 0 and row["claimed_until"] is None)
+
+
+async def _once(deployer: DeployerProcess, pipeline: str, wanted: Callable[[sqlite3.Row], bool]) -> list[sqlite3.Row]:
     for _ in itertools.count():
         rows = outbox(deployer, pipeline)
-        if all(row["status"] != "pending" for row in rows):
+        if all(wanted(row) for row in rows):
             return rows
         await asyncio.sleep(0.02)
     raise AssertionError
