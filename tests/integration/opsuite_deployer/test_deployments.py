@@ -1,12 +1,12 @@
 """Deployments seen by their callers: steering, trying again, planning, preflight, lists and logs."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from deployer import Client, DeployerProcess, deploy, ended, register
+from fakes.black_hole import black_hole
 from fakes.calls import cancel, get, lines_of, pause, resume, retry, run, status_of, step_is, steps_of, until
 from fakes.event_log import log_of
 from fakes.held_steps import HeldSteps
@@ -46,8 +46,8 @@ async def test_a_pause_lets_the_running_step_end_and_starts_nothing_more(deploye
 
 
 async def test_a_deployment_can_be_cancelled_wherever_it_stands(start_deployer: Callable[..., DeployerProcess]) -> None:
-    with black_hole() as engine:
-        deployer = start_deployer(DEPLOYER_DOCKER_URL=engine)
+    with black_hole() as address:
+        deployer = start_deployer(DEPLOYER_DOCKER_URL=f"tcp://{address}")
         held = HeldSteps(deployer.work)
         async with deployer.client() as client:
             await register(client, a_pipeline("starting", a_stage("work", a_docker("box", "busybox"))))
@@ -152,23 +152,12 @@ async def test_a_plan_says_what_would_be_put_back_and_who_is_ahead(deployer: Dep
 
 
 async def test_nothing_stays_in_starting(start_deployer: Callable[..., DeployerProcess]) -> None:
-    with black_hole() as engine:
-        deployer = start_deployer(DEPLOYER_DOCKER_URL=engine, DEPLOYER_STARTING_TIMEOUT="0.3")
+    with black_hole() as address:
+        deployer = start_deployer(DEPLOYER_DOCKER_URL=f"tcp://{address}", DEPLOYER_STARTING_TIMEOUT="0.3")
         async with deployer.client() as client:
             done = await run(client, "hanging", a_stage("work", a_docker("box", "busybox")))
             assert (status_of(done), done.reason) == ("FAILED", "PREFLIGHT_FAILED")
             assert "longer than 0.3 s" in done.message
-
-
-class black_hole:  # noqa: N801 - used like a function
-    """The address of a Docker Engine that takes connections and never answers."""
-
-    def __enter__(self) -> str:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
 
 
 # ---- lists and logs -------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from deployer import DeployerProcess, a_deployer, deploy, ended, free_port, register
+from fakes.black_hole import black_hole
 from fakes.calls import cancel, pause, resume, run, until
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import Form, a_pipeline, a_stage, false
@@ -167,16 +168,14 @@ async def test_an_answer_that_says_not_now_is_followed_by_another_try(
 
 
 async def test_a_dead_receiver_delays_no_deployment(secretive: DeployerProcess) -> None:
-    # It takes the connection and never answers: the worst kind.
-    silent = await asyncio.start_server(lambda *_: asyncio.sleep(0), "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
-    async with silent, secretive.client() as client:
-        hooks = [a_hook(f"http://127.0.0.1:{port}/", name=f"hook-{number}") for number in range(5)]
-        hooks.append(a_hook(f"http://127.0.0.1:{free_port()}/", name="nobody"))
-        for number in range(3):
-            done = await run(client, f"unheard-{number}", a_stage(), notifications=hooks)
-            assert done.stable
-        rows = outbox(secretive, "unheard-0")
+    with black_hole() as address:
+        async with secretive.client() as client:
+            hooks = [a_hook(f"http://{address}/", name=f"hook-{number}") for number in range(5)]
+            hooks.append(a_hook(f"http://127.0.0.1:{free_port()}/", name="nobody"))
+            for number in range(3):
+                done = await run(client, f"unheard-{number}", a_stage(), notifications=hooks)
+                assert done.stable
+            rows = outbox(secretive, "unheard-0")
     assert len(rows) == 12
     assert all(row["status"] == "pending" for row in rows), "a deployment ended before anybody was told"
 
