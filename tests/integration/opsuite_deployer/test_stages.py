@@ -5,11 +5,10 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import pytest
 from deployer import DeployerProcess, deploy, ended, register
-from fakes.calls import get, lines_of, pause, resume, run, status_of, step_is, steps_of, until
+from fakes.calls import cancel, get, lines_of, pause, resume, run, status_of, step_is, steps_of, until
 from fakes.event_log import log_of
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import (
@@ -170,7 +169,7 @@ async def test_siblings_run_to_their_end_when_the_stage_says_so(deployer: Deploy
         assert status_of(done) == "FAILED"
 
 
-async def test_a_step_is_tried_again_after_its_back_off(deployer: DeployerProcess) -> None:
+async def test_a_step_that_fails_is_tried_again(deployer: DeployerProcess) -> None:
     (deployer.work / "flaky.py").write_text(FLAKY)
     async with deployer.client() as client:
         retry = {"attempts": 3, "backoff": "0.05s", "maxBackoff": "0.06s"}
@@ -181,10 +180,20 @@ async def test_a_step_is_tried_again_after_its_back_off(deployer: DeployerProces
         kinds = [(deployment_pb2.DeploymentEventKind.Name(event.kind)[22:], event.attempt) for event in events]
         assert kinds == [(kind, attempt) for attempt in (1, 2, 3) for kind in ("STEP_STARTED", "STEP_ENDED")]
         assert [event.reason for event in events[1::2]] == ["RETRYING", "RETRYING", "SUCCEEDED"]
-        ends, starts = events[1:-1:2], events[2::2]
-        pauses = [start.time.ToDatetime() - end.time.ToDatetime() for end, start in zip(ends, starts, strict=True)]
-        assert pauses[0] >= timedelta(seconds=0.05)
-        assert pauses[1] >= timedelta(seconds=0.06), "longer each time, up to the longest"
+
+
+async def test_a_step_between_two_attempts_waits_and_can_be_cancelled(deployer: DeployerProcess) -> None:
+    async with deployer.client() as client:
+        retry = {"attempts": 2, "backoff": "3600s", "maxBackoff": "3600s"}
+        await register(client, a_pipeline("waiting", a_stage("work", false(retry=retry))))
+        name = (await deploy(client, "waiting")).name
+        while not any(event.reason == "RETRYING" for event in log_of(deployer.data_dir, name)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
+        assert steps_of(await get(client, name)) == {"broken": "RUNNING"}
+        await cancel(client, name)
+        done = await ended(client, name)
+        assert (status_of(done), steps_of(done)) == ("CANCELLED", {"broken": "CANCELLED"})
+        assert done.stages[0].steps[0].attempt == 1
 
 
 async def test_the_last_failed_attempt_fails_the_step(deployer: DeployerProcess) -> None:
