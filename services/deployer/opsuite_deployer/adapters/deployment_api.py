@@ -182,23 +182,21 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
 
     # streams
 
-    async def WatchDeployment(  # type: ignore[override]  # yields messages already serialised, once for all watchers
+    def WatchDeployment(  # type: ignore[override]  # yields messages already serialised, once for all watchers
         self,
         request: pb.WatchDeploymentRequest,
         context: Context[pb.WatchDeploymentRequest, pb.WatchDeploymentResponse],
     ) -> AsyncIterator[bytes]:
         """Stream a deployment to its end."""
-        async for answer in self._watches.one(request):
-            yield answer
+        return self._watches.one(request)
 
-    async def WatchDeployments(  # type: ignore[override]  # as above
+    def WatchDeployments(  # type: ignore[override]  # as above
         self,
         request: pb.WatchDeploymentsRequest,
         context: Context[pb.WatchDeploymentsRequest, pb.WatchDeploymentsResponse],
     ) -> AsyncIterator[bytes]:
         """Stream all deployments below a parent."""
-        async for answer in self._watches.many(request):
-            yield answer
+        return self._watches.many(request)
 
     async def TailLogs(
         self, request: pb.TailLogsRequest, context: Context[pb.TailLogsRequest, pb.TailLogsResponse]
