@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from fakes.clock import FakeClock
+from fakes.oracle import Oracle, names
 from fakes.pipelines import Form, a_docker, a_gate, a_pipeline, a_stage, an_http_check
 from fakes.pipelines import a_command as a_step
 from fakes.small_deployer import SmallDeployer, World
@@ -36,7 +37,7 @@ from opsuite_deployer.application.deployments import Call, DeployWish, Reference
 from opsuite_deployer.application.pipelines import Registration
 from opsuite_deployer.application.ports import Replay
 from opsuite_deployer.composition import MIGRATIONS
-from opsuite_deployer.domain.deployment import TERMINAL, TRANSITIONS, Status
+from opsuite_deployer.domain.deployment import TERMINAL
 from opsuite_deployer.domain.errors import IllegalTransition
 from opsuite_deployer.domain.turn import Verb
 from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Stale
@@ -47,9 +48,6 @@ from opsuite_storage.store import open_store
 MAX_CONCURRENT: Final = 2
 PATIENCE: Final = 60
 """Rounds of help, without anything happening, after which a deployment counts as stuck."""
-KINDS: Final = deployment_pb2.DeploymentEventKind
-WAITING: Final = {"QUEUED"}
-AT_WORK: Final = {"STARTING", "RUNNING", "VERIFYING", "PAUSED"}
 
 GATE: Final = a_gate("answers", an_http_check("home", "http://127.0.0.1/", failureThreshold=1))
 PAUSING_GATE: Final = GATE | {"onFailure": "GATE_FAILURE_PAUSE"}
@@ -121,11 +119,8 @@ class Lives(RuleBasedStateMachine):
         self.world = World()
         self.log = structlog.testing.LogCapture()
         structlog.configure(processors=[self.log])
-        self.ended: dict[str, Mapping[str, Any]] = {}
         self.settled = True
-        self.seen_events = 0
-        self.statuses: dict[str, Status] = {}
-        self.waiting: dict[tuple[str, str], list[str]] = {}
+        self.oracle = Oracle(MAX_CONCURRENT)
         self.repeatable: Callable[[], Coroutine[Any, Any, Any]] | None = None
         self.database = self.loop.run(self._open())
         self.deployer = self._new_life()
@@ -255,13 +250,9 @@ class Lives(RuleBasedStateMachine):
     def everything_holds(self) -> None:
         if not self.settled:
             return  # what is under way is nobody's to judge
-        rows = self._rows()
         self._check_log()
-        self._check_events(rows)
-        self._check_terminal(rows)
-        self._check_slots(rows)
-        self._check_rollbacks(rows)
-        self._check_work(rows)
+        executing = self._query(sa.select(tables.parts).where(tables.parts.c.status == "RUNNING"))
+        self.oracle.check(self._rows(), self._new_events(), executing, {uid for uid, _ in self.world.programs})
 
     def teardown(self) -> None:
         try:
@@ -279,7 +270,7 @@ class Lives(RuleBasedStateMachine):
         """Everything comes to an end once people and the world do their part."""
         self.world.healthy = self.world.ready = True
         without_news = events = 0
-        while left := [row for row in self._rows().values() if row["status"] not in _names(TERMINAL)]:
+        while left := [row for row in self._rows().values() if row["status"] not in names(TERMINAL)]:
             self._help(left)
             now = sum(row["revision"] for row in self._rows().values())
             without_news = 0 if now > events else without_news + 1
@@ -311,73 +302,6 @@ class Lives(RuleBasedStateMachine):
     def _check_log(self) -> None:
         crashed = [entry for entry in self.log.entries if entry["event"] in {"runner_crashed", "step_crashed"}]
         assert not crashed, crashed
-
-    def _check_events(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Dense, along the transitions, nothing after the end, first in first out."""
-        for position, event in self._new_events():
-            self.seen_events += 1
-            assert position == self.seen_events, "the feed has a gap"
-            row = rows[event.deployment.rpartition("/")[2]]
-            status = Status(deployment_pb2.DeploymentStatus.Name(event.status).removeprefix("DEPLOYMENT_STATUS_"))
-            before = self.statuses.get(row["id"])
-            assert (before is None) == (event.kind == KINDS.Value("DEPLOYMENT_EVENT_KIND_CREATED"))
-            if before is not None:
-                assert before not in TERMINAL, f"{row['id']} goes on after its end"
-                assert status is before or status in TRANSITIONS[before], f"{before} → {status}"
-            assert (status in TERMINAL) == (event.kind == KINDS.Value("DEPLOYMENT_EVENT_KIND_ENDED"))
-            self.statuses[row["id"]] = status
-            self._check_order(row, before, status)
-        for uid, row in rows.items():
-            assert self.statuses[uid].value == row["status"], f"{uid} is not where its events say"
-
-    def _check_order(self, row: Mapping[str, Any], before: Status | None, status: Status) -> None:
-        queue = self.waiting.setdefault((row["pipeline"], row["environment"]), [])
-        if before is None and not row["rollback_of"]:
-            queue.append(row["id"])
-        elif before is Status.QUEUED and status is not Status.QUEUED and row["id"] in queue:
-            assert status is not Status.STARTING or queue[0] == row["id"], f"{row['id']} passed {queue}"
-            queue.remove(row["id"])
-
-    def _check_terminal(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        for uid, row in rows.items():
-            kept = {key: value for key, value in row.items() if key not in {"rolled_back_by", "holds_slot"}}
-            if row["status"] in _names(TERMINAL):
-                assert self.ended.setdefault(uid, kept) == kept, f"{uid} changed after its end"
-                assert row["ended_at"] is not None
-
-    def _check_slots(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        holders = [(row["pipeline"], row["environment"]) for row in rows.values() if row["holds_slot"]]
-        assert len(holders) == len(set(holders))
-        active = [row for row in rows.values() if row["status"] in AT_WORK]
-        assert len(active) <= MAX_CONCURRENT
-        assert all(row["holds_slot"] for row in active)
-        for row in rows.values():
-            if row["status"] == "QUEUED" and len(active) < MAX_CONCURRENT:
-                assert (row["pipeline"], row["environment"]) in holders, f"{row['id']} waits for nothing"
-            if row["holds_slot"]:
-                assert row["status"] in AT_WORK | {"ROLLBACK_FAILED"}
-
-    def _check_rollbacks(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        for row in rows.values():
-            if row["status"] == "ROLLING_BACK":
-                assert rows[row["rolled_back_by"]]["status"] in AT_WORK, f"{row['id']} is rolled back by nobody"
-                assert not row["rollback_of"], "a rollback was rolled back"
-            if row["rollback_of"]:
-                target = rows[row["rollback_of"]]
-                assert (row["pipeline"], row["environment"]) == (target["pipeline"], target["environment"])
-
-    def _check_work(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Whoever is at work has something to do, and only they."""
-        executing: dict[str, list[Any]] = {}
-        for part in self._query(sa.select(tables.parts).where(tables.parts.c.status == "RUNNING")):
-            executing.setdefault(part["deployment"], []).append(part)
-        for uid, row in rows.items():
-            if row["status"] in {"RUNNING", "VERIFYING"}:
-                assert executing.get(uid), f"{uid} is {row['status']} and nothing runs"
-            if row["status"] in _names(TERMINAL) | WAITING:
-                assert uid not in executing
-        running = {uid for uid, _ in self.world.programs}
-        assert running <= executing.keys(), "a program runs that nobody knows of"
 
     # ---- small things -----------------------------------------------------------------------------------------------
 
@@ -440,7 +364,7 @@ class Lives(RuleBasedStateMachine):
     def _new_events(self) -> Iterator[tuple[int, deployment_pb2.DeploymentEvent]]:
         c = tables.events.events.c
         for row in self._query(
-            sa.select(c.position, c.payload).where(c.position > self.seen_events).order_by(c.position)
+            sa.select(c.position, c.payload).where(c.position > self.oracle.seen_events).order_by(c.position)
         ):
             yield row["position"], deployment_pb2.DeploymentEvent.FromString(row["payload"])
 
@@ -475,10 +399,6 @@ def _call(method: str, about: str) -> Call:
 
 def _reference(row: Mapping[str, Any]) -> Reference:
     return Reference(row["pipeline"], row["environment"], row["id"])
-
-
-def _names(statuses: frozenset[Status]) -> set[str]:
-    return {status.value for status in statuses}
 
 
 def live(examples: int, steps: int) -> None:
