@@ -345,7 +345,8 @@ class ListDeploymentsRequest(_message.Message):
     page_token: _builtins.str
     """From the page before; empty means the first."""
     filter: _builtins.str
-    """AIP-160 subset over uid, version, status, requested_by, rollback_of, retry_of, stable, create_time, end_time:
+    """AIP-160 subset over uid, pipeline, environment, version, status, requested_by, stable, create_time, end_time, and
+    rollback_of and retry_of (by uid):
     `status = FAILED AND create_time > "2026-01-01T00:00:00Z"`.
     """
     order_by: _builtins.str
