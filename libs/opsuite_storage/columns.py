@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -50,6 +50,11 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.astimezone(UTC) if dialect.name == "postgresql" else value.replace(tzinfo=UTC)
 
 
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_EMPTY: Final[Mapping[str, Callable[[], object]]] = {"[]": list, "{}": dict}
+"""Most of what is kept is empty, and a page holds a hundred of them."""
+
+
 class Json(sa.types.TypeDecorator[Any]):
     """A JSON value: JSONB on PostgreSQL, compact text on SQLite. Python's None is SQL's NULL.
 
@@ -69,8 +74,11 @@ class Json(sa.types.TypeDecorator[Any]):
         """To the database."""
         if value is None or dialect.name == "postgresql":
             return value
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _ENCODE(value)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
         """From the database."""
-        return value if value is None or dialect.name == "postgresql" else json.loads(value)
+        if value is None or dialect.name == "postgresql":
+            return value
+        empty = _EMPTY.get(value)
+        return json.loads(value) if empty is None else empty()
