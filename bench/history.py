@@ -23,7 +23,6 @@ from opsuite_deployer.adapters.rows import changing_columns, fixed_columns
 from opsuite_deployer.composition import MIGRATIONS
 from opsuite_deployer.domain.deployment import Deployment, Status
 from opsuite_kernel.clock import SystemClock
-from opsuite_kernel.ids import new_id
 from opsuite_storage.migrations import migrate
 from opsuite_storage.pages import open_pages
 from opsuite_storage.store import Store, open_store
@@ -31,39 +30,62 @@ from opsuite_storage.store import Store, open_store
 ROWS = int(os.environ.get("OPSUITE_BENCH_ROWS", "1000000"))
 PIPELINES = 20
 START = datetime(2026, 1, 1, tzinfo=UTC)
-BATCH = 20_000
+NUMBERS = {
+    "sqlite": (
+        "WITH RECURSIVE n(i) AS (SELECT :a UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :a + :n) SELECT i FROM n",
+        "printf('%026d', i)",
+    ),
+    "postgresql": (
+        "SELECT i FROM generate_series(CAST(:a AS bigint), CAST(:a AS bigint) + :n - 1) AS i",
+        "lpad(CAST(i AS text), 26, '0')",
+    ),
+}
+"""How each database counts, and an id of the right width, so that ids sort as the numbers do."""
 
 
-def a_row(number: int) -> dict[str, object]:
-    """A deployment that ended, of one of twenty pipelines."""
-    at = START + timedelta(seconds=number)
+def a_model() -> dict[str, object]:
+    """The row that all are copies of, but for what `fill` says."""
     deployment = Deployment(
-        id=new_id(at),
-        pipeline=f"pipeline-{number % PIPELINES}",
+        id="model",
+        pipeline="model",
         pipeline_revision=1,
-        environment="staging" if number % 3 else "production",
-        version=f"1.{number}.0",
-        created_at=at,
-        status=Status.SUCCEEDED if number % 10 else Status.FAILED,
+        environment="model",
+        version="1.0.0",
+        created_at=START,
+        status=Status.SUCCEEDED,
         requested_by="bench",
-        started_at=at,
-        ended_at=at + timedelta(seconds=5),
+        started_at=START,
+        ended_at=START + timedelta(seconds=5),
     )
     counts = {"revision": 26, "turn": 12, "epoch": 1}
     return {**fixed_columns(deployment), **changing_columns(deployment), **counts}
 
 
 async def fill(store: Store, rows: int, first: int = 0) -> None:
-    """Add `rows` deployments."""
-    for begin in range(first, first + rows, BATCH):
-        batch = [a_row(number) for number in range(begin, min(begin + BATCH, first + rows))]
+    """Add deployments number `first` and following, made by the database itself."""
+    numbers, padded = NUMBERS[store.dialect]
+    own = {
+        "id": padded,
+        "pipeline": f"'pipeline-' || (i % {PIPELINES})",
+        "environment": "CASE WHEN i % 3 = 0 THEN 'production' ELSE 'staging' END",
+        "version": "'1.' || i || '.0'",
+        "status": "CASE WHEN i % 10 = 0 THEN 'FAILED' ELSE 'SUCCEEDED' END",
+    }
+    copied = [column.name for column in tables.deployments.c if column.name not in own]
+    insert = (
+        f"INSERT INTO deployments ({', '.join([*own, *copied])}) "
+        f"SELECT {', '.join([*own.values(), *copied])} FROM ({numbers}) AS numbers, "
+        "(SELECT * FROM deployments WHERE id = 'model') AS model"
+    )
 
-        def add(connection: sa.Connection, batch: list[dict[str, object]] = batch) -> None:
-            connection.execute(sa.insert(tables.deployments), batch)
+    def add(connection: sa.Connection) -> None:
+        connection.execute(sa.insert(tables.deployments), a_model())
+        connection.execute(sa.text(insert.replace("SELECT *", f"SELECT {', '.join(copied)}")), {"a": first, "n": rows})
+        connection.execute(sa.delete(tables.deployments).where(tables.deployments.c.id == "model"))
+        if store.dialect == "postgresql":
+            connection.execute(sa.text("ANALYZE deployments"))
 
-        await store.write(add)
-    if store.dialect == "postgresql":
-        await store.write(lambda connection: connection.execute(sa.text("ANALYZE deployments")).close())
+    await store.write(add)
 
 
 async def pages_of(store: Store, parent: tuple[str, str], pages: int) -> list[float]:
