@@ -20,7 +20,7 @@ from typing import Final
 
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_validation.arguments import FREE, Rules
-from opsuite_validation.paths import is_below, resolve_below
+from opsuite_validation.paths import is_below, is_really_below, real_path, resolve_below
 from opsuite_validation.templates import opaque
 from opsuite_validation.tools.table import TOOLS
 
@@ -83,7 +83,7 @@ def resolve_program(policy: CommandPolicy, command: str) -> Path:
     places = [command] if "/" in command else [str(place / command) for place in policy.trusted_directories]
     for place in places:
         if os.access(place, os.X_OK) and Path(place).is_file():
-            return _trustworthy(policy, Path(os.path.realpath(place)))
+            return _trustworthy(policy, Path(real_path(place)))
     looked = ", ".join(str(place) for place in policy.trusted_directories)
     where = "there is no such program" if "/" in command else f"is in none of {looked}"
     raise InvalidInput([Violation("command", f"{command}: {where}", "COMMAND_NOT_FOUND")])
@@ -120,7 +120,7 @@ def _command_refusal(policy: CommandPolicy, command: str) -> str | None:
 
 
 def _trustworthy(policy: CommandPolicy, program: Path) -> Path:
-    if is_below([Path(os.path.realpath(root)) for root in policy.roots], str(program)):
+    if is_really_below(policy.roots, str(program)):
         return program
     status = program.stat()
     others_write = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)

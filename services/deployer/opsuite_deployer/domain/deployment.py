@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from opsuite_deployer.domain.errors import IllegalTransition
@@ -228,9 +229,12 @@ class Deployment:
 
 def stage_parts(stage: Stage, index: int) -> tuple[tuple[PartKey, ...], tuple[PartKey, ...]]:
     """Keys of the steps and of the gates of stage number `index`."""
-    steps = tuple(PartKey(index, PartKind.STEP, position) for position in range(len(stage.steps)))
-    gates = tuple(PartKey(index, PartKind.GATE, position) for position in range(len(stage.gates)))
-    return steps, gates
+    return _keys(index, PartKind.STEP, len(stage.steps)), _keys(index, PartKind.GATE, len(stage.gates))
+
+
+@lru_cache(maxsize=1024)  # every turn asks for those of every stage, several times
+def _keys(stage: int, kind: PartKind, count: int) -> tuple[PartKey, ...]:
+    return tuple(PartKey(stage, kind, position) for position in range(count))
 
 
 def stage_status(deployment: Deployment, stage: Stage, index: int) -> StepStatus:
