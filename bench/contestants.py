@@ -36,6 +36,8 @@ class Contestant:
     """Requirements; none means the interpreter of the bench."""
     pipelines: int = 10
     """Pipelines in one round: fewer of those that are slow."""
+    has_server: bool = False
+    """It keeps a server running that is never quite idle."""
 
     def interpreter(self) -> str:
         """Path of the interpreter that runs it, installed first if need be. Raises NotHere."""
@@ -55,7 +57,7 @@ FLOOR = Contestant("floor: ten spawns, ten commits", "floor")
 CONTESTANTS = (
     Contestant("DBOS (SQLite, in process)", "dbos_ten", ("dbos", "pysqlite3-binary"), 10),
     Contestant("Luigi (local scheduler)", "luigi_ten", ("luigi",), 10),
-    Contestant("Prefect (warm server, SQLite)", "prefect_ten", ("prefect==3.8.8", "fastapi<0.150"), 2),
+    Contestant("Prefect (warm server, SQLite)", "prefect_ten", ("prefect==3.8.8", "fastapi<0.150"), 2, True),
     Contestant("ansible-playbook (local)", "ansible_ten", ("ansible-core",), 1),
 )
 
