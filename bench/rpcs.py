@@ -49,9 +49,9 @@ async def main(rounds: int) -> list[Row]:
             grpc.aio.insecure_channel(f"127.0.0.1:{bare.port}") as channel,
             grpc.aio.insecure_channel(deployer.address) as straight,
         ):
-            own: pb_grpc.DeploymentServiceAsyncStub = pb_grpc.DeploymentServiceStub(straight)  # type: ignore[assignment]
+            own: pb_grpc.DeploymentServiceAsyncStub = pb_grpc.DeploymentServiceStub(straight)
             token = (("authorization", f"Bearer {deployer.token}"),)
-            stub: pb_grpc.DeploymentServiceAsyncStub = pb_grpc.DeploymentServiceStub(channel)  # type: ignore[assignment]  # the stubs split what is one
+            stub: pb_grpc.DeploymentServiceAsyncStub = pb_grpc.DeploymentServiceStub(channel)
             await register_ten(client, "ten")
             name = (await deploy(client, "ten")).name
             await ended(client, name)
