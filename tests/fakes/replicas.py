@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from fakes.warm_deployer import WarmDeployer
 from fakes.worlds import World, processes_in
 
 LOOK_AGAIN_SECONDS = 0.01
+GIVE_UP_SECONDS = 120.0
+"""Long beyond anything that is waited for: only what will never come takes so long."""
 
 
 class Team:
@@ -77,8 +80,10 @@ class Team:
 
 
 async def until(is_true: Callable[[], object]) -> None:
-    """Wait for something that only shows itself to those who look."""
-    while not is_true():  # noqa: ASYNC110 - files, processes and rows of others set no event
+    """Wait for something that only shows itself to those who look; fail where it is awaited rather than hang."""
+    give_up_at = time.monotonic() + GIVE_UP_SECONDS
+    while not is_true():
+        assert time.monotonic() < give_up_at, "never seen"
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
