@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from opsuite_deployer.application.ports import Machine, Problem, SecurityLog
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
@@ -57,9 +57,10 @@ class Preflight:
     async def look(self, pipeline: Pipeline, deployment: Deployment) -> list[Problem]:
         """Every check and what it found, in the order of the pipeline."""
         steps = list(planned(pipeline, deployment))
+        once = _Once(self._machine)
         checks = [self._disk()]
         for planned_step in steps:
-            checks += self._step(planned_step)
+            checks += self._step(planned_step, once)
         if any(isinstance(one.kind, Workload) for one in steps):
             checks.append(await _ask("platform", self._check_platform()))
         images = sorted({one.kind.image for one in steps if isinstance(one.kind, Docker)})
@@ -71,11 +72,11 @@ class Preflight:
         message = f"{free // 1_048_576} MiB free, {self._min_free_bytes // 1_048_576} MiB are needed"
         return Problem("disk", free >= self._min_free_bytes, message)
 
-    def _step(self, planned_step: PlannedStep) -> Iterator[Problem]:
+    def _step(self, planned_step: PlannedStep, once: _Once) -> Iterator[Problem]:
         match planned_step.kind:
             case Command() as command:
-                yield self._tool(command, planned_step.field)
-                yield self._path(command.working_dir, f"{planned_step.field}.command.working_dir")
+                yield self._tool(command, planned_step.field, once)
+                yield _path(once, command.working_dir, f"{planned_step.field}.command.working_dir")
                 for name, ref in command.secret_env.items():
                     field = f'{planned_step.field}.command.secret_env["{name}"]'
                     yield _look(f"secret {name}", field, partial(self._found, ref))
@@ -83,10 +84,10 @@ class Preflight:
                 if problem := check_image(docker.image):
                     yield Problem(f"image {docker.image}", False, problem, f"{planned_step.field}.docker.image")
                 for index, mount in enumerate(docker.mounts):
-                    yield self._path(mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
+                    yield _path(once, mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
-                yield self._path(workload.directory, f"{planned_step.field}.workload.directory")
-                yield self._program(workload, f"{planned_step.field}.workload.command")
+                yield _path(once, workload.directory, f"{planned_step.field}.workload.directory")
+                yield self._program(workload, once, f"{planned_step.field}.workload.command")
                 if problem := check_dns_label(workload.workload):
                     yield Problem(f"workload {workload.workload}", False, problem, f"{planned_step.field}.workload")
 
@@ -94,29 +95,38 @@ class Preflight:
         self._machine.secret(ref)
         return "found"
 
-    def _tool(self, command: Command, field: str) -> Problem:
-        if problems := self._machine.judge(command.command, command.args, self._directory(command.working_dir)):
+    def _tool(self, command: Command, field: str, once: _Once) -> Problem:
+        if problems := self._machine.judge(command.command, command.args, once.directory_or_none(command.working_dir)):
             return _refused(f"command {command.command}", problems, field)
-        return _look(f"tool {command.command}", field, lambda: self._machine.program(command.command))
+        return _look(f"tool {command.command}", field, lambda: once.program(command.command))
 
-    def _program(self, workload: Workload, field: str) -> Problem:
+    def _program(self, workload: Workload, once: _Once, field: str) -> Problem:
         """A program named by a path may be brought by an earlier step; every other has to be there now."""
         subject = f"tool {workload.command[0]}"
         if problems := self._machine.judge_workload(workload.command):
             return _refused(subject, problems, field)
         if "/" in workload.command[0]:
             return Problem(subject, passed=True, message="is looked for when the step runs", field=field)
-        return _look(subject, field, lambda: self._machine.program(workload.command[0]))
+        return _look(subject, field, lambda: once.program(workload.command[0]))
 
-    def _directory(self, path: str) -> str | None:
-        """Where the command would run; None where it may not, which is told by a check of its own."""
+
+class _Once:
+    """The machine, asked each question once: the steps of one deployment mostly ask for the same."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.program = cache(machine.program)
+        self.directory = cache(machine.directory)
+
+    def directory_or_none(self, path: str) -> str | None:
+        """Where a command would run; None where it may not, which is told by a check of its own."""
         try:
-            return self._machine.directory(path)
+            return self.directory(path)
         except InvalidInput:
             return None
 
-    def _path(self, path: str, field: str) -> Problem:
-        return _look(f"directory {path or '.'}", field, lambda: self._machine.directory(path))
+
+def _path(once: _Once, path: str, field: str) -> Problem:
+    return _look(f"directory {path or '.'}", field, lambda: once.directory(path))
 
 
 def planned(pipeline: Pipeline, deployment: Deployment) -> Iterator[PlannedStep]:
