@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 APPLICATION = Path(__file__).parent / "hello-web"
@@ -140,8 +140,10 @@ def suite(place: Path, environment: dict[str, str]) -> Iterator[None]:
         wait_until_it_serves(running, log, environment)
         yield
     finally:
-        expect(0, environment, "down")
+        stopped = subprocess.run([*OPSUITE, "down"], env=environment, check=False, capture_output=True, text=True)
         running.wait()
+        with suppress(BrokenPipeError):  # whoever read our output may have left; nothing is left running all the same
+            print("$ opsuite down", stopped.stdout + stopped.stderr, sep="\n", flush=True)
 
 
 def wait_until_it_serves(running: subprocess.Popen[bytes], log: Path, environment: dict[str, str]) -> None:

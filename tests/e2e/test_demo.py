@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 from components import program
 
@@ -58,3 +60,35 @@ def test_the_demo_ends_with_the_old_version_back(clone: Path) -> None:
     ):
         assert expected in ended.stdout
     assert "HTTP 503, expected 200" in ended.stderr
+
+
+def test_a_demo_whose_reader_leaves_leaves_nothing_running(clone: Path) -> None:
+    code = [clone / "cli", clone / "libs", clone / "services" / "deployer"]
+    # Not pytest's directory: its name is too long for a Unix socket.
+    place = tempfile.mkdtemp(prefix="opsuite-")
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(map(str, code)), "TMPDIR": place}
+    try:
+        with subprocess.Popen(
+            [sys.executable, "examples/demo.py"],
+            cwd=clone,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as demo:
+            assert demo.stdout is not None
+            while "it serves" not in demo.stdout.readline():
+                pass
+            demo.stdout.close()
+            demo.wait(LONGEST_SECONDS)
+        assert [one.pid for one in psutil.process_iter() if place in " ".join(command_of(one))] == []
+    finally:
+        shutil.rmtree(place)
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its argument vector; empty for one that is gone."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
