@@ -36,7 +36,7 @@ test: setup ## Every test that this machine can run; says loudly what it cannot
 	$(BIN)/pytest -n auto --dist loadfile -m "not long"
 
 test-long: setup ## The same and the full versions of the sampled suites (kill at every point, properties)
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --timeout 7200
 
 fmt: setup ## Format code and protos
 	$(BIN)/ruff format .

@@ -1,7 +1,15 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures that every test may ask for, and how properties are sampled."""
 
 from __future__ import annotations
 
+import os
+
+import hypothesis
 from postgres import own_postgres_cluster, postgres_cluster, postgres_store, postgres_url, sqlite_store, store
 
 __all__ = ["own_postgres_cluster", "postgres_cluster", "postgres_store", "postgres_url", "sqlite_store", "store"]
+
+# In CI the sample is always the same: what fails there fails again. Elsewhere every run explores.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI") == "true":
+    hypothesis.settings.load_profile("ci")
