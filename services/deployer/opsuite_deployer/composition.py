@@ -243,7 +243,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         background.append(TraceExport(store, hub, traces, tracing).run)
     for work in background:
         stack.push_async_callback(_cancel, asyncio.create_task(_supervised(work)))
-    stack.push_async_callback(span_table.flush)
+    stack.push_async_callback(_flush, span_table)
     stack.push_async_callback(fleet.drain, settings.drain_grace)
     await fleet.recover()
     return Deployer(server, fleet)
@@ -367,6 +367,14 @@ async def _start(platform: ProcessPlatform) -> None:
         await platform.start()
     except OpsuiteError as error:
         log.warning("platform_not_started", why=error.message)
+
+
+async def _flush(spans: SpanTable) -> None:
+    """Write the last spans; a database that is away does not keep the process from stopping in order."""
+    try:
+        await spans.flush()
+    except OpsuiteError as error:
+        log.warning("spans_not_kept", why=error.message)
 
 
 async def _end_watches(draining: asyncio.Event, hub: Hub) -> None:

@@ -148,7 +148,7 @@ async def test_a_replica_that_slept_through_its_lease_writes_nothing_and_starts_
         team.let_go()
         deployment = await ended(at_the_other, name)
 
-    assert sleeper.terminate() == 0  # whatever it still had to do is done
+    assert sleeper.terminate() == 0, sleeper.log()  # whatever it still had to do is done
     assert STATUS(deployment.status) == "DEPLOYMENT_STATUS_SUCCEEDED"
     assert team.query("SELECT what FROM written WHERE who = 'sleeper'") == []
     assert team.query("SELECT count(*) > 0 FROM written WHERE who = 'opsuite'") == [(True,)]

@@ -136,7 +136,10 @@ class Fleet:
         """Let go of what nothing here runs any more."""
         idle = [lease for lease in self._leases.held() if lease.run not in self._runners]
         if idle:
-            await self._store.write(lambda tx: _release_all(tx, idle))
+            try:
+                await self._store.write(lambda tx: _release_all(tx, idle))
+            except OpsuiteError as error:  # they run out by themselves; stopping goes on
+                log.warning("leases_not_given_back", why=error.message, count=len(idle))
         for lease in idle:
             self._leases.drop(lease.run)
 
