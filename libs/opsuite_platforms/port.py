@@ -25,16 +25,38 @@ class PortSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Readiness:
+    """How a replica is asked whether it can take requests: GET `path` answers 200 to 399; without one, a connection."""
+
+    port: str
+    """Name of one of the workload's ports."""
+    path: str = ""
+    interval: timedelta = timedelta(seconds=1)
+    timeout: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """What a workload is to look like. `${port}` and `${port_NAME}` in command and env are the replica's own ports."""
 
     name: str
     version: str
     command: tuple[str, ...]
+    """On bare machines the program and its arguments; for containers what replaces the image's command, if anything."""
     directory: str
     env: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortSpec, ...] = ()
     replicas: int = 1
+    image: str = ""
+    """What containers are made of; empty on bare machines."""
+    part_of: str = ""
+    """Workload that this is one revision of; empty if it stands for itself. Several revisions may run side by side."""
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    readiness: Readiness | None = None
+    """Asked by platforms that ask by themselves (Kubernetes); elsewhere by whoever rolls out."""
+    grace: timedelta = timedelta(seconds=10)
+    """Time between asking a replica to stop and killing it."""
 
 
 class ReplicaPhase(Enum):
@@ -97,8 +119,8 @@ class Platform(Protocol):
     async def observe(self, name: str) -> WorkloadStatus:
         """The workload as it is now. Raises: NotFound."""
 
-    async def list_workloads(self) -> Sequence[str]:
-        """Names of all workloads, sorted."""
+    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
+        """Names of all workloads, or of the revisions of one, sorted."""
 
     async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
         """Ask for a number of replicas; neighbours stay untouched.

@@ -78,9 +78,9 @@ class ProcessPlatform:
         """The workload as it is now. Raises: NotFound, Unavailable."""
         return await asyncio.to_thread(self._observe, name)
 
-    async def list_workloads(self) -> Sequence[str]:
-        """Names of all workloads, sorted."""
-        return await asyncio.to_thread(self._files.names)
+    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
+        """Names of all workloads, or of the revisions of one, sorted."""
+        return await asyncio.to_thread(self._files.names, part_of)
 
     async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
         """Ask for a number of replicas; the port tells the rest."""

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 from opsuite_kernel.errors import Conflict
@@ -33,8 +34,6 @@ class Tools:
 class Keeping:
     """How supervisord keeps a program."""
 
-    stop_wait_seconds: int = 10
-    """Between SIGTERM and SIGKILL."""
     start_retries: int = 10
     """Starts in a row that end within a second before it gives up; it waits one second longer each time."""
     log_bytes: int = 10_485_760
@@ -54,7 +53,7 @@ def program_file(
         "startsecs": "1",
         "startretries": str(keeping.start_retries),
         "stopsignal": "TERM",
-        "stopwaitsecs": str(keeping.stop_wait_seconds),
+        "stopwaitsecs": str(max(1, ceil(spec.grace.total_seconds()))),
         "stopasgroup": "true",
         "killasgroup": "true",
         "redirect_stderr": "true",

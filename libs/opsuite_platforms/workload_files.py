@@ -8,10 +8,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from opsuite_kernel.errors import NotFound
-from opsuite_platforms.port import PortSpec, WorkloadSpec
+from opsuite_platforms.port import PortSpec, Readiness, WorkloadSpec
 
 KEPT_GENERATIONS = 20
 
@@ -43,9 +45,12 @@ class WorkloadFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def names(self) -> list[str]:
-        """Names of all workloads, sorted."""
-        return sorted(path.stem for path in self._directory.glob("*.json"))
+    def names(self, part_of: str | None = None) -> list[str]:
+        """Names of all workloads, or of the revisions of one, sorted."""
+        names = sorted(path.stem for path in self._directory.glob("*.json"))
+        if part_of is None:
+            return names
+        return [name for name in names if (record := self.find(name)) and record.spec.part_of == part_of]
 
     def find(self, name: str) -> Record | None:
         """The record of that workload, if there is one."""
@@ -63,7 +68,7 @@ class WorkloadFiles:
     def put(self, record: Record) -> None:
         """Write it durably."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(self._directory / f"{record.spec.name}.json", json.dumps(asdict(record)))
+        write_durably(self._directory / f"{record.spec.name}.json", encode(record))
 
     def delete(self, name: str) -> None:
         """Forget it; one that does not exist is fine."""
@@ -83,19 +88,31 @@ class WorkloadFiles:
             yield
 
 
+def encode(record: Record) -> str:
+    """The text of a record's file; times are in seconds."""
+    return json.dumps(asdict(record), default=timedelta.total_seconds)
+
+
 def decode(text: str) -> Record:
-    """The record that `json.dumps(asdict(record))` wrote."""
+    """The record that `encode` wrote, also in an earlier release that knew fewer fields."""
     data = json.loads(text)
-    spec = data["spec"]
     return Record(
-        spec=WorkloadSpec(
-            **spec | {"command": tuple(spec["command"]), "ports": tuple(PortSpec(**port) for port in spec["ports"])}
-        ),
+        spec=_spec(data["spec"]),
         epoch=data["epoch"],
         generation=data["generation"],
         versions={int(generation): version for generation, version in data["versions"].items()},
         ports={int(replica): ports for replica, ports in data["ports"].items()},
     )
+
+
+def _spec(data: dict[str, Any]) -> WorkloadSpec:
+    data |= {"command": tuple(data["command"]), "ports": tuple(PortSpec(**port) for port in data["ports"])}
+    if (readiness := data.get("readiness")) is not None:
+        times = {name: timedelta(seconds=readiness[name]) for name in ("interval", "timeout")}
+        data["readiness"] = Readiness(**readiness | times)
+    if "grace" in data:
+        data["grace"] = timedelta(seconds=data["grace"])
+    return WorkloadSpec(**data)
 
 
 def write_durably(path: Path, text: str) -> None:

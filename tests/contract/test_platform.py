@@ -7,15 +7,15 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fakes.platform import FakePlatform
 
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
-from opsuite_platforms.port import Platform, PortSpec, ReplicaPhase, WorkloadSpec, WorkloadStatus
+from opsuite_platforms.port import Platform, PortSpec, Readiness, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.process import ProcessPlatform
-from opsuite_platforms.programs import Keeping
 
 
 @pytest.fixture(params=["fake", "process"])
@@ -24,7 +24,7 @@ async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
         yield FakePlatform()
         return
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
-    process = ProcessPlatform(data, keeping=Keeping(stop_wait_seconds=2))
+    process = ProcessPlatform(data)
     await process.start()
     yield process
     await process.stop()
@@ -33,7 +33,8 @@ async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
 
 
 def a_workload(version: str = "1.0.0", *, replicas: int = 1, ports: tuple[PortSpec, ...] = ()) -> WorkloadSpec:
-    return WorkloadSpec("web", version, ("/bin/sleep", "1000"), "/", {}, ports, replicas)
+    command = ("/bin/sleep", "1000")
+    return WorkloadSpec("web", version, command, "/", {}, ports, replicas, grace=timedelta(seconds=2))
 
 
 async def until(platform: Platform, holds: Callable[[WorkloadStatus], bool]) -> WorkloadStatus:
@@ -146,6 +147,18 @@ async def test_a_removed_workload_is_gone_and_can_be_removed_again(platform: Pla
     assert await platform.list_workloads() == ["api"]
     with pytest.raises(NotFound):
         await platform.observe("web")
+
+
+async def test_revisions_of_a_workload_run_side_by_side_and_are_listed(platform: Platform) -> None:
+    old = replace(a_workload("1.0.0"), name="web-a1", part_of="web", readiness=Readiness("http", "/"))
+    new = replace(a_workload("2.0.0"), name="web-b2", part_of="web")
+
+    for spec in (old, new, replace(a_workload(), name="api")):
+        await platform.apply(spec, epoch=1)
+
+    assert await platform.list_workloads(part_of="web") == ["web-a1", "web-b2"]
+    assert await platform.list_workloads(part_of="api") == []
+    assert (await platform.observe("web-a1")).version == "1.0.0"
 
 
 async def test_what_does_not_exist_is_not_found(platform: Platform) -> None:

@@ -57,9 +57,11 @@ class FakePlatform:
         workload = self._get(name)
         return WorkloadStatus(name, workload.spec.version, workload.spec.replicas, tuple(workload.replicas.values()))
 
-    async def list_workloads(self) -> Sequence[str]:
+    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
         self._reach()
-        return sorted(self.workloads)
+        return sorted(
+            name for name, workload in self.workloads.items() if part_of is None or workload.spec.part_of == part_of
+        )
 
     async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
         self._reach()

@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,6 @@ import pytest
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
 from opsuite_platforms.port import PortSpec, Replica, ReplicaPhase, WorkloadSpec
 from opsuite_platforms.process import ProcessPlatform, next_record
-from opsuite_platforms.programs import Keeping
 from opsuite_platforms.workload_files import WorkloadFiles
 
 ODD = ("100%", "a # b", "a ; b", 'it\'s "quoted"', "%(here)s", "$HOME", "back\\slash", "", "ü", " spaces ")
@@ -26,7 +26,7 @@ ODD = ("100%", "a # b", "a ; b", 'it\'s "quoted"', "%(here)s", "$HOME", "back\\s
 @pytest.fixture
 async def platform() -> AsyncIterator[ProcessPlatform]:
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
-    platform = ProcessPlatform(data, keeping=Keeping(stop_wait_seconds=2))
+    platform = ProcessPlatform(data)
     await platform.start()
     yield platform
     await platform.stop()
@@ -35,7 +35,9 @@ async def platform() -> AsyncIterator[ProcessPlatform]:
 
 
 def a_workload(*command: str, env: dict[str, str] | None = None, ports: tuple[PortSpec, ...] = ()) -> WorkloadSpec:
-    return WorkloadSpec("web", "1.0.0", command or ("/bin/sleep", "1000"), "/", env or {}, ports)
+    return WorkloadSpec(
+        "web", "1.0.0", command or ("/bin/sleep", "1000"), "/", env or {}, ports, grace=timedelta(seconds=2)
+    )
 
 
 def shell(script: str, *arguments: str, **options: dict[str, str]) -> WorkloadSpec:
