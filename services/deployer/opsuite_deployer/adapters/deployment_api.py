@@ -14,7 +14,7 @@ from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.traces import Traces
 from opsuite_deployer.adapters.watches import Watches
 from opsuite_deployer.application.deployments import Deployments, DeployWish
-from opsuite_deployer.domain.progress import kind_of
+from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.turn import Verb
 from opsuite_rpc.calls import audited_as
 

@@ -17,8 +17,8 @@ from opsuite_deployer.domain.deployment import (
     stage_parts,
     stage_status,
 )
+from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.pipeline import Pipeline
-from opsuite_deployer.domain.progress import kind_of
 from opsuite_deployer.domain.turn import Happened
 
 STATUSES = {status: pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{status.value}") for status in Status}

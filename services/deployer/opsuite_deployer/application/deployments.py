@@ -33,8 +33,8 @@ from opsuite_deployer.domain.errors import (
     UnknownVariable,
     WrongState,
 )
+from opsuite_deployer.domain.parts import find_step, parts_left_out
 from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
-from opsuite_deployer.domain.progress import find_step, parts_left_out
 from opsuite_deployer.domain.queue import arrive
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish

@@ -17,8 +17,8 @@ from opsuite_deployer.domain.errors import (
     RollbackIsNoOp,
     RollbackUnderWay,
 )
+from opsuite_deployer.domain.parts import parts_left_out
 from opsuite_deployer.domain.pipeline import Pipeline
-from opsuite_deployer.domain.progress import parts_left_out
 from opsuite_deployer.domain.turn import EventKind, Happened, Turn
 
 

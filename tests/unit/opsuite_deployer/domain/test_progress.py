@@ -6,8 +6,9 @@ from fakes.deployments import LIMITS, Play, a_deployment, a_gate, a_pipeline, a_
 
 from opsuite_deployer.domain.deployment import PauseReason, Status, StepStatus, follow, stage_status
 from opsuite_deployer.domain.errors import IllegalTransition
+from opsuite_deployer.domain.parts import parts_left_out
 from opsuite_deployer.domain.pipeline import Docker, GateFailure, Retry, SiblingPolicy, Wait
-from opsuite_deployer.domain.progress import MAX_TAKEOVERS, parts_left_out
+from opsuite_deployer.domain.results import MAX_TAKEOVERS
 from opsuite_deployer.domain.turn import (
     Adopted,
     EventKind,

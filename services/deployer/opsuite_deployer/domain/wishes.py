@@ -1,0 +1,92 @@
+"""What a person may wish of a deployment under way, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from opsuite_deployer.domain.deployment import PartKey, PartKind, PauseReason, Status, StepStatus
+from opsuite_deployer.domain.draft import Draft
+from opsuite_deployer.domain.turn import EventKind, Verb, Wish
+
+
+def grant(draft: Draft, wish: Wish) -> None:
+    """Do what somebody wishes, if the deployment still stands so that it can be done."""
+    _GRANTED[wish.verb](draft, wish)
+
+
+def _cancel(draft: Draft, wish: Wish) -> None:
+    draft.end_with(Status.CANCELLED, reason="CANCELLED", message=_by("cancelled", wish))
+
+
+def _rollback(draft: Draft, wish: Wish) -> None:
+    draft.deployment = replace(draft.deployment, rollback_to=wish.target)
+    draft.end_with(Status.ROLLING_BACK, reason="ROLLBACK_REQUESTED", message=_by("rollback asked for", wish))
+
+
+def _pause(draft: Draft, wish: Wish) -> None:
+    if draft.deployment.status in {Status.RUNNING, Status.VERIFYING} and draft.deployment.ending is None:
+        draft.pause(PauseReason.MANUAL, _by("paused", wish), wish.actor)
+
+
+def _resume_if_asked(draft: Draft, wish: Wish) -> None:
+    if draft.deployment.status is not Status.PAUSED or draft.has_interrupted():
+        return
+    _resume(draft, wish)
+
+
+def _run_again(draft: Draft, wish: Wish) -> None:
+    _decide_interrupted(draft, wish, draft.start)
+
+
+def _go_without(draft: Draft, wish: Wish) -> None:
+    _decide_interrupted(draft, wish, lambda key: _skip(draft, key, _by("skipped", wish)))
+
+
+def _decide_interrupted(draft: Draft, wish: Wish, decide: Callable[[PartKey], None]) -> None:
+    if wish.key is None or draft.deployment.part(wish.key).status is not StepStatus.INTERRUPTED:
+        return
+    if draft.deployment.ending is not None:
+        return
+    decide(wish.key)
+    if draft.deployment.pause_reason is PauseReason.INTERRUPTED and not draft.has_interrupted():
+        _resume(draft, wish)
+
+
+def _skip(draft: Draft, key: PartKey, message: str) -> None:
+    part = draft.deployment.part(key)
+    draft.set(key, replace(part, status=StepStatus.SKIPPED, ended_at=draft.now, message=message))
+    draft.note_part(EventKind.STEP_ENDED, key, reason="SKIPPED", message=message)
+    draft.note_stage_end(key.stage)
+
+
+def _resume(draft: Draft, wish: Wish) -> None:
+    """Go on; gates that paused it are asked again."""
+    for key, part in draft.deployment.parts.items():
+        if key.kind is PartKind.GATE and part.status in {StepStatus.FAILED, StepStatus.TIMED_OUT}:
+            draft.set(key, replace(part, status=StepStatus.PENDING))
+    since = draft.deployment.paused_at or draft.now
+    draft.become(
+        Status.RUNNING,
+        pause_reason=None,
+        reason="",
+        message="",
+        paused_at=None,
+        paused_for=draft.deployment.paused_for + (draft.now - since),
+    )
+    draft.note(EventKind.RESUMED, actor=wish.actor, message=wish.reason)
+
+
+def _by(what: str, wish: Wish) -> str:
+    return f"{what} by {wish.actor}" + (f": {wish.reason}" if wish.reason else "")
+
+
+_GRANTED: Final = {
+    Verb.CANCEL: _cancel,
+    Verb.PAUSE: _pause,
+    Verb.RESUME: _resume_if_asked,
+    Verb.RETRY_STEP: _run_again,
+    Verb.SKIP_STEP: _go_without,
+    Verb.ROLLBACK: _rollback,
+}
