@@ -17,8 +17,8 @@ from bench.deployers import a_bench_deployer
 from bench.table import Row, ms, p50, p99
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.database import RevisionCache
 from opsuite_deployer.adapters.queries import Queries
+from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.rows import changing_columns, fixed_columns
 from opsuite_deployer.composition import MIGRATIONS
 from opsuite_deployer.domain.deployment import Deployment, Status

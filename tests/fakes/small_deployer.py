@@ -13,7 +13,8 @@ from typing import Any, Final, TypeVar
 from fakes.clock import FakeClock
 
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.database import RevisionCache, SqlStore
+from opsuite_deployer.adapters.database import SqlStore
+from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.application.admission import Rules
 from opsuite_deployer.application.checks import Checks
 from opsuite_deployer.application.deployments import Deployments

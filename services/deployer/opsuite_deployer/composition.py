@@ -17,7 +17,7 @@ import structlog
 from opsuite.deployer.v1 import deployment_service_pb2_grpc, history_service_pb2_grpc, pipeline_service_pb2_grpc
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.audit_log import SqlAuditLog
-from opsuite_deployer.adapters.database import EVENTS, WAKE_CHANNEL, WISH, RevisionCache, SqlStore
+from opsuite_deployer.adapters.database import SqlStore
 from opsuite_deployer.adapters.deployment_api import DeploymentServicer
 from opsuite_deployer.adapters.history_api import HistoryServicer
 from opsuite_deployer.adapters.log_tail import LogTail
@@ -25,10 +25,12 @@ from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
 from opsuite_deployer.adapters.queries import Queries
+from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.span_table import SpanTable
 from opsuite_deployer.adapters.tidying import Tidying
 from opsuite_deployer.adapters.totals import DeploymentMetrics
 from opsuite_deployer.adapters.traces import TraceExport, Traces
+from opsuite_deployer.adapters.transaction import EVENTS, WAKE_CHANNEL, WISH
 from opsuite_deployer.adapters.watches import Watches
 from opsuite_deployer.application.admission import Rules
 from opsuite_deployer.application.checks import Checks

@@ -12,8 +12,9 @@ from fakes.deployments import a_deployment, step_key
 from fakes.pipelines import a_pipeline
 
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.database import RevisionCache, SqlStore
+from opsuite_deployer.adapters.database import SqlStore
 from opsuite_deployer.adapters.pipeline_messages import document_of, pipeline_of
+from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.application.ports import Owned, Revision, Standing
 from opsuite_deployer.composition import MIGRATIONS
 from opsuite_deployer.domain.deployment import PartRun, Status, StepStatus

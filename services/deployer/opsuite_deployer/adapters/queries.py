@@ -10,9 +10,10 @@ import sqlalchemy as sa
 
 from opsuite.deployer.v1 import deployment_pb2, history_service_pb2, pipeline_pb2
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.database import QUEUE_POSITION, RevisionCache
 from opsuite_deployer.adapters.deployment_messages import deployment_message, timestamp
+from opsuite_deployer.adapters.deployment_rows import QUEUE_POSITION
 from opsuite_deployer.adapters.pipeline_messages import message_of, pipeline_of
+from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.rows import Row, deployment_of
 from opsuite_deployer.application.deployments import Reference
 from opsuite_deployer.application.ports import Revision, Standing
