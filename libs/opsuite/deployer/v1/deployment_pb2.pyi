@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from opsuite.deployer.v1 import rollout_pb2 as _rollout_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -234,6 +235,10 @@ class _DeploymentEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_D
     """Something went wrong without stopping it."""
     DEPLOYMENT_EVENT_KIND_ENDED: _DeploymentEventKind.ValueType  # 17
     """It ended; always the last event."""
+    DEPLOYMENT_EVENT_KIND_ROLLOUT: _DeploymentEventKind.ValueType  # 18
+    """A rollout got on, or had to do something about what it found; `reason` says what: "WEIGHT_SET", "PROMOTED"."""
+    DEPLOYMENT_EVENT_KIND_ROLLOUT_WISH: _DeploymentEventKind.ValueType  # 19
+    """Someone promoted a rollout or asked it to go back."""
 
 class DeploymentEventKind(_DeploymentEventKind, metaclass=_DeploymentEventKindEnumTypeWrapper):
     """What happened to a deployment."""
@@ -274,6 +279,10 @@ DEPLOYMENT_EVENT_KIND_WARNING: DeploymentEventKind.ValueType  # 16
 """Something went wrong without stopping it."""
 DEPLOYMENT_EVENT_KIND_ENDED: DeploymentEventKind.ValueType  # 17
 """It ended; always the last event."""
+DEPLOYMENT_EVENT_KIND_ROLLOUT: DeploymentEventKind.ValueType  # 18
+"""A rollout got on, or had to do something about what it found; `reason` says what: "WEIGHT_SET", "PROMOTED"."""
+DEPLOYMENT_EVENT_KIND_ROLLOUT_WISH: DeploymentEventKind.ValueType  # 19
+"""Someone promoted a rollout or asked it to go back."""
 Global___DeploymentEventKind: _TypeAlias = DeploymentEventKind  # noqa: Y015
 
 class _LogStream:
@@ -520,6 +529,7 @@ class StepRun(_message.Message):
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the step."""
     status: Global___StepStatus.ValueType
@@ -531,7 +541,7 @@ class StepRun(_message.Message):
     message: _builtins.str
     """What happened, for people; empty if nothing needs saying."""
     kind: _builtins.str
-    """What kind of step it is: "command", "docker", "health_check", "wait" or "workload"."""
+    """What kind of step it is: "command", "docker", "health_check", "wait", "workload", "rollout" or "kubernetes"."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the current attempt began."""
@@ -539,6 +549,10 @@ class StepRun(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
+
+    @_builtins.property
+    def rollout(self) -> _rollout_pb2.RolloutStatus:
+        """Where its rollout stands; absent unless it is one that has begun."""
 
     def __init__(
         self,
@@ -551,10 +565,11 @@ class StepRun(_message.Message):
         exit_code: _builtins.int | None = ...,
         message: _builtins.str = ...,
         kind: _builtins.str = ...,
+        rollout: _rollout_pb2.RolloutStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "end_time", b"end_time", "exit_code", b"exit_code", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "end_time", b"end_time", "exit_code", b"exit_code", "rollout", b"rollout", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "end_time", b"end_time", "exit_code", b"exit_code", "kind", b"kind", "message", b"message", "name", b"name", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "attempt", b"attempt", "end_time", b"end_time", "exit_code", b"exit_code", "kind", b"kind", "message", b"message", "name", b"name", "rollout", b"rollout", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -675,6 +690,7 @@ class DeploymentEvent(_message.Message):
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     EXIT_CODE_FIELD_NUMBER: _builtins.int
     RELATED_DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     """Name of the deployment."""
     revision: _builtins.int
@@ -711,6 +727,10 @@ class DeploymentEvent(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp:
         """When it happened."""
 
+    @_builtins.property
+    def rollout(self) -> _rollout_pb2.RolloutStatus:
+        """Where the rollout stands after it; absent unless it is about one."""
+
     def __init__(
         self,
         *,
@@ -731,10 +751,11 @@ class DeploymentEvent(_message.Message):
         queue_position: _builtins.int = ...,
         exit_code: _builtins.int | None = ...,
         related_deployment: _builtins.str = ...,
+        rollout: _rollout_pb2.RolloutStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "exit_code", b"exit_code", "rollout", b"rollout", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "actor", b"actor", "attempt", b"attempt", "deployment", b"deployment", "event_id", b"event_id", "exit_code", b"exit_code", "gate", b"gate", "kind", b"kind", "message", b"message", "queue_position", b"queue_position", "reason", b"reason", "related_deployment", b"related_deployment", "revision", b"revision", "stage", b"stage", "status", b"status", "step", b"step", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "actor", b"actor", "attempt", b"attempt", "deployment", b"deployment", "event_id", b"event_id", "exit_code", b"exit_code", "gate", b"gate", "kind", b"kind", "message", b"message", "queue_position", b"queue_position", "reason", b"reason", "related_deployment", b"related_deployment", "revision", b"revision", "rollout", b"rollout", "stage", b"stage", "status", b"status", "step", b"step", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015

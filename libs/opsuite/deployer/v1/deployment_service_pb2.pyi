@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from opsuite.deployer.v1 import deployment_pb2 as _deployment_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PromotionScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PromotionScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PromotionScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROMOTION_SCOPE_UNSPECIFIED: _PromotionScope.ValueType  # 0
+    """Same as NEXT_STEP."""
+    PROMOTION_SCOPE_NEXT_STEP: _PromotionScope.ValueType  # 1
+    """The pause that it is in ends; what was inconclusive is asked again."""
+    PROMOTION_SCOPE_SKIP_STEP: _PromotionScope.ValueType  # 2
+    """The present step counts as done, whatever it is."""
+    PROMOTION_SCOPE_FULL: _PromotionScope.ValueType  # 3
+    """All steps, pauses and gates that are left count as done."""
+
+class PromotionScope(_PromotionScope, metaclass=_PromotionScopeEnumTypeWrapper):
+    """How far a rollout is promoted."""
+
+PROMOTION_SCOPE_UNSPECIFIED: PromotionScope.ValueType  # 0
+"""Same as NEXT_STEP."""
+PROMOTION_SCOPE_NEXT_STEP: PromotionScope.ValueType  # 1
+"""The pause that it is in ends; what was inconclusive is asked again."""
+PROMOTION_SCOPE_SKIP_STEP: PromotionScope.ValueType  # 2
+"""The present step counts as done, whatever it is."""
+PROMOTION_SCOPE_FULL: PromotionScope.ValueType  # 3
+"""All steps, pauses and gates that are left count as done."""
+Global___PromotionScope: _TypeAlias = PromotionScope  # noqa: Y015
 
 @_typing.final
 class DeployRequest(_message.Message):
@@ -788,6 +817,130 @@ class ResumeDeploymentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeDeploymentResponse: _TypeAlias = ResumeDeploymentResponse  # noqa: Y015
+
+@_typing.final
+class PromoteDeploymentRequest(_message.Message):
+    """One rollout to promote."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
+    name: _builtins.str
+    """The deployment: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
+    reason: _builtins.str
+    """Why, for the history."""
+    etag: _builtins.str
+    """Etag the caller has seen; empty means whatever is there. Another one is ABORTED."""
+    scope: Global___PromotionScope.ValueType
+    """How far; absent means NEXT_STEP."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str | None = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        scope: Global___PromotionScope.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "request_id", b"request_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "etag", b"etag", "name", b"name", "reason", b"reason", "request_id", b"request_id", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
+    _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
+
+Global___PromoteDeploymentRequest: _TypeAlias = PromoteDeploymentRequest  # noqa: Y015
+
+@_typing.final
+class PromoteDeploymentResponse(_message.Message):
+    """The deployment after the wish was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deployment(self) -> _deployment_pb2.Deployment:
+        """As it stands; the work follows."""
+
+    def __init__(
+        self,
+        *,
+        deployment: _deployment_pb2.Deployment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromoteDeploymentResponse: _TypeAlias = PromoteDeploymentResponse  # noqa: Y015
+
+@_typing.final
+class AbortDeploymentRequest(_message.Message):
+    """One rollout to abort."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
+    name: _builtins.str
+    """The deployment: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
+    reason: _builtins.str
+    """Why, for the history."""
+    etag: _builtins.str
+    """Etag the caller has seen; empty means whatever is there. Another one is ABORTED."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str | None = ...,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "request_id", b"request_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "etag", b"etag", "name", b"name", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
+    _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request_id) -> _WhichOneofReturnType__request_id | None: ...
+
+Global___AbortDeploymentRequest: _TypeAlias = AbortDeploymentRequest  # noqa: Y015
+
+@_typing.final
+class AbortDeploymentResponse(_message.Message):
+    """The deployment after the wish was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPLOYMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def deployment(self) -> _deployment_pb2.Deployment:
+        """As it stands; the work follows."""
+
+    def __init__(
+        self,
+        *,
+        deployment: _deployment_pb2.Deployment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deployment", b"deployment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AbortDeploymentResponse: _TypeAlias = AbortDeploymentResponse  # noqa: Y015
 
 @_typing.final
 class RetryDeploymentRequest(_message.Message):

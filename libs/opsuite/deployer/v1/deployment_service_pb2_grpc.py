@@ -81,6 +81,16 @@ class DeploymentServiceStub:
                 request_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.ResumeDeploymentRequest.SerializeToString,
                 response_deserializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.ResumeDeploymentResponse.FromString,
                 _registered_method=True)
+        self.PromoteDeployment = channel.unary_unary(
+                '/opsuite.deployer.v1.DeploymentService/PromoteDeployment',
+                request_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.PromoteDeploymentRequest.SerializeToString,
+                response_deserializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.PromoteDeploymentResponse.FromString,
+                _registered_method=True)
+        self.AbortDeployment = channel.unary_unary(
+                '/opsuite.deployer.v1.DeploymentService/AbortDeployment',
+                request_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.AbortDeploymentRequest.SerializeToString,
+                response_deserializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.AbortDeploymentResponse.FromString,
+                _registered_method=True)
         self.RetryDeployment = channel.unary_unary(
                 '/opsuite.deployer.v1.DeploymentService/RetryDeployment',
                 request_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.RetryDeploymentRequest.SerializeToString,
@@ -194,6 +204,23 @@ class DeploymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PromoteDeployment(self, request, context):
+        """Lets a rollout that waits go on: to its next step, past its present one, or to its end.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT: nothing is being rolled out; NOT_HEALTHY: "0/2 healthy"; ABORTING),
+        ABORTED (etag).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AbortDeployment(self, request, context):
+        """Brings the requests back to the old version at once and ends as ABORTED; what ran before the rollout stays done.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RetryDeployment(self, request, context):
         """Starts a new deployment of the same version that begins with the stage that failed.
         Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
@@ -294,6 +321,16 @@ def add_DeploymentServiceServicer_to_server(servicer, server):
                     servicer.ResumeDeployment,
                     request_deserializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.ResumeDeploymentRequest.FromString,
                     response_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.ResumeDeploymentResponse.SerializeToString,
+            ),
+            'PromoteDeployment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteDeployment,
+                    request_deserializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.PromoteDeploymentRequest.FromString,
+                    response_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.PromoteDeploymentResponse.SerializeToString,
+            ),
+            'AbortDeployment': grpc.unary_unary_rpc_method_handler(
+                    servicer.AbortDeployment,
+                    request_deserializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.AbortDeploymentRequest.FromString,
+                    response_serializer=opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.AbortDeploymentResponse.SerializeToString,
             ),
             'RetryDeployment': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryDeployment,
@@ -576,6 +613,60 @@ class DeploymentService:
             '/opsuite.deployer.v1.DeploymentService/ResumeDeployment',
             opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.ResumeDeploymentRequest.SerializeToString,
             opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.ResumeDeploymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteDeployment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opsuite.deployer.v1.DeploymentService/PromoteDeployment',
+            opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.PromoteDeploymentRequest.SerializeToString,
+            opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.PromoteDeploymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AbortDeployment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/opsuite.deployer.v1.DeploymentService/AbortDeployment',
+            opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.AbortDeploymentRequest.SerializeToString,
+            opsuite_dot_deployer_dot_v1_dot_deployment__service__pb2.AbortDeploymentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -67,6 +67,15 @@ class DeploymentServiceStub:
     """Lets a paused deployment go on; a gate that paused it is asked again.
     Errors: NOT_FOUND, FAILED_PRECONDITION (not paused, or INTERRUPTED steps are left), ABORTED (etag).
     """
+    PromoteDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.PromoteDeploymentRequest, _deployment_service_pb2.PromoteDeploymentResponse]
+    """Lets a rollout that waits go on: to its next step, past its present one, or to its end.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT: nothing is being rolled out; NOT_HEALTHY: "0/2 healthy"; ABORTING),
+    ABORTED (etag).
+    """
+    AbortDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.AbortDeploymentRequest, _deployment_service_pb2.AbortDeploymentResponse]
+    """Brings the requests back to the old version at once and ends as ABORTED; what ran before the rollout stays done.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
+    """
     RetryDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]
     """Starts a new deployment of the same version that begins with the stage that failed.
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
@@ -128,6 +137,15 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     ResumeDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.ResumeDeploymentRequest, _deployment_service_pb2.ResumeDeploymentResponse]  # type: ignore[assignment]
     """Lets a paused deployment go on; a gate that paused it is asked again.
     Errors: NOT_FOUND, FAILED_PRECONDITION (not paused, or INTERRUPTED steps are left), ABORTED (etag).
+    """
+    PromoteDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.PromoteDeploymentRequest, _deployment_service_pb2.PromoteDeploymentResponse]  # type: ignore[assignment]
+    """Lets a rollout that waits go on: to its next step, past its present one, or to its end.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT: nothing is being rolled out; NOT_HEALTHY: "0/2 healthy"; ABORTING),
+    ABORTED (etag).
+    """
+    AbortDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.AbortDeploymentRequest, _deployment_service_pb2.AbortDeploymentResponse]  # type: ignore[assignment]
+    """Brings the requests back to the old version at once and ends as ABORTED; what ran before the rollout stays done.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
     """
     RetryDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]  # type: ignore[assignment]
     """Starts a new deployment of the same version that begins with the stage that failed.
@@ -241,6 +259,27 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_service_pb2.ResumeDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.ResumeDeploymentResponse]]:
         """Lets a paused deployment go on; a gate that paused it is asked again.
         Errors: NOT_FOUND, FAILED_PRECONDITION (not paused, or INTERRUPTED steps are left), ABORTED (etag).
+        """
+
+    @_abc_1.abstractmethod
+    def PromoteDeployment(
+        self,
+        request: _deployment_service_pb2.PromoteDeploymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_service_pb2.PromoteDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.PromoteDeploymentResponse]]:
+        """Lets a rollout that waits go on: to its next step, past its present one, or to its end.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT: nothing is being rolled out; NOT_HEALTHY: "0/2 healthy"; ABORTING),
+        ABORTED (etag).
+        """
+
+    @_abc_1.abstractmethod
+    def AbortDeployment(
+        self,
+        request: _deployment_service_pb2.AbortDeploymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_deployment_service_pb2.AbortDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.AbortDeploymentResponse]]:
+        """Brings the requests back to the old version at once and ends as ABORTED; what ran before the rollout stays done.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
         """
 
     @_abc_1.abstractmethod

@@ -27,9 +27,11 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from opsuite.common.v1 import health_check_pb2 as opsuite_dot_common_dot_v1_dot_health__check__pb2
 from opsuite.common.v1 import notification_pb2 as opsuite_dot_common_dot_v1_dot_notification__pb2
 from opsuite.common.v1 import options_pb2 as opsuite_dot_common_dot_v1_dot_options__pb2
+from opsuite.deployer.v1 import rollout_pb2 as opsuite_dot_deployer_dot_v1_dot_rollout__pb2
+from opsuite.deployer.v1 import workload_pb2 as opsuite_dot_deployer_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"opsuite/deployer/v1/pipeline.proto\x12\x13opsuite.deployer.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$opsuite/common/v1/health_check.proto\x1a$opsuite/common/v1/notification.proto\x1a\x1fopsuite/common/v1/options.proto\"\xe9\x07\n\x08Pipeline\x12\x42\n\x04name\x18\x01 \x01(\tB4\x9a\x82\x19\x30\x08\x01\",pipelines/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x01\x98\x01\x01\x12\x1f\n\x0b\x64\x65scription\x18\x03 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12%\n\x0c\x65nvironments\x18\x04 \x03(\tB\x0f\x9a\x82\x19\x0bP\x01X@`\x01\x8a\x01\x02\x30\x01\x12\x36\n\x06stages\x18\x05 \x03(\x0b\x32\x1a.opsuite.deployer.v1.StageB\n\x9a\x82\x19\x06P\x01Xd`\x01\x12\x1d\n\x10rollback_enabled\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12@\n\rnotifications\x18\x07 \x03(\x0b\x32\x1f.opsuite.common.v1.NotificationB\x08\x9a\x82\x19\x04X\x14`\x01\x12<\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\x9a\x82\x19\x0cj\x04\x10\xc0\x84=r\x04\x08\x80\xf5$\x12;\n\x0b\x63oncurrency\x18\t \x01(\x0e\x32&.opsuite.deployer.v1.ConcurrencyPolicy\x12m\n\x17\x65nvironment_concurrency\x18\n \x03(\x0b\x32\x39.opsuite.deployer.v1.Pipeline.EnvironmentConcurrencyEntryB\x11\x9a\x82\x19\rX@\x8a\x01\x03\x80\x01\x01\x92\x01\x02\x30\x01\x12i\n\tvariables\x18\x0b \x03(\x0b\x32,.opsuite.deployer.v1.Pipeline.VariablesEntryB(\x9a\x82\x19$Xd\x8a\x01\x06\x18\x80 \x98\x01\x01\x92\x01\x16\"\x14[a-z][a-z0-9_]{0,62}\x12\x42\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\x9a\x82\x19\rj\x04\x10\xc0\x84=r\x05\x08\x80\x9a\x9e\x01\x12\x10\n\x08revision\x18\r \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x65\n\x1b\x45nvironmentConcurrencyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x35\n\x05value\x18\x02 \x01(\x0e\x32&.opsuite.deployer.v1.ConcurrencyPolicy:\x02\x38\x01\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\x11_rollback_enabled\"\xd0\x02\n\x05Stage\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12\x1f\n\x0b\x64\x65scription\x18\x02 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12\x35\n\x05steps\x18\x03 \x03(\x0b\x32\x19.opsuite.deployer.v1.StepB\x0b\x9a\x82\x19\x07P\x01X\xc8\x01`\x01\x12\x10\n\x08parallel\x18\x04 \x01(\x08\x12\x1b\n\x13\x63ontinue_on_failure\x18\x05 \x01(\x08\x12\x38\n\x05gates\x18\x06 \x03(\x0b\x32\x1f.opsuite.deployer.v1.HealthGateB\x08\x9a\x82\x19\x04X\x14`\x01\x12.\n\x05needs\x18\x07 \x01(\x0b\x32\x1f.opsuite.deployer.v1.StageNeeds\x12>\n\x12on_sibling_failure\x18\x08 \x01(\x0e\x32\".opsuite.deployer.v1.SiblingPolicy\"+\n\nStageNeeds\x12\x1d\n\x06stages\x18\x01 \x03(\tB\r\x9a\x82\x19\tXd`\x01\x8a\x01\x02\x30\x01\"\x96\x01\n\nHealthGate\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12:\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1e.opsuite.common.v1.HealthCheckB\n\x9a\x82\x19\x06P\x01X2`\x01\x12\x34\n\non_failure\x18\x03 \x01(\x0e\x32 .opsuite.deployer.v1.GateFailure\"\xeb\x03\n\x04Step\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12<\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\x9a\x82\x19\x0cj\x04\x10\xc0\x84=r\x04\x08\x80\xf5$\x12/\n\x05retry\x18\x03 \x01(\x0b\x32 .opsuite.deployer.v1.RetryPolicy\x12\x12\n\nidempotent\x18\x04 \x01(\x08\x12\x33\n\x07\x63ommand\x18\x05 \x01(\x0b\x32 .opsuite.deployer.v1.CommandStepH\x00\x12\x31\n\x06\x64ocker\x18\x06 \x01(\x0b\x32\x1f.opsuite.deployer.v1.DockerStepH\x00\x12\x36\n\x0chealth_check\x18\x07 \x01(\x0b\x32\x1e.opsuite.common.v1.HealthCheckH\x00\x12-\n\x04wait\x18\x08 \x01(\x0b\x32\x1d.opsuite.deployer.v1.WaitStepH\x00\x12\x35\n\x08workload\x18\t \x01(\x0b\x32!.opsuite.deployer.v1.WorkloadStepH\x00\x12\x34\n\x0bon_rollback\x18\n \x01(\x0e\x32\x1f.opsuite.deployer.v1.OnRollbackB\x0c\n\x04kind\x12\x04\xa0\x82\x19\x01\"\xbb\x01\n\x0bRetryPolicy\x12-\n\x08\x61ttempts\x18\x01 \x01(\x05\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\xf0?I\x00\x00\x00\x00\x00\x00\x34@H\x00\x88\x01\x01\x12\x35\n\x07\x62\x61\x63koff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\x9a\x82\x19\x05r\x03\x08\x90\x1c\x12\x39\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\x9a\x82\x19\x05r\x03\x08\x90\x1c\x42\x0b\n\t_attempts\"\xc9\x03\n\x0b\x43ommandStep\x12\x1a\n\x07\x63ommand\x18\x01 \x01(\tB\t\x9a\x82\x19\x05\x08\x01\x18\x80 \x12\x1b\n\x04\x61rgs\x18\x02 \x03(\tB\r\x9a\x82\x19\tX\xe8\x07\x8a\x01\x03\x18\x80@\x12\x1f\n\x0bworking_dir\x18\x03 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12V\n\x03\x65nv\x18\x04 \x03(\x0b\x32).opsuite.deployer.v1.CommandStep.EnvEntryB\x1e\x9a\x82\x19\x1aX\xc8\x01\x8a\x01\x07\x18\x80\x80\x02\x98\x01\x01\x92\x01\nz\x08\x65nv_name\x12X\n\nsecret_env\x18\x05 \x03(\x0b\x32/.opsuite.deployer.v1.CommandStep.SecretEnvEntryB\x13\x9a\x82\x19\x0fXd\x92\x01\nz\x08\x65nv_name\x12\x32\n\x06limits\x18\x06 \x01(\x0b\x32\".opsuite.deployer.v1.CommandLimits\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aN\n\x0eSecretEnvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.opsuite.common.v1.SecretRef:\x02\x38\x01\"\xc4\x01\n\rCommandLimits\x12(\n\x0cmemory_bytes\x18\x01 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00pAH\x00\x88\x01\x01\x12\'\n\x0b\x63pu_seconds\x18\x02 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00\xf0?H\x01\x88\x01\x01\x12+\n\x0f\x66ile_size_bytes\x18\x03 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x42\x0f\n\r_memory_bytesB\x0e\n\x0c_cpu_secondsB\x12\n\x10_file_size_bytes\"\xf5\x02\n\nDockerStep\x12\x1b\n\x05image\x18\x01 \x01(\tB\x0c\x9a\x82\x19\x08\x08\x01\x18\x80\x04\x98\x01\x01\x12\x1e\n\x07\x63ommand\x18\x02 \x03(\tB\r\x9a\x82\x19\tX\xe8\x07\x8a\x01\x03\x18\x80@\x12n\n\x10\x65nvironment_vars\x18\x03 \x03(\x0b\x32\x34.opsuite.deployer.v1.DockerStep.EnvironmentVarsEntryB\x1e\x9a\x82\x19\x1aX\xc8\x01\x8a\x01\x07\x18\x80\x80\x02\x98\x01\x01\x92\x01\nz\x08\x65nv_name\x12\x32\n\x06mounts\x18\x04 \x03(\x0b\x32\x1a.opsuite.deployer.v1.MountB\x06\x9a\x82\x19\x02X\x14\x12\x34\n\x06limits\x18\x05 \x01(\x0b\x32$.opsuite.deployer.v1.ContainerLimits\x12\x18\n\x10network_disabled\x18\x06 \x01(\x08\x1a\x36\n\x14\x45nvironmentVarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x05Mount\x12\x1c\n\x06source\x18\x01 \x01(\tB\x0c\x9a\x82\x19\x08\x08\x01\x18\x80 \x98\x01\x01\x12*\n\x06target\x18\x02 \x01(\tB\x1a\x9a\x82\x19\x16\x08\x01\x18\x80 \"\x0f/[^\\x00-\\x1f:]*\x12\x10\n\x08writable\x18\x03 \x01(\x08\"\xb4\x01\n\x0f\x43ontainerLimits\x12)\n\x04\x63pus\x18\x01 \x01(\x01\x42\x16\x9a\x82\x19\x12\x41{\x14\xaeG\xe1z\x84?I\x00\x00\x00\x00\x00\x00\x90@H\x00\x88\x01\x01\x12(\n\x0cmemory_bytes\x18\x02 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00XAH\x01\x88\x01\x01\x12)\n\x04pids\x18\x03 \x01(\x03\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\xf0?I\x00\x00\x00\x00\x00j\xf8@H\x02\x88\x01\x01\x42\x07\n\x05_cpusB\x0f\n\r_memory_bytesB\x07\n\x05_pids\"E\n\x08WaitStep\x12\x39\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\x9a\x82\x19\x08\x08\x01r\x04\x08\x80\xf5$\"\x80\x03\n\x0cWorkloadStep\x12\x1e\n\x08workload\x18\x01 \x01(\tB\x0c\x9a\x82\x19\x08\x08\x01\x18\xff\x01\x98\x01\x01\x12\x1b\n\x07version\x18\x02 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x01\x98\x01\x01\x12\x1f\n\x07\x63ommand\x18\x03 \x03(\tB\x0e\x9a\x82\x19\nP\x01Xd\x8a\x01\x03\x18\x80@\x12\x1d\n\tdirectory\x18\x04 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12W\n\x03\x65nv\x18\x05 \x03(\x0b\x32*.opsuite.deployer.v1.WorkloadStep.EnvEntryB\x1e\x9a\x82\x19\x1aX\xc8\x01\x8a\x01\x07\x18\x80\x80\x02\x98\x01\x01\x92\x01\nz\x08\x65nv_name\x12\x32\n\x05ports\x18\x06 \x03(\x0b\x32\x19.opsuite.deployer.v1.PortB\x08\x9a\x82\x19\x04X\x10`\x01\x12-\n\x08replicas\x18\x07 \x01(\x05\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\x00\x00I\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_replicas\"V\n\x04Port\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12+\n\x06number\x18\x02 \x01(\x05\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\xf0?I\x00\x00\x00\x00\xe0\xff\xef@H\x00\x88\x01\x01\x42\t\n\x07_number*\xbb\x01\n\x11\x43oncurrencyPolicy\x12\"\n\x1e\x43ONCURRENCY_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONCURRENCY_POLICY_QUEUE\x10\x01\x12\x1e\n\x1a\x43ONCURRENCY_POLICY_REPLACE\x10\x02\x12%\n!CONCURRENCY_POLICY_CANCEL_RUNNING\x10\x03\x12\x1d\n\x19\x43ONCURRENCY_POLICY_REJECT\x10\x04*j\n\rSiblingPolicy\x12\x1e\n\x1aSIBLING_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIBLING_POLICY_FAIL_FAST\x10\x01\x12\x1b\n\x17SIBLING_POLICY_WAIT_ALL\x10\x02*u\n\x0bGateFailure\x12\x1c\n\x18GATE_FAILURE_UNSPECIFIED\x10\x00\x12\x15\n\x11GATE_FAILURE_FAIL\x10\x01\x12\x16\n\x12GATE_FAILURE_PAUSE\x10\x02\x12\x19\n\x15GATE_FAILURE_CONTINUE\x10\x03*T\n\nOnRollback\x12\x1b\n\x17ON_ROLLBACK_UNSPECIFIED\x10\x00\x12\x13\n\x0fON_ROLLBACK_RUN\x10\x01\x12\x14\n\x10ON_ROLLBACK_SKIP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"opsuite/deployer/v1/pipeline.proto\x12\x13opsuite.deployer.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$opsuite/common/v1/health_check.proto\x1a$opsuite/common/v1/notification.proto\x1a\x1fopsuite/common/v1/options.proto\x1a!opsuite/deployer/v1/rollout.proto\x1a\"opsuite/deployer/v1/workload.proto\"\xe9\x07\n\x08Pipeline\x12\x42\n\x04name\x18\x01 \x01(\tB4\x9a\x82\x19\x30\x08\x01\",pipelines/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12 \n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x01\x98\x01\x01\x12\x1f\n\x0b\x64\x65scription\x18\x03 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12%\n\x0c\x65nvironments\x18\x04 \x03(\tB\x0f\x9a\x82\x19\x0bP\x01X@`\x01\x8a\x01\x02\x30\x01\x12\x36\n\x06stages\x18\x05 \x03(\x0b\x32\x1a.opsuite.deployer.v1.StageB\n\x9a\x82\x19\x06P\x01Xd`\x01\x12\x1d\n\x10rollback_enabled\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12@\n\rnotifications\x18\x07 \x03(\x0b\x32\x1f.opsuite.common.v1.NotificationB\x08\x9a\x82\x19\x04X\x14`\x01\x12<\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\x9a\x82\x19\x0cj\x04\x10\xc0\x84=r\x04\x08\x80\xf5$\x12;\n\x0b\x63oncurrency\x18\t \x01(\x0e\x32&.opsuite.deployer.v1.ConcurrencyPolicy\x12m\n\x17\x65nvironment_concurrency\x18\n \x03(\x0b\x32\x39.opsuite.deployer.v1.Pipeline.EnvironmentConcurrencyEntryB\x11\x9a\x82\x19\rX@\x8a\x01\x03\x80\x01\x01\x92\x01\x02\x30\x01\x12i\n\tvariables\x18\x0b \x03(\x0b\x32,.opsuite.deployer.v1.Pipeline.VariablesEntryB(\x9a\x82\x19$Xd\x8a\x01\x06\x18\x80 \x98\x01\x01\x92\x01\x16\"\x14[a-z][a-z0-9_]{0,62}\x12\x42\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.DurationB\x11\x9a\x82\x19\rj\x04\x10\xc0\x84=r\x05\x08\x80\x9a\x9e\x01\x12\x10\n\x08revision\x18\r \x01(\x03\x12\x0c\n\x04\x65tag\x18\x0e \x01(\t\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\x65\n\x1b\x45nvironmentConcurrencyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x35\n\x05value\x18\x02 \x01(\x0e\x32&.opsuite.deployer.v1.ConcurrencyPolicy:\x02\x38\x01\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x13\n\x11_rollback_enabled\"\xd0\x02\n\x05Stage\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12\x1f\n\x0b\x64\x65scription\x18\x02 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12\x35\n\x05steps\x18\x03 \x03(\x0b\x32\x19.opsuite.deployer.v1.StepB\x0b\x9a\x82\x19\x07P\x01X\xc8\x01`\x01\x12\x10\n\x08parallel\x18\x04 \x01(\x08\x12\x1b\n\x13\x63ontinue_on_failure\x18\x05 \x01(\x08\x12\x38\n\x05gates\x18\x06 \x03(\x0b\x32\x1f.opsuite.deployer.v1.HealthGateB\x08\x9a\x82\x19\x04X\x14`\x01\x12.\n\x05needs\x18\x07 \x01(\x0b\x32\x1f.opsuite.deployer.v1.StageNeeds\x12>\n\x12on_sibling_failure\x18\x08 \x01(\x0e\x32\".opsuite.deployer.v1.SiblingPolicy\"+\n\nStageNeeds\x12\x1d\n\x06stages\x18\x01 \x03(\tB\r\x9a\x82\x19\tXd`\x01\x8a\x01\x02\x30\x01\"\x96\x01\n\nHealthGate\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12:\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x1e.opsuite.common.v1.HealthCheckB\n\x9a\x82\x19\x06P\x01X2`\x01\x12\x34\n\non_failure\x18\x03 \x01(\x0e\x32 .opsuite.deployer.v1.GateFailure\"\xdb\x04\n\x04Step\x12\x16\n\x04name\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12<\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\x9a\x82\x19\x0cj\x04\x10\xc0\x84=r\x04\x08\x80\xf5$\x12/\n\x05retry\x18\x03 \x01(\x0b\x32 .opsuite.deployer.v1.RetryPolicy\x12\x12\n\nidempotent\x18\x04 \x01(\x08\x12\x33\n\x07\x63ommand\x18\x05 \x01(\x0b\x32 .opsuite.deployer.v1.CommandStepH\x00\x12\x31\n\x06\x64ocker\x18\x06 \x01(\x0b\x32\x1f.opsuite.deployer.v1.DockerStepH\x00\x12\x36\n\x0chealth_check\x18\x07 \x01(\x0b\x32\x1e.opsuite.common.v1.HealthCheckH\x00\x12-\n\x04wait\x18\x08 \x01(\x0b\x32\x1d.opsuite.deployer.v1.WaitStepH\x00\x12\x35\n\x08workload\x18\t \x01(\x0b\x32!.opsuite.deployer.v1.WorkloadStepH\x00\x12\x33\n\x07rollout\x18\x0b \x01(\x0b\x32 .opsuite.deployer.v1.RolloutStepH\x00\x12\x39\n\nkubernetes\x18\x0c \x01(\x0b\x32#.opsuite.deployer.v1.KubernetesStepH\x00\x12\x34\n\x0bon_rollback\x18\n \x01(\x0e\x32\x1f.opsuite.deployer.v1.OnRollbackB\x0c\n\x04kind\x12\x04\xa0\x82\x19\x01\"\xbb\x01\n\x0bRetryPolicy\x12-\n\x08\x61ttempts\x18\x01 \x01(\x05\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\xf0?I\x00\x00\x00\x00\x00\x00\x34@H\x00\x88\x01\x01\x12\x35\n\x07\x62\x61\x63koff\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\x9a\x82\x19\x05r\x03\x08\x90\x1c\x12\x39\n\x0bmax_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\x9a\x82\x19\x05r\x03\x08\x90\x1c\x42\x0b\n\t_attempts\"\xc9\x03\n\x0b\x43ommandStep\x12\x1a\n\x07\x63ommand\x18\x01 \x01(\tB\t\x9a\x82\x19\x05\x08\x01\x18\x80 \x12\x1b\n\x04\x61rgs\x18\x02 \x03(\tB\r\x9a\x82\x19\tX\xe8\x07\x8a\x01\x03\x18\x80@\x12\x1f\n\x0bworking_dir\x18\x03 \x01(\tB\n\x9a\x82\x19\x06\x18\x80 \x98\x01\x01\x12V\n\x03\x65nv\x18\x04 \x03(\x0b\x32).opsuite.deployer.v1.CommandStep.EnvEntryB\x1e\x9a\x82\x19\x1aX\xc8\x01\x8a\x01\x07\x18\x80\x80\x02\x98\x01\x01\x92\x01\nz\x08\x65nv_name\x12X\n\nsecret_env\x18\x05 \x03(\x0b\x32/.opsuite.deployer.v1.CommandStep.SecretEnvEntryB\x13\x9a\x82\x19\x0fXd\x92\x01\nz\x08\x65nv_name\x12\x32\n\x06limits\x18\x06 \x01(\x0b\x32\".opsuite.deployer.v1.CommandLimits\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1aN\n\x0eSecretEnvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12+\n\x05value\x18\x02 \x01(\x0b\x32\x1c.opsuite.common.v1.SecretRef:\x02\x38\x01\"\xc4\x01\n\rCommandLimits\x12(\n\x0cmemory_bytes\x18\x01 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00pAH\x00\x88\x01\x01\x12\'\n\x0b\x63pu_seconds\x18\x02 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00\xf0?H\x01\x88\x01\x01\x12+\n\x0f\x66ile_size_bytes\x18\x03 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00\x00\x00H\x02\x88\x01\x01\x42\x0f\n\r_memory_bytesB\x0e\n\x0c_cpu_secondsB\x12\n\x10_file_size_bytes\"\xca\x03\n\nDockerStep\x12\x1b\n\x05image\x18\x01 \x01(\tB\x0c\x9a\x82\x19\x08\x08\x01\x18\x80\x04\x98\x01\x01\x12\x1e\n\x07\x63ommand\x18\x02 \x03(\tB\r\x9a\x82\x19\tX\xe8\x07\x8a\x01\x03\x18\x80@\x12n\n\x10\x65nvironment_vars\x18\x03 \x03(\x0b\x32\x34.opsuite.deployer.v1.DockerStep.EnvironmentVarsEntryB\x1e\x9a\x82\x19\x1aX\xc8\x01\x8a\x01\x07\x18\x80\x80\x02\x98\x01\x01\x92\x01\nz\x08\x65nv_name\x12\x32\n\x06mounts\x18\x04 \x03(\x0b\x32\x1a.opsuite.deployer.v1.MountB\x06\x9a\x82\x19\x02X\x14\x12\x34\n\x06limits\x18\x05 \x01(\x0b\x32$.opsuite.deployer.v1.ContainerLimits\x12\x18\n\x10network_disabled\x18\x06 \x01(\x08\x12\x34\n\x06\x65ngine\x18\x07 \x01(\x0e\x32$.opsuite.deployer.v1.ContainerEngine\x12\x1d\n\tnamespace\x18\x08 \x01(\tB\n\x9a\x82\x19\x06\x18\xff\x01\x98\x01\x01\x1a\x36\n\x14\x45nvironmentVarsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"c\n\x05Mount\x12\x1c\n\x06source\x18\x01 \x01(\tB\x0c\x9a\x82\x19\x08\x08\x01\x18\x80 \x98\x01\x01\x12*\n\x06target\x18\x02 \x01(\tB\x1a\x9a\x82\x19\x16\x08\x01\x18\x80 \"\x0f/[^\\x00-\\x1f:]*\x12\x10\n\x08writable\x18\x03 \x01(\x08\"\xb4\x01\n\x0f\x43ontainerLimits\x12)\n\x04\x63pus\x18\x01 \x01(\x01\x42\x16\x9a\x82\x19\x12\x41{\x14\xaeG\xe1z\x84?I\x00\x00\x00\x00\x00\x00\x90@H\x00\x88\x01\x01\x12(\n\x0cmemory_bytes\x18\x02 \x01(\x03\x42\r\x9a\x82\x19\tA\x00\x00\x00\x00\x00\x00XAH\x01\x88\x01\x01\x12)\n\x04pids\x18\x03 \x01(\x03\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\xf0?I\x00\x00\x00\x00\x00j\xf8@H\x02\x88\x01\x01\x42\x07\n\x05_cpusB\x0f\n\r_memory_bytesB\x07\n\x05_pids\"E\n\x08WaitStep\x12\x39\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x0c\x9a\x82\x19\x08\x08\x01r\x04\x08\x80\xf5$\"j\n\x0eKubernetesStep\x12#\n\rmanifest_path\x18\x01 \x01(\tB\x0c\x9a\x82\x19\x08\x08\x01\x18\x80 \x98\x01\x01\x12\x1d\n\tnamespace\x18\x02 \x01(\tB\n\x9a\x82\x19\x06\x18\xff\x01\x98\x01\x01\x12\x14\n\x0ckeep_dropped\x18\x03 \x01(\x08*\xbb\x01\n\x11\x43oncurrencyPolicy\x12\"\n\x1e\x43ONCURRENCY_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONCURRENCY_POLICY_QUEUE\x10\x01\x12\x1e\n\x1a\x43ONCURRENCY_POLICY_REPLACE\x10\x02\x12%\n!CONCURRENCY_POLICY_CANCEL_RUNNING\x10\x03\x12\x1d\n\x19\x43ONCURRENCY_POLICY_REJECT\x10\x04*j\n\rSiblingPolicy\x12\x1e\n\x1aSIBLING_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18SIBLING_POLICY_FAIL_FAST\x10\x01\x12\x1b\n\x17SIBLING_POLICY_WAIT_ALL\x10\x02*u\n\x0bGateFailure\x12\x1c\n\x18GATE_FAILURE_UNSPECIFIED\x10\x00\x12\x15\n\x11GATE_FAILURE_FAIL\x10\x01\x12\x16\n\x12GATE_FAILURE_PAUSE\x10\x02\x12\x19\n\x15GATE_FAILURE_CONTINUE\x10\x03*T\n\nOnRollback\x12\x1b\n\x17ON_ROLLBACK_UNSPECIFIED\x10\x00\x12\x13\n\x0fON_ROLLBACK_RUN\x10\x01\x12\x14\n\x10ON_ROLLBACK_SKIP\x10\x02*u\n\x0f\x43ontainerEngine\x12 \n\x1c\x43ONTAINER_ENGINE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x43ONTAINER_ENGINE_DOCKER\x10\x01\x12#\n\x1f\x43ONTAINER_ENGINE_KUBERNETES_JOB\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -116,6 +118,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCKERSTEP'].fields_by_name['environment_vars']._serialized_options = b'\232\202\031\032X\310\001\212\001\007\030\200\200\002\230\001\001\222\001\nz\010env_name'
   _globals['_DOCKERSTEP'].fields_by_name['mounts']._loaded_options = None
   _globals['_DOCKERSTEP'].fields_by_name['mounts']._serialized_options = b'\232\202\031\002X\024'
+  _globals['_DOCKERSTEP'].fields_by_name['namespace']._loaded_options = None
+  _globals['_DOCKERSTEP'].fields_by_name['namespace']._serialized_options = b'\232\202\031\006\030\377\001\230\001\001'
   _globals['_MOUNT'].fields_by_name['source']._loaded_options = None
   _globals['_MOUNT'].fields_by_name['source']._serialized_options = b'\232\202\031\010\010\001\030\200 \230\001\001'
   _globals['_MOUNT'].fields_by_name['target']._loaded_options = None
@@ -128,72 +132,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTAINERLIMITS'].fields_by_name['pids']._serialized_options = b'\232\202\031\022A\000\000\000\000\000\000\360?I\000\000\000\000\000j\370@'
   _globals['_WAITSTEP'].fields_by_name['duration']._loaded_options = None
   _globals['_WAITSTEP'].fields_by_name['duration']._serialized_options = b'\232\202\031\010\010\001r\004\010\200\365$'
-  _globals['_WORKLOADSTEP_ENVENTRY']._loaded_options = None
-  _globals['_WORKLOADSTEP_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_WORKLOADSTEP'].fields_by_name['workload']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['workload']._serialized_options = b'\232\202\031\010\010\001\030\377\001\230\001\001'
-  _globals['_WORKLOADSTEP'].fields_by_name['version']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['version']._serialized_options = b'\232\202\031\006\030\200\001\230\001\001'
-  _globals['_WORKLOADSTEP'].fields_by_name['command']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['command']._serialized_options = b'\232\202\031\nP\001Xd\212\001\003\030\200@'
-  _globals['_WORKLOADSTEP'].fields_by_name['directory']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['directory']._serialized_options = b'\232\202\031\006\030\200 \230\001\001'
-  _globals['_WORKLOADSTEP'].fields_by_name['env']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['env']._serialized_options = b'\232\202\031\032X\310\001\212\001\007\030\200\200\002\230\001\001\222\001\nz\010env_name'
-  _globals['_WORKLOADSTEP'].fields_by_name['ports']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['ports']._serialized_options = b'\232\202\031\004X\020`\001'
-  _globals['_WORKLOADSTEP'].fields_by_name['replicas']._loaded_options = None
-  _globals['_WORKLOADSTEP'].fields_by_name['replicas']._serialized_options = b'\232\202\031\022A\000\000\000\000\000\000\000\000I\000\000\000\000\000@\217@'
-  _globals['_PORT'].fields_by_name['name']._loaded_options = None
-  _globals['_PORT'].fields_by_name['name']._serialized_options = b'\232\202\031\004\010\0010\001'
-  _globals['_PORT'].fields_by_name['number']._loaded_options = None
-  _globals['_PORT'].fields_by_name['number']._serialized_options = b'\232\202\031\022A\000\000\000\000\000\000\360?I\000\000\000\000\340\377\357@'
-  _globals['_CONCURRENCYPOLICY']._serialized_start=4324
-  _globals['_CONCURRENCYPOLICY']._serialized_end=4511
-  _globals['_SIBLINGPOLICY']._serialized_start=4513
-  _globals['_SIBLINGPOLICY']._serialized_end=4619
-  _globals['_GATEFAILURE']._serialized_start=4621
-  _globals['_GATEFAILURE']._serialized_end=4738
-  _globals['_ONROLLBACK']._serialized_start=4740
-  _globals['_ONROLLBACK']._serialized_end=4824
-  _globals['_PIPELINE']._serialized_start=234
-  _globals['_PIPELINE']._serialized_end=1235
-  _globals['_PIPELINE_ENVIRONMENTCONCURRENCYENTRY']._serialized_start=1063
-  _globals['_PIPELINE_ENVIRONMENTCONCURRENCYENTRY']._serialized_end=1164
-  _globals['_PIPELINE_VARIABLESENTRY']._serialized_start=1166
-  _globals['_PIPELINE_VARIABLESENTRY']._serialized_end=1214
-  _globals['_STAGE']._serialized_start=1238
-  _globals['_STAGE']._serialized_end=1574
-  _globals['_STAGENEEDS']._serialized_start=1576
-  _globals['_STAGENEEDS']._serialized_end=1619
-  _globals['_HEALTHGATE']._serialized_start=1622
-  _globals['_HEALTHGATE']._serialized_end=1772
-  _globals['_STEP']._serialized_start=1775
-  _globals['_STEP']._serialized_end=2266
-  _globals['_RETRYPOLICY']._serialized_start=2269
-  _globals['_RETRYPOLICY']._serialized_end=2456
-  _globals['_COMMANDSTEP']._serialized_start=2459
-  _globals['_COMMANDSTEP']._serialized_end=2916
-  _globals['_COMMANDSTEP_ENVENTRY']._serialized_start=2794
-  _globals['_COMMANDSTEP_ENVENTRY']._serialized_end=2836
-  _globals['_COMMANDSTEP_SECRETENVENTRY']._serialized_start=2838
-  _globals['_COMMANDSTEP_SECRETENVENTRY']._serialized_end=2916
-  _globals['_COMMANDLIMITS']._serialized_start=2919
-  _globals['_COMMANDLIMITS']._serialized_end=3115
-  _globals['_DOCKERSTEP']._serialized_start=3118
-  _globals['_DOCKERSTEP']._serialized_end=3491
-  _globals['_DOCKERSTEP_ENVIRONMENTVARSENTRY']._serialized_start=3437
-  _globals['_DOCKERSTEP_ENVIRONMENTVARSENTRY']._serialized_end=3491
-  _globals['_MOUNT']._serialized_start=3493
-  _globals['_MOUNT']._serialized_end=3592
-  _globals['_CONTAINERLIMITS']._serialized_start=3595
-  _globals['_CONTAINERLIMITS']._serialized_end=3775
-  _globals['_WAITSTEP']._serialized_start=3777
-  _globals['_WAITSTEP']._serialized_end=3846
-  _globals['_WORKLOADSTEP']._serialized_start=3849
-  _globals['_WORKLOADSTEP']._serialized_end=4233
-  _globals['_WORKLOADSTEP_ENVENTRY']._serialized_start=2794
-  _globals['_WORKLOADSTEP_ENVENTRY']._serialized_end=2836
-  _globals['_PORT']._serialized_start=4235
-  _globals['_PORT']._serialized_end=4321
+  _globals['_KUBERNETESSTEP'].fields_by_name['manifest_path']._loaded_options = None
+  _globals['_KUBERNETESSTEP'].fields_by_name['manifest_path']._serialized_options = b'\232\202\031\010\010\001\030\200 \230\001\001'
+  _globals['_KUBERNETESSTEP'].fields_by_name['namespace']._loaded_options = None
+  _globals['_KUBERNETESSTEP'].fields_by_name['namespace']._serialized_options = b'\232\202\031\006\030\377\001\230\001\001'
+  _globals['_CONCURRENCYPOLICY']._serialized_start=4225
+  _globals['_CONCURRENCYPOLICY']._serialized_end=4412
+  _globals['_SIBLINGPOLICY']._serialized_start=4414
+  _globals['_SIBLINGPOLICY']._serialized_end=4520
+  _globals['_GATEFAILURE']._serialized_start=4522
+  _globals['_GATEFAILURE']._serialized_end=4639
+  _globals['_ONROLLBACK']._serialized_start=4641
+  _globals['_ONROLLBACK']._serialized_end=4725
+  _globals['_CONTAINERENGINE']._serialized_start=4727
+  _globals['_CONTAINERENGINE']._serialized_end=4844
+  _globals['_PIPELINE']._serialized_start=305
+  _globals['_PIPELINE']._serialized_end=1306
+  _globals['_PIPELINE_ENVIRONMENTCONCURRENCYENTRY']._serialized_start=1134
+  _globals['_PIPELINE_ENVIRONMENTCONCURRENCYENTRY']._serialized_end=1235
+  _globals['_PIPELINE_VARIABLESENTRY']._serialized_start=1237
+  _globals['_PIPELINE_VARIABLESENTRY']._serialized_end=1285
+  _globals['_STAGE']._serialized_start=1309
+  _globals['_STAGE']._serialized_end=1645
+  _globals['_STAGENEEDS']._serialized_start=1647
+  _globals['_STAGENEEDS']._serialized_end=1690
+  _globals['_HEALTHGATE']._serialized_start=1693
+  _globals['_HEALTHGATE']._serialized_end=1843
+  _globals['_STEP']._serialized_start=1846
+  _globals['_STEP']._serialized_end=2449
+  _globals['_RETRYPOLICY']._serialized_start=2452
+  _globals['_RETRYPOLICY']._serialized_end=2639
+  _globals['_COMMANDSTEP']._serialized_start=2642
+  _globals['_COMMANDSTEP']._serialized_end=3099
+  _globals['_COMMANDSTEP_ENVENTRY']._serialized_start=2977
+  _globals['_COMMANDSTEP_ENVENTRY']._serialized_end=3019
+  _globals['_COMMANDSTEP_SECRETENVENTRY']._serialized_start=3021
+  _globals['_COMMANDSTEP_SECRETENVENTRY']._serialized_end=3099
+  _globals['_COMMANDLIMITS']._serialized_start=3102
+  _globals['_COMMANDLIMITS']._serialized_end=3298
+  _globals['_DOCKERSTEP']._serialized_start=3301
+  _globals['_DOCKERSTEP']._serialized_end=3759
+  _globals['_DOCKERSTEP_ENVIRONMENTVARSENTRY']._serialized_start=3705
+  _globals['_DOCKERSTEP_ENVIRONMENTVARSENTRY']._serialized_end=3759
+  _globals['_MOUNT']._serialized_start=3761
+  _globals['_MOUNT']._serialized_end=3860
+  _globals['_CONTAINERLIMITS']._serialized_start=3863
+  _globals['_CONTAINERLIMITS']._serialized_end=4043
+  _globals['_WAITSTEP']._serialized_start=4045
+  _globals['_WAITSTEP']._serialized_end=4114
+  _globals['_KUBERNETESSTEP']._serialized_start=4116
+  _globals['_KUBERNETESSTEP']._serialized_end=4222
 # @@protoc_insertion_point(module_scope)

@@ -12,6 +12,8 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from opsuite.common.v1 import health_check_pb2 as _health_check_pb2
 from opsuite.common.v1 import notification_pb2 as _notification_pb2
+from opsuite.deployer.v1 import rollout_pb2 as _rollout_pb2
+from opsuite.deployer.v1 import workload_pb2 as _workload_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -130,6 +132,30 @@ ON_ROLLBACK_RUN: OnRollback.ValueType  # 1
 ON_ROLLBACK_SKIP: OnRollback.ValueType  # 2
 """It is left out: right for what must not be undone by repeating, such as a migration."""
 Global___OnRollback: _TypeAlias = OnRollback  # noqa: Y015
+
+class _ContainerEngine:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContainerEngineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContainerEngine.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONTAINER_ENGINE_UNSPECIFIED: _ContainerEngine.ValueType  # 0
+    """Same as DOCKER."""
+    CONTAINER_ENGINE_DOCKER: _ContainerEngine.ValueType  # 1
+    """The Docker Engine."""
+    CONTAINER_ENGINE_KUBERNETES_JOB: _ContainerEngine.ValueType  # 2
+    """A Job of a Kubernetes cluster; mounts are not possible there."""
+
+class ContainerEngine(_ContainerEngine, metaclass=_ContainerEngineEnumTypeWrapper):
+    """What runs the container of a step to its end."""
+
+CONTAINER_ENGINE_UNSPECIFIED: ContainerEngine.ValueType  # 0
+"""Same as DOCKER."""
+CONTAINER_ENGINE_DOCKER: ContainerEngine.ValueType  # 1
+"""The Docker Engine."""
+CONTAINER_ENGINE_KUBERNETES_JOB: ContainerEngine.ValueType  # 2
+"""A Job of a Kubernetes cluster; mounts are not possible there."""
+Global___ContainerEngine: _TypeAlias = ContainerEngine  # noqa: Y015
 
 @_typing.final
 class Pipeline(_message.Message):
@@ -397,6 +423,8 @@ class Step(_message.Message):
     HEALTH_CHECK_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     WORKLOAD_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    KUBERNETES_FIELD_NUMBER: _builtins.int
     ON_ROLLBACK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """DNS label, unique in the stage: "unit-tests"."""
@@ -429,8 +457,16 @@ class Step(_message.Message):
         """A pause of fixed length."""
 
     @_builtins.property
-    def workload(self) -> Global___WorkloadStep:
+    def workload(self) -> _workload_pb2.WorkloadStep:
         """A workload that is to run in a given version."""
+
+    @_builtins.property
+    def rollout(self) -> _rollout_pb2.RolloutStep:
+        """A workload that is brought to a new version while it serves."""
+
+    @_builtins.property
+    def kubernetes(self) -> Global___KubernetesStep:
+        """Manifests that are applied to a Kubernetes cluster."""
 
     def __init__(
         self,
@@ -443,14 +479,16 @@ class Step(_message.Message):
         docker: Global___DockerStep | None = ...,
         health_check: _health_check_pb2.HealthCheck | None = ...,
         wait: Global___WaitStep | None = ...,
-        workload: Global___WorkloadStep | None = ...,
+        workload: _workload_pb2.WorkloadStep | None = ...,
+        rollout: _rollout_pb2.RolloutStep | None = ...,
+        kubernetes: Global___KubernetesStep | None = ...,
         on_rollback: Global___OnRollback.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "docker", b"docker", "health_check", b"health_check", "kind", b"kind", "retry", b"retry", "timeout", b"timeout", "wait", b"wait", "workload", b"workload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "docker", b"docker", "health_check", b"health_check", "kind", b"kind", "kubernetes", b"kubernetes", "retry", b"retry", "rollout", b"rollout", "timeout", b"timeout", "wait", b"wait", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "docker", b"docker", "health_check", b"health_check", "idempotent", b"idempotent", "kind", b"kind", "name", b"name", "on_rollback", b"on_rollback", "retry", b"retry", "timeout", b"timeout", "wait", b"wait", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "docker", b"docker", "health_check", b"health_check", "idempotent", b"idempotent", "kind", b"kind", "kubernetes", b"kubernetes", "name", b"name", "on_rollback", b"on_rollback", "retry", b"retry", "rollout", b"rollout", "timeout", b"timeout", "wait", b"wait", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["command", "docker", "health_check", "wait", "workload"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["command", "docker", "health_check", "wait", "workload", "rollout", "kubernetes"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -628,7 +666,7 @@ Global___CommandLimits: _TypeAlias = CommandLimits  # noqa: Y015
 
 @_typing.final
 class DockerStep(_message.Message):
-    """A container, run to its end through the Docker Engine. Its name is derived from deployment, step and attempt, so that a
+    """A container, run to its end by an engine that outlives the deployer. Its name is derived from deployment, step and attempt, so that a
     deployer that takes over finds it again instead of starting a second one.
     """
 
@@ -660,10 +698,16 @@ class DockerStep(_message.Message):
     MOUNTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     NETWORK_DISABLED_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     image: _builtins.str
     """Image reference: "registry.example/app:1.2"; templates."""
     network_disabled: _builtins.bool
     """Whether it gets no network at all."""
+    engine: Global___ContainerEngine.ValueType
+    """Where it runs; absent means on the Docker Engine."""
+    namespace: _builtins.str
+    """Namespace on Kubernetes; empty means the server's setting; templates."""
     @_builtins.property
     def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Argument vector; empty means what the image says; templates."""
@@ -689,10 +733,12 @@ class DockerStep(_message.Message):
         mounts: _abc.Iterable[Global___Mount] | None = ...,
         limits: Global___ContainerLimits | None = ...,
         network_disabled: _builtins.bool = ...,
+        engine: Global___ContainerEngine.ValueType = ...,
+        namespace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "environment_vars", b"environment_vars", "image", b"image", "limits", b"limits", "mounts", b"mounts", "network_disabled", b"network_disabled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "engine", b"engine", "environment_vars", b"environment_vars", "image", b"image", "limits", b"limits", "mounts", b"mounts", "namespace", b"namespace", "network_disabled", b"network_disabled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -794,105 +840,33 @@ class WaitStep(_message.Message):
 Global___WaitStep: _TypeAlias = WaitStep  # noqa: Y015
 
 @_typing.final
-class WorkloadStep(_message.Message):
-    """A workload that is to run in a given version on the platform. The strategy is recreate: old replicas stop, new ones start."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class EnvEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.str
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.str = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    WORKLOAD_FIELD_NUMBER: _builtins.int
-    VERSION_FIELD_NUMBER: _builtins.int
-    COMMAND_FIELD_NUMBER: _builtins.int
-    DIRECTORY_FIELD_NUMBER: _builtins.int
-    ENV_FIELD_NUMBER: _builtins.int
-    PORTS_FIELD_NUMBER: _builtins.int
-    REPLICAS_FIELD_NUMBER: _builtins.int
-    workload: _builtins.str
-    """Name on the platform, a DNS label once its templates are filled; templates: "hello-web-${environment}". Environments
-    that share a platform need names of their own.
+class KubernetesStep(_message.Message):
+    """Manifests that are applied to a Kubernetes cluster, server-side, as field manager "opsuite"; it ends well when everything
+    is ready. What an earlier deployment of the same step applied and this one does not is removed.
     """
-    version: _builtins.str
-    """Version the replicas are labelled with; absent means ${version}; templates."""
-    directory: _builtins.str
-    """Directory it runs in, below a configured root; templates."""
-    replicas: _builtins.int
-    """Copies; absent means 1."""
-    @_builtins.property
-    def command(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Argument vector of a replica; ${port} is the replica's own port; templates."""
-
-    @_builtins.property
-    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Variables of the environment; ${port} and templates in the values."""
-
-    @_builtins.property
-    def ports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Port]:
-        """Ports it listens on. The first one is ${port}, and what a WorkloadProbe asks."""
-
-    def __init__(
-        self,
-        *,
-        workload: _builtins.str = ...,
-        version: _builtins.str = ...,
-        command: _abc.Iterable[_builtins.str] | None = ...,
-        directory: _builtins.str = ...,
-        env: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
-        ports: _abc.Iterable[Global___Port] | None = ...,
-        replicas: _builtins.int | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "replicas", b"replicas"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replicas", b"_replicas", "command", b"command", "directory", b"directory", "env", b"env", "ports", b"ports", "replicas", b"replicas", "version", b"version", "workload", b"workload"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
-    _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
-
-Global___WorkloadStep: _TypeAlias = WorkloadStep  # noqa: Y015
-
-@_typing.final
-class Port(_message.Message):
-    """A port of a workload."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    NAME_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """DNS label: "http". The first port is ${port}; each is also ${port_NAME} with "-" written "_"."""
-    number: _builtins.int
-    """Fixed number, possible with one replica only; absent means one from the server's range for each replica."""
+    MANIFEST_PATH_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    KEEP_DROPPED_FIELD_NUMBER: _builtins.int
+    manifest_path: _builtins.str
+    """File with one or more documents, or directory with a kustomization, below a configured root; templates."""
+    namespace: _builtins.str
+    """Namespace of what names none; empty means the server's setting; templates."""
+    keep_dropped: _builtins.bool
+    """Whether what was dropped stays; absent means that it is removed."""
     def __init__(
         self,
         *,
-        name: _builtins.str = ...,
-        number: _builtins.int | None = ...,
+        manifest_path: _builtins.str = ...,
+        namespace: _builtins.str = ...,
+        keep_dropped: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_number", b"_number", "number", b"number"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_number", b"_number", "name", b"name", "number", b"number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keep_dropped", b"keep_dropped", "manifest_path", b"manifest_path", "namespace", b"namespace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__number: _TypeAlias = _typing.Literal["number"]  # noqa: Y015
-    _WhichOneofArgType__number: _TypeAlias = _typing.Literal["_number", b"_number"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__number) -> _WhichOneofReturnType__number | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Port: _TypeAlias = Port  # noqa: Y015
+Global___KubernetesStep: _TypeAlias = KubernetesStep  # noqa: Y015

@@ -11,6 +11,7 @@ from opsuite_deployer.domain.pipeline import (
     Docker,
     GrpcTarget,
     HttpTarget,
+    Kubernetes,
     StepKind,
     TcpTarget,
     Wait,
@@ -31,6 +32,8 @@ def action_of(kind: StepKind) -> str:
             return f"wait until {_asked(kind.target)} is healthy"
         case Wait():
             return f"wait {kind.duration.total_seconds():g} s"
+        case Kubernetes():
+            return f"apply {kind.manifest_path}"
         case Workload():
             return f"run {kind.replicas} of {kind.workload} {kind.version}: {shlex.join(kind.command)}"
 

@@ -11,17 +11,20 @@ from google.protobuf.message import Message
 
 from opsuite.common.v1 import health_check_pb2, notification_pb2
 from opsuite.deployer.v1 import pipeline_pb2 as pb
+from opsuite.deployer.v1 import workload_pb2
 from opsuite_deployer.application.ports import Revision
 from opsuite_deployer.domain.pipeline import (
     Check,
     CheckTarget,
     Command,
     ConcurrencyPolicy,
+    ContainerEngine,
     Docker,
     Gate,
     GateFailure,
     GrpcTarget,
     HttpTarget,
+    Kubernetes,
     Mount,
     NotificationRule,
     Pipeline,
@@ -34,6 +37,7 @@ from opsuite_deployer.domain.pipeline import (
     TcpTarget,
     Wait,
     Workload,
+    WorkloadPlatform,
     WorkloadTarget,
 )
 from opsuite_notify.port import Channel, EmailChannel, EnvSecret, FileSecret, SlackChannel, WebhookChannel
@@ -55,6 +59,17 @@ _GATE_FAILURES: Final[Mapping[int, GateFailure]] = {
     pb.GATE_FAILURE_FAIL: GateFailure.FAIL,
     pb.GATE_FAILURE_PAUSE: GateFailure.PAUSE,
     pb.GATE_FAILURE_CONTINUE: GateFailure.CONTINUE,
+}
+_PLATFORMS: Final[Mapping[int, WorkloadPlatform]] = {
+    workload_pb2.WORKLOAD_PLATFORM_UNSPECIFIED: WorkloadPlatform.PROCESS,
+    workload_pb2.WORKLOAD_PLATFORM_PROCESS: WorkloadPlatform.PROCESS,
+    workload_pb2.WORKLOAD_PLATFORM_DOCKER: WorkloadPlatform.DOCKER,
+    workload_pb2.WORKLOAD_PLATFORM_KUBERNETES: WorkloadPlatform.KUBERNETES,
+}
+_ENGINES: Final[Mapping[int, ContainerEngine]] = {
+    pb.CONTAINER_ENGINE_UNSPECIFIED: ContainerEngine.DOCKER,
+    pb.CONTAINER_ENGINE_DOCKER: ContainerEngine.DOCKER,
+    pb.CONTAINER_ENGINE_KUBERNETES_JOB: ContainerEngine.KUBERNETES_JOB,
 }
 
 
@@ -145,6 +160,9 @@ def _kind(message: pb.Step) -> StepKind:
             return _check(message.health_check)
         case "wait":
             return Wait(message.wait.duration.ToTimedelta())
+        case "kubernetes":
+            step = message.kubernetes
+            return Kubernetes(step.manifest_path, step.namespace, step.keep_dropped)
         case _:
             return _workload(message.workload)
 
@@ -175,10 +193,12 @@ def _docker(message: pb.DockerStep) -> Docker:
         memory_bytes=limits.memory_bytes if limits.HasField("memory_bytes") else default.memory_bytes,
         pids=limits.pids if limits.HasField("pids") else default.pids,
         network_disabled=message.network_disabled,
+        engine=_ENGINES[message.engine],
+        namespace=message.namespace,
     )
 
 
-def _workload(message: pb.WorkloadStep) -> Workload:
+def _workload(message: workload_pb2.WorkloadStep) -> Workload:
     return Workload(
         workload=message.workload,
         version=message.version,
@@ -187,6 +207,12 @@ def _workload(message: pb.WorkloadStep) -> Workload:
         env=dict(message.env),
         ports=tuple(Port(port.name, port.number if port.HasField("number") else None) for port in message.ports),
         replicas=message.replicas if message.HasField("replicas") else 1,
+        platform=_PLATFORMS[message.platform],
+        image=message.image,
+        namespace=message.namespace,
+        cpus=message.cpus if message.HasField("cpus") else None,
+        memory_bytes=message.memory_bytes if message.HasField("memory_bytes") else None,
+        grace=timedelta(seconds=10) if (grace := _duration(message, "grace")) is None else grace,
     )
 
 

@@ -13,6 +13,7 @@ from opsuite_deployer.domain.pipeline import (
     Docker,
     GrpcTarget,
     HttpTarget,
+    Kubernetes,
     Pipeline,
     StepKind,
     TcpTarget,
@@ -60,22 +61,35 @@ def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
                 command=_all(kind.command, values),
                 env=_values(kind.env, values),
                 mounts=mounts,
+                namespace=substitute(kind.namespace, values),
             )
         case Check():
             return fill_check(kind, values)
         case Workload():
-            # What only the platform knows stays as it is for the platform to fill.
-            own = {**values, **{name: f"${{{name}}}" for name in port_names(kind)}}
+            return fill_workload(kind, values)
+        case Kubernetes():
             return replace(
                 kind,
-                workload=substitute(kind.workload, values),
-                version=substitute(kind.version, values) or values["version"],
-                command=_all(kind.command, own),
-                directory=substitute(kind.directory, values),
-                env=_values(kind.env, own),
+                manifest_path=substitute(kind.manifest_path, values),
+                namespace=substitute(kind.namespace, values),
             )
         case Wait():
             return kind
+
+
+def fill_workload(workload: Workload, values: Mapping[str, str]) -> Workload:
+    """Return a workload with every template filled, but for what only the platform knows: its ports."""
+    own = {**values, **{name: f"${{{name}}}" for name in port_names(workload)}}
+    return replace(
+        workload,
+        workload=substitute(workload.workload, values),
+        version=substitute(workload.version, values) or values["version"],
+        command=_all(workload.command, own),
+        directory=substitute(workload.directory, values),
+        env=_values(workload.env, own),
+        image=substitute(workload.image, values),
+        namespace=substitute(workload.namespace, values),
+    )
 
 
 def fill_check(check: Check, values: Mapping[str, str]) -> Check:

@@ -123,9 +123,16 @@ class Mount:
     writable: bool = False
 
 
+class ContainerEngine(Enum):
+    """What runs the container of a step to its end."""
+
+    DOCKER = "docker"
+    KUBERNETES_JOB = "kubernetes_job"
+
+
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """A container, run to its end."""
+    """A container, run to its end. An empty namespace means that of the settings."""
 
     image: str
     command: tuple[str, ...] = ()
@@ -135,6 +142,8 @@ class Docker:
     memory_bytes: int = 512 * 1024 * 1024
     pids: int = 512
     network_disabled: bool = False
+    engine: ContainerEngine = ContainerEngine.DOCKER
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +161,14 @@ class Port:
     number: int | None = None
 
 
+class WorkloadPlatform(Enum):
+    """Where workloads run."""
+
+    PROCESS = "process"
+    DOCKER = "docker"
+    KUBERNETES = "kubernetes"
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A workload that is to run in a given version. An empty version means that of the deployment."""
@@ -163,9 +180,24 @@ class Workload:
     env: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[Port, ...] = ()
     replicas: int = 1
+    platform: WorkloadPlatform = WorkloadPlatform.PROCESS
+    image: str = ""
+    namespace: str = ""
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    grace: timedelta = timedelta(seconds=10)
 
 
-StepKind = Command | Docker | Check | Wait | Workload
+@dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """Manifests that are applied to a cluster until everything is ready."""
+
+    manifest_path: str
+    namespace: str = ""
+    keep_dropped: bool = False
+
+
+StepKind = Command | Docker | Check | Wait | Workload | Kubernetes
 
 KIND_NAMES: Final[Mapping[type, str]] = {
     Command: "command",
@@ -173,6 +205,7 @@ KIND_NAMES: Final[Mapping[type, str]] = {
     Check: "health_check",
     Wait: "wait",
     Workload: "workload",
+    Kubernetes: "kubernetes",
 }
 """The words for kinds of steps, as contract, log and page use them."""
 

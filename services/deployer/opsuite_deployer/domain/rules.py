@@ -16,14 +16,17 @@ from opsuite_deployer.domain.pipeline import (
     Check,
     CheckTarget,
     Command,
+    ContainerEngine,
     Docker,
     GrpcTarget,
     HttpTarget,
+    Kubernetes,
     Pipeline,
     Stage,
     Step,
     TcpTarget,
     Workload,
+    WorkloadPlatform,
     WorkloadTarget,
 )
 from opsuite_kernel.errors import InvalidInput, Violation
@@ -114,6 +117,8 @@ def _step(step: Step, names: Collection[str], workloads: Collection[str], policy
             found = _check(check, names, workloads)
         case Workload() as workload:
             found = _workload(workload, names, policy)
+        case Kubernetes() as kubernetes:
+            found = _kubernetes(kubernetes, names)
         case _:
             return
     yield from (violation.below(KIND_NAMES[type(step.kind)]) for violation in found)
@@ -137,6 +142,16 @@ def _docker(docker: Docker, names: Collection[str]) -> Iterator[Violation]:
     yield from _templates("environment_vars", docker.env, names)
     for index, mount in enumerate(docker.mounts):
         yield from _template(f"mounts[{index}].source", mount.source, names)
+    yield from _template("namespace", docker.namespace, names)
+    if docker.engine is ContainerEngine.KUBERNETES_JOB and docker.mounts:
+        yield Violation("mounts", "a Kubernetes Job has no directories of the deployer's machine", "CONTRADICTORY")
+    if docker.engine is ContainerEngine.DOCKER and docker.namespace:
+        yield Violation("namespace", "the Docker Engine has no namespaces", "CONTRADICTORY")
+
+
+def _kubernetes(kubernetes: Kubernetes, names: Collection[str]) -> Iterator[Violation]:
+    yield from _template("manifest_path", kubernetes.manifest_path, names)
+    yield from _template("namespace", kubernetes.namespace, names)
 
 
 def _workload(workload: Workload, names: Collection[str], policy: Policy) -> Iterator[Violation]:
@@ -145,8 +160,14 @@ def _workload(workload: Workload, names: Collection[str], policy: Policy) -> Ite
         yield Violation("workload", problem, "DNS_LABEL")
     yield from _template("version", workload.version, names)
     yield from _template("directory", workload.directory, names)
+    yield from _template("image", workload.image, names)
+    yield from _template("namespace", workload.namespace, names)
+    yield from _placed(workload)
     own = {*names, *port_names(workload)}
-    yield from policy.workload(workload.command, own)
+    if (
+        workload.platform is WorkloadPlatform.PROCESS and workload.command
+    ):  # what a container runs is the image's affair
+        yield from policy.workload(workload.command, own)
     yield from policy.environment(workload.env)
     for index, text in enumerate(workload.command):
         yield from _template(f"command[{index}]", text, own)
@@ -155,6 +176,23 @@ def _workload(workload: Workload, names: Collection[str], policy: Policy) -> Ite
         if port.number is not None and workload.replicas > 1:
             reason = f"a fixed number serves one replica, not {workload.replicas}"
             yield Violation(f"ports[{index}].number", reason, "CONTRADICTORY")
+
+
+def _placed(workload: Workload) -> Iterator[Violation]:
+    """What the platform needs, and what it has no use for."""
+    process = workload.platform is WorkloadPlatform.PROCESS
+    if process and not workload.command:
+        yield Violation("command", "a process needs one", "REQUIRED")
+    if not process and not workload.image:
+        yield Violation("image", "a container needs one", "REQUIRED")
+    only_containers = {"image": workload.image, "cpus": workload.cpus, "memory_bytes": workload.memory_bytes}
+    for field, value in only_containers.items():
+        if process and value:
+            yield Violation(field, "is for containers, not for processes", "CONTRADICTORY")
+    if not process and workload.directory:
+        yield Violation("directory", "is for processes, not for containers", "CONTRADICTORY")
+    if workload.platform is not WorkloadPlatform.KUBERNETES and workload.namespace:
+        yield Violation("namespace", "only Kubernetes has namespaces", "CONTRADICTORY")
 
 
 def _check(check: Check, names: Collection[str], workloads: Collection[str]) -> Iterator[Violation]:
