@@ -205,10 +205,15 @@ class Rule(_message.Message):
 Global___Rule: _TypeAlias = Rule  # noqa: Y015
 
 ACCESS_FIELD_NUMBER: _builtins.int
+JUDGES_SHAPE_FIELD_NUMBER: _builtins.int
 RULE_FIELD_NUMBER: _builtins.int
 ONEOF_REQUIRED_FIELD_NUMBER: _builtins.int
 access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Access]
 """What the caller needs to be allowed. A server with a method that lacks it refuses to start."""
+judges_shape: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""The method itself tells what is wrong with the shape of its request, together with what else it finds. A server
+hands it the violations of the rules with the request, where it would refuse the call otherwise.
+"""
 rule: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___Rule]
 """What the value must satisfy. Every violation of a request is reported at once, by its field path."""
 oneof_required: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.OneofOptions, _builtins.bool]

@@ -208,14 +208,26 @@ class PlanDeploymentResponse(_message.Message):
     QUEUE_POSITION_FIELD_NUMBER: _builtins.int
     PIPELINE_REVISION_FIELD_NUMBER: _builtins.int
     ROLLBACK_VERSION_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    SUPERSEDES_FIELD_NUMBER: _builtins.int
+    CANCELS_FIELD_NUMBER: _builtins.int
+    LIFTS_BAR_OF_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
     """Whether every preflight check passed."""
     queue_position: _builtins.int
-    """Place in the queue it would get; 0 means that it would start at once."""
+    """Place in the queue it would get, behind those that it leaves there; 0 means that it would start at once, or that it
+    would be refused.
+    """
     pipeline_revision: _builtins.int
     """Revision of the pipeline it would run."""
     rollback_version: _builtins.str
     """Version it would be rolled back to; empty if there is none."""
+    cancels: _builtins.str
+    """Name of the running deployment that would be cancelled; this one starts when it has ended. Empty if none would be."""
+    lifts_bar_of: _builtins.str
+    """Name of the deployment that ended as ROLLBACK_FAILED and bars the environment, whose bar Deploy would lift; empty if
+    there is none.
+    """
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreflightCheck]:
         """Every check, in the order of the pipeline."""
@@ -223,6 +235,14 @@ class PlanDeploymentResponse(_message.Message):
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedStep]:
         """Steps with their templates filled in, in the order of the pipeline."""
+
+    @_builtins.property
+    def refusal(self) -> Global___DeployRefusal:
+        """Why Deploy would be refused now; absent if it would not."""
+
+    @_builtins.property
+    def supersedes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the waiting deployments that would end as SUPERSEDED, in the order in which they wait."""
 
     def __init__(
         self,
@@ -233,14 +253,48 @@ class PlanDeploymentResponse(_message.Message):
         queue_position: _builtins.int = ...,
         pipeline_revision: _builtins.int = ...,
         rollback_version: _builtins.str = ...,
+        refusal: Global___DeployRefusal | None = ...,
+        supersedes: _abc.Iterable[_builtins.str] | None = ...,
+        cancels: _builtins.str = ...,
+        lifts_bar_of: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "pipeline_revision", b"pipeline_revision", "queue_position", b"queue_position", "ready", b"ready", "rollback_version", b"rollback_version", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "checks", b"checks", "lifts_bar_of", b"lifts_bar_of", "pipeline_revision", b"pipeline_revision", "queue_position", b"queue_position", "ready", b"ready", "refusal", b"refusal", "rollback_version", b"rollback_version", "steps", b"steps", "supersedes", b"supersedes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanDeploymentResponse: _TypeAlias = PlanDeploymentResponse  # noqa: Y015
+
+@_typing.final
+class DeployRefusal(_message.Message):
+    """An error that Deploy would answer with, because of what is there already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """In one word, as in the error: "ENVIRONMENT_OCCUPIED"."""
+    message: _builtins.str
+    """Why, for people."""
+    holder: _builtins.str
+    """Name of the deployment that stands in the way."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        holder: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeployRefusal: _TypeAlias = DeployRefusal  # noqa: Y015
 
 @_typing.final
 class PreflightCheck(_message.Message):

@@ -143,8 +143,9 @@ class DeploymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PlanDeployment(self, request, context):
-        """Says what Deploy would do and whether it could start now, and changes nothing: stages, the steps with their templates
-        filled in, and every preflight check with its result. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+        """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
+        in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
+        A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,7 +223,8 @@ class DeploymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryDeployment(self, request, context):
-        """Starts a new deployment of the same version that begins with the stage that failed.
+        """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
+        where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
         Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

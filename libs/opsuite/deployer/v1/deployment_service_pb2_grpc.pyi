@@ -41,8 +41,9 @@ class DeploymentServiceStub:
     FAILED_PRECONDITION (environment occupied under REJECT).
     """
     PlanDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.PlanDeploymentRequest, _deployment_service_pb2.PlanDeploymentResponse]
-    """Says what Deploy would do and whether it could start now, and changes nothing: stages, the steps with their templates
-    filled in, and every preflight check with its result. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+    """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
+    in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
+    A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_service_pb2.GetDeploymentResponse]
     """Returns a deployment as it stands. Errors: NOT_FOUND."""
@@ -77,7 +78,8 @@ class DeploymentServiceStub:
     Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
     """
     RetryDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]
-    """Starts a new deployment of the same version that begins with the stage that failed.
+    """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
+    where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
     """
     RetryStep: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]
@@ -112,8 +114,9 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     FAILED_PRECONDITION (environment occupied under REJECT).
     """
     PlanDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.PlanDeploymentRequest, _deployment_service_pb2.PlanDeploymentResponse]  # type: ignore[assignment]
-    """Says what Deploy would do and whether it could start now, and changes nothing: stages, the steps with their templates
-    filled in, and every preflight check with its result. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+    """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
+    in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
+    A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_service_pb2.GetDeploymentResponse]  # type: ignore[assignment]
     """Returns a deployment as it stands. Errors: NOT_FOUND."""
@@ -148,7 +151,8 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
     """
     RetryDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]  # type: ignore[assignment]
-    """Starts a new deployment of the same version that begins with the stage that failed.
+    """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
+    where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
     """
     RetryStep: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]  # type: ignore[assignment]
@@ -192,8 +196,9 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.PlanDeploymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_service_pb2.PlanDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.PlanDeploymentResponse]]:
-        """Says what Deploy would do and whether it could start now, and changes nothing: stages, the steps with their templates
-        filled in, and every preflight check with its result. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+        """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
+        in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
+        A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
         """
 
     @_abc_1.abstractmethod
@@ -288,7 +293,8 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.RetryDeploymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_service_pb2.RetryDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.RetryDeploymentResponse]]:
-        """Starts a new deployment of the same version that begins with the stage that failed.
+        """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
+        where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
         Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
         """
 

@@ -68,14 +68,17 @@ class PipelineServiceServicer:
 
     def RegisterPipeline(self, request, context):
         """Records a new revision. A pipeline equal to its latest revision makes none and returns that one.
-        Errors: INVALID_ARGUMENT (every violation, by path), ABORTED (etag is not that of the latest revision).
+        Errors: INVALID_ARGUMENT (every violation at once, by path, as ValidatePipeline tells them), ABORTED (etag is not that
+        of the latest revision).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ValidatePipeline(self, request, context):
-        """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error.
+        """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error, whether a
+        single field is wrong or fields do not go together. Only where a list or map has too many elements, they are not
+        looked into, nor is anything told beyond the rules of single fields.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

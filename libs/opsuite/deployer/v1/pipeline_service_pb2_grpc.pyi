@@ -35,10 +35,14 @@ class PipelineServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PipelineServiceAsyncStub: ...
     RegisterPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_service_pb2.RegisterPipelineRequest, _pipeline_service_pb2.RegisterPipelineResponse]
     """Records a new revision. A pipeline equal to its latest revision makes none and returns that one.
-    Errors: INVALID_ARGUMENT (every violation, by path), ABORTED (etag is not that of the latest revision).
+    Errors: INVALID_ARGUMENT (every violation at once, by path, as ValidatePipeline tells them), ABORTED (etag is not that
+    of the latest revision).
     """
     ValidatePipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_service_pb2.ValidatePipelineRequest, _pipeline_service_pb2.ValidatePipelineResponse]
-    """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error."""
+    """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error, whether a
+    single field is wrong or fields do not go together. Only where a list or map has too many elements, they are not
+    looked into, nor is anything told beyond the rules of single fields.
+    """
     GetPipeline: _grpc.UnaryUnaryMultiCallable[_pipeline_service_pb2.GetPipelineRequest, _pipeline_service_pb2.GetPipelineResponse]
     """Returns a revision of a pipeline. Errors: NOT_FOUND."""
     ListPipelines: _grpc.UnaryUnaryMultiCallable[_pipeline_service_pb2.ListPipelinesRequest, _pipeline_service_pb2.ListPipelinesResponse]
@@ -55,10 +59,14 @@ class PipelineServiceAsyncStub(PipelineServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_service_pb2.RegisterPipelineRequest, _pipeline_service_pb2.RegisterPipelineResponse]  # type: ignore[assignment]
     """Records a new revision. A pipeline equal to its latest revision makes none and returns that one.
-    Errors: INVALID_ARGUMENT (every violation, by path), ABORTED (etag is not that of the latest revision).
+    Errors: INVALID_ARGUMENT (every violation at once, by path, as ValidatePipeline tells them), ABORTED (etag is not that
+    of the latest revision).
     """
     ValidatePipeline: _aio.UnaryUnaryMultiCallable[_pipeline_service_pb2.ValidatePipelineRequest, _pipeline_service_pb2.ValidatePipelineResponse]  # type: ignore[assignment]
-    """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error."""
+    """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error, whether a
+    single field is wrong or fields do not go together. Only where a list or map has too many elements, they are not
+    looked into, nor is anything told beyond the rules of single fields.
+    """
     GetPipeline: _aio.UnaryUnaryMultiCallable[_pipeline_service_pb2.GetPipelineRequest, _pipeline_service_pb2.GetPipelineResponse]  # type: ignore[assignment]
     """Returns a revision of a pipeline. Errors: NOT_FOUND."""
     ListPipelines: _aio.UnaryUnaryMultiCallable[_pipeline_service_pb2.ListPipelinesRequest, _pipeline_service_pb2.ListPipelinesResponse]  # type: ignore[assignment]
@@ -78,7 +86,8 @@ class PipelineServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pipeline_service_pb2.RegisterPipelineResponse, _abc.Awaitable[_pipeline_service_pb2.RegisterPipelineResponse]]:
         """Records a new revision. A pipeline equal to its latest revision makes none and returns that one.
-        Errors: INVALID_ARGUMENT (every violation, by path), ABORTED (etag is not that of the latest revision).
+        Errors: INVALID_ARGUMENT (every violation at once, by path, as ValidatePipeline tells them), ABORTED (etag is not that
+        of the latest revision).
         """
 
     @_abc_1.abstractmethod
@@ -87,7 +96,10 @@ class PipelineServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pipeline_service_pb2.ValidatePipelineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pipeline_service_pb2.ValidatePipelineResponse, _abc.Awaitable[_pipeline_service_pb2.ValidatePipelineResponse]]:
-        """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error."""
+        """Checks a pipeline as RegisterPipeline does and changes nothing; violations are the answer, not an error, whether a
+        single field is wrong or fields do not go together. Only where a list or map has too many elements, they are not
+        looked into, nor is anything told beyond the rules of single fields.
+        """
 
     @_abc_1.abstractmethod
     def GetPipeline(
