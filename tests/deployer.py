@@ -215,7 +215,7 @@ class DeployerProcess:
 
 
 def _kept() -> dict[str, str]:
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
 
 
 # ---- fixtures -------------------------------------------------------------------------------------------------------
