@@ -14,6 +14,7 @@ from fakes.clock import FakeClock
 
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.database import SqlStore
+from opsuite_deployer.adapters.platforms import ConfiguredPlatforms
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.application.admission import Rules
 from opsuite_deployer.application.checks import Checks
@@ -200,21 +201,20 @@ class SmallDeployer:
         leases = Leases(tables.deployments, lease=FOR_EVER)
         hub = Hub(_read_nothing, clock)
         self.store = CountingStore(SqlStore(database, leases, hub, new_owner(), RevisionCache(), clock))
-        platform: Any = None  # no step here is a workload
-        machine, containers = FakeMachine(world), FakeContainers(world)
+        processes: Any = None  # no step here is a workload
+        machine = FakeMachine(world)
+        platforms = ConfiguredPlatforms(processes=processes, containers=FakeContainers(world))
         rules = Rules(Limits(), max_concurrent, new_id)
         preflight = Preflight(
             machine=machine,
-            check_platform=_nothing_to_check,
-            containers=containers,
+            platforms=platforms,
             min_free_bytes=1,
             security=NoSecurityLog(),
         )
         steps = Steps(
             commands=FakeCommands(world),
-            containers=containers,
-            platform=platform,
-            checks=Checks(FakeProber(world), platform, clock),
+            platforms=platforms,
+            checks=Checks(FakeProber(world), clock),
             machine=machine,
             clock=clock,
             defaults=CommandDefaults(),
@@ -259,7 +259,3 @@ class SmallDeployer:
 
 async def _read_nothing(topic: str, after: int, limit: int) -> Sequence[Any]:
     return []
-
-
-async def _nothing_to_check() -> None:
-    return

@@ -24,6 +24,7 @@ from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
+from opsuite_deployer.adapters.platforms import ConfiguredPlatforms, OwnProcesses
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.span_table import SpanTable
@@ -51,7 +52,6 @@ from opsuite_notify.secrets import SecretSource
 from opsuite_notify.senders import ChannelSender
 from opsuite_notify.smtp import SmtpMailer, SmtpSettings
 from opsuite_platforms.docker import DEFAULT_URL, DockerContainers
-from opsuite_platforms.process import ProcessPlatform
 from opsuite_platforms.spawner.client import Spawner
 from opsuite_probes.prober import NetworkProber
 from opsuite_rpc.access import AccessControl
@@ -138,10 +138,12 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     machine = LocalMachine(policy, secrets, settings.data_dir)
     containers = DockerContainers(settings.docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_URL, clock=clock)
     stack.push_async_callback(containers.close)
-    platform = ProcessPlatform(settings.data_dir, ports=_port_range(settings.workload_ports))
-    stack.callback(platform.close)
-    starting = asyncio.create_task(_start(platform) if settings.start_platform else asyncio.sleep(0))
-    stack.push_async_callback(_cancel, starting)
+    processes = OwnProcesses(settings.data_dir, ports=_port_range(settings.workload_ports))
+    stack.callback(processes.close)
+    if settings.start_platform:
+        processes.begin()
+        stack.push_async_callback(processes.cancel)
+    platforms = ConfiguredPlatforms(processes=processes, containers=containers)
     prober = await stack.enter_async_context(NetworkProber(clock=clock))
 
     # the work
@@ -150,16 +152,14 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     rules = Rules(limits, settings.max_concurrent_deployments, new_id)
     preflight = Preflight(
         machine=machine,
-        check_platform=lambda: _check(platform, starting),
-        containers=containers,
+        platforms=platforms,
         min_free_bytes=settings.min_free_bytes,
         security=audit_log,
     )
     steps = Steps(
         commands=spawner,
-        containers=containers,
-        platform=platform,
-        checks=Checks(prober, platform, clock),
+        platforms=platforms,
+        checks=Checks(prober, clock),
         machine=machine,
         clock=clock,
         defaults=_command_defaults(settings),
@@ -355,20 +355,6 @@ def _wake(fleet: Fleet, hub: Hub, owner: str, payload: str) -> None:
         hub.wake()
         if about != EVENTS:
             fleet.wake()
-
-
-async def _check(platform: ProcessPlatform, starting: asyncio.Task[None]) -> None:
-    """Wait for a platform that is still starting, then ask it. Raises Unavailable."""
-    await asyncio.shield(starting)
-    await platform.check()
-
-
-async def _start(platform: ProcessPlatform) -> None:
-    """Bring the platform up beside the service, which need not wait for it."""
-    try:
-        await platform.start()
-    except OpsuiteError as error:
-        log.warning("platform_not_started", why=error.message)
 
 
 async def _flush(spans: SpanTable) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -28,28 +28,30 @@ _ANY_REPLICA = "replica"
 """Stands in a probe where each replica's own address goes."""
 
 
+Where = Callable[[str], tuple[Platform, str]]
+"""Finds a workload by the name that pipelines use: its platform, and its name there. Raises NotFound."""
+
 _FROM_WORST: Final = (Outcome.UNHEALTHY, Outcome.UNKNOWN, Outcome.HEALTHY)
 
 
 class Checks:
     """Answers the checks of gates and steps."""
 
-    def __init__(self, prober: Prober, platform: Platform, clock: Clock) -> None:
+    def __init__(self, prober: Prober, clock: Clock) -> None:
         self._prober = prober
-        self._platform = platform
         self._clock = clock
 
-    async def decide(self, check: Check) -> Decided:
+    async def decide(self, check: Check, where: Where) -> Decided:
         """Ask until the check is healthy, unhealthy or out of time."""
         target = check.target
         prober: Prober = self._prober
         if isinstance(target, WorkloadTarget):
-            prober = ReplicaProber(self._prober, self._platform, target.workload)
+            prober = ReplicaProber(self._prober, *where(target.workload))
         return await CheckFollower(prober, self._clock).until_decided(_probe(target), _plan(check))
 
-    async def decide_all(self, checks: Sequence[Check]) -> tuple[bool, str]:
+    async def decide_all(self, checks: Sequence[Check], where: Where) -> tuple[bool, str]:
         """Whether all become healthy, and what they said; the first unhealthy one ends the asking."""
-        tasks = [asyncio.create_task(self._named(check)) for check in checks]
+        tasks = [asyncio.create_task(self._named(check, where)) for check in checks]
         said: list[str] = []
         try:
             for answer in asyncio.as_completed(tasks):
@@ -63,8 +65,8 @@ class Checks:
             await asyncio.gather(*tasks, return_exceptions=True)
         return True, "; ".join(said)
 
-    async def _named(self, check: Check) -> tuple[str, Decided]:
-        return check.name, await self.decide(check)
+    async def _named(self, check: Check, where: Where) -> tuple[str, Decided]:
+        return check.name, await self.decide(check, where)
 
 
 class ReplicaProber:

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
+from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import Machine, Problem, SecurityLog
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
 from opsuite_deployer.domain.filling import fill, values_for
-from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload
+from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload, WorkloadPlatform
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
-from opsuite_platforms.port import ContainerRunner
 from opsuite_validation.values import check_dns_label, check_image
 
 
@@ -34,15 +34,12 @@ class Preflight:
         self,
         *,
         machine: Machine,
-        check_platform: Callable[[], Awaitable[None]],
-        containers: ContainerRunner,
+        platforms: Platforms,
         min_free_bytes: int,
         security: SecurityLog,
     ) -> None:
-        """`check_platform` returns when workloads can run, maybe after a wait, or raises Unavailable."""
         self._machine = machine
-        self._check_platform = check_platform
-        self._containers = containers
+        self._platforms = platforms
         self._min_free_bytes = min_free_bytes
         self._security = security
 
@@ -61,11 +58,21 @@ class Preflight:
         checks = [self._disk()]
         for planned_step in steps:
             checks += self._step(planned_step, once)
-        if any(isinstance(one.kind, Workload) for one in steps):
-            checks.append(await _ask("platform", self._check_platform()))
-        images = sorted({one.kind.image for one in steps if isinstance(one.kind, Docker)})
-        checks += await asyncio.gather(*(_ask(f"image {image}", self._containers.check(image)) for image in images))
+        checks += await asyncio.gather(*self._places([one.kind for one in steps]))
         return checks
+
+    def _places(self, kinds: Sequence[StepKind]) -> Iterator[Awaitable[Problem]]:
+        """Questions to the platforms and engines that the steps need, each asked once."""
+        workloads = {(one.platform, one.namespace): one for one in kinds if isinstance(one, Workload)}
+        for (platform, namespace), workload in workloads.items():
+            place = f"platform {platform.value}" + (f", namespace {namespace}" if namespace else "")
+            yield _ask(place, lambda workload=workload: self._platforms.workloads(workload).check())
+        containers = {(one.engine, one.namespace, one.image): one for one in kinds if isinstance(one, Docker)}
+        for container in sorted(containers.values(), key=lambda one: one.image):
+            yield _ask(f"image {container.image}", partial(self._check_image, container))
+
+    async def _check_image(self, container: Docker) -> None:
+        await self._platforms.containers(container).check(container.image)
 
     def _disk(self) -> Problem:
         free = self._machine.free_bytes()
@@ -86,10 +93,16 @@ class Preflight:
                 for index, mount in enumerate(docker.mounts):
                     yield _path(once, mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
-                yield _path(once, workload.directory, f"{planned_step.field}.workload.directory")
-                yield self._program(workload, once, f"{planned_step.field}.workload.command")
-                if problem := check_dns_label(workload.workload):
-                    yield Problem(f"workload {workload.workload}", False, problem, f"{planned_step.field}.workload")
+                yield from self._workload(workload, f"{planned_step.field}.workload", once)
+
+    def _workload(self, workload: Workload, field: str, once: _Once) -> Iterator[Problem]:
+        if workload.platform is WorkloadPlatform.PROCESS:
+            yield _path(once, workload.directory, f"{field}.directory")
+            yield self._program(workload, once, f"{field}.command")
+        elif problem := check_image(workload.image):
+            yield Problem(f"image {workload.image}", False, problem, f"{field}.image")
+        if problem := check_dns_label(workload.workload):
+            yield Problem(f"workload {workload.workload}", False, problem, field)
 
     def _found(self, ref: SecretRef) -> str:
         self._machine.secret(ref)
@@ -149,9 +162,9 @@ def _look(subject: str, field: str, look: Callable[[], str]) -> Problem:
         return Problem(subject, passed=False, message=error.message, field=field)
 
 
-async def _ask(subject: str, check: Awaitable[None]) -> Problem:
+async def _ask(subject: str, check: Callable[[], Awaitable[None]]) -> Problem:
     try:
-        await check
+        await check()
     except OpsuiteError as error:
         return Problem(subject, passed=False, message=error.message)
     return Problem(subject, passed=True, message="answers")

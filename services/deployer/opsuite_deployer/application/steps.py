@@ -8,26 +8,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from opsuite_deployer.application.checks import Checks
+from opsuite_deployer.application.checks import Checks, Where
+from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import CommandDefaults, Machine, Owned, SecurityLog, StepLine
+from opsuite_deployer.application.workloads import workload_spec
 from opsuite_deployer.domain.deployment import PartKey, PartKind
-from opsuite_deployer.domain.filling import fill, fill_check, values_for
+from opsuite_deployer.domain.filling import fill, fill_check, values_for, workloads_of
 from opsuite_deployer.domain.pipeline import Check, Command, Docker, Step, Wait, Workload
 from opsuite_deployer.domain.turn import Outcome, PartEnded
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import OpsuiteError
+from opsuite_kernel.errors import NotFound, OpsuiteError
 from opsuite_platforms.port import (
     CommandRunner,
     CommandSpec,
-    ContainerRunner,
     ContainerSpec,
     Exit,
     ExitKind,
     MountSpec,
     OutputLine,
     Platform,
-    PortSpec,
-    WorkloadSpec,
 )
 from opsuite_runs.intents import operation_name
 
@@ -80,8 +79,7 @@ class Steps:
         self,
         *,
         commands: CommandRunner,
-        containers: ContainerRunner,
-        platform: Platform,
+        platforms: Platforms,
         checks: Checks,
         machine: Machine,
         clock: Clock,
@@ -89,8 +87,7 @@ class Steps:
         security: SecurityLog,
     ) -> None:
         self._commands = commands
-        self._containers = containers
-        self._platform = platform
+        self._platforms = platforms
         self._checks = checks
         self._machine = machine
         self._clock = clock
@@ -113,13 +110,13 @@ class Steps:
 
     async def stop(self, attempt: Attempt) -> None:
         """End what outlives a cancelled `run`: a container."""
-        if attempt.key.kind is PartKind.STEP and isinstance(attempt.step.kind, Docker):
-            await self._containers.stop(attempt.operation, grace=self._defaults.grace)
+        if (docker := _container_of(attempt)) is not None:
+            await self._platforms.containers(docker).stop(attempt.operation, grace=self._defaults.grace)
 
     async def forget(self, attempt: Attempt) -> None:
         """Clean up after a result that is recorded."""
-        if attempt.key.kind is PartKind.STEP and isinstance(attempt.step.kind, Docker):
-            await self._containers.forget(attempt.operation)
+        if (docker := _container_of(attempt)) is not None:
+            await self._platforms.containers(docker).forget(attempt.operation)
 
     async def _do(self, attempt: Attempt, on_output: Callable[[Sequence[OutputLine]], None]) -> PartEnded:
         values = values_for(attempt.owned.pipeline, attempt.owned.deployment)
@@ -191,12 +188,12 @@ class Steps:
             output_bytes=self._defaults.output_bytes,
             grace=self._defaults.grace,
         )
-        return await self._containers.run(spec, _skipping(on_output, attempt.lines_before))
+        return await self._platforms.containers(docker).run(spec, _skipping(on_output, attempt.lines_before))
 
     # checks, waits, workloads
 
     async def _ask(self, attempt: Attempt, checks: Sequence[Check]) -> PartEnded:
-        healthy, said = await self._checks.decide_all(checks)
+        healthy, said = await self._checks.decide_all(checks, self._where(attempt))
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED if healthy else Outcome.FAILED, message=said)
 
     async def _wait(self, attempt: Attempt, seconds: float) -> PartEnded:
@@ -205,18 +202,20 @@ class Steps:
         await asyncio.sleep(max(0.0, min(left, seconds)))
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED)
 
+    def _where(self, attempt: Attempt) -> Where:
+        """Where the workloads of the attempt's pipeline are, as its deployment names them."""
+
+        def find(name: str) -> tuple[Platform, str]:
+            for workload in workloads_of(attempt.owned.pipeline, attempt.owned.deployment):
+                if workload.workload == name:
+                    return self._platforms.workloads(workload), name
+            raise NotFound("workload", name)
+
+        return find
+
     async def _workload(self, attempt: Attempt, workload: Workload) -> PartEnded:
-        directory = self._machine.directory(workload.directory)
-        spec = WorkloadSpec(
-            name=workload.workload,
-            version=workload.version,
-            command=self._machine.workload(workload.command, directory),
-            directory=directory,
-            env={"PATH": self._machine.search_path(), **_identity(attempt), **workload.env},
-            ports=tuple(PortSpec(port.name, port.number) for port in workload.ports),
-            replicas=workload.replicas,
-        )
-        await self._platform.apply(spec, epoch=attempt.owned.fence)
+        spec = workload_spec(workload, self._machine, _identity(attempt))
+        await self._platforms.workloads(workload).apply(spec, epoch=attempt.owned.fence)
         said = f"{workload.replicas} of {workload.workload} {workload.version} asked for"
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED, message=said)
 
@@ -227,6 +226,14 @@ class Steps:
         except TimeoutError:
             said = f"took longer than {attempt.step.timeout.total_seconds():g} s"
             return PartEnded(attempt.key, attempt.number, Outcome.TIMED_OUT, message=said)
+
+
+def _container_of(attempt: Attempt) -> Docker | None:
+    """The container of an attempt, with its templates filled; None if it is something else."""
+    if attempt.key.kind is PartKind.GATE or not isinstance(attempt.step.kind, Docker):
+        return None
+    filled = fill(attempt.step.kind, values_for(attempt.owned.pipeline, attempt.owned.deployment))
+    return filled if isinstance(filled, Docker) else None
 
 
 def _identity(attempt: Attempt) -> dict[str, str]:

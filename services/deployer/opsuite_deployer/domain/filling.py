@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from opsuite_deployer.domain.deployment import Deployment
@@ -90,6 +90,15 @@ def fill_workload(workload: Workload, values: Mapping[str, str]) -> Workload:
         image=substitute(workload.image, values),
         namespace=substitute(workload.namespace, values),
     )
+
+
+def workloads_of(pipeline: Pipeline, deployment: Deployment) -> Iterator[Workload]:
+    """The workloads that a deployment has to do with, filled, in the order of the pipeline. Raises InvalidInput."""
+    values = values_for(pipeline, deployment)
+    for stage in pipeline.stages:
+        for step in stage.steps:
+            if isinstance(step.kind, Workload):
+                yield fill_workload(step.kind, values)
 
 
 def fill_check(check: Check, values: Mapping[str, str]) -> Check:

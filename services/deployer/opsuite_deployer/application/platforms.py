@@ -1,0 +1,18 @@
+"""Where things run, found by what a step asks for."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from opsuite_deployer.domain.pipeline import Docker, Workload
+from opsuite_platforms.port import ContainerRunner, Platform
+
+
+class Platforms(Protocol):
+    """The platforms that the settings give. Raises: Unavailable (not configured), saying what to set."""
+
+    def workloads(self, workload: Workload) -> Platform:
+        """The platform that a workload asks for."""
+
+    def containers(self, docker: Docker) -> ContainerRunner:
+        """The engine that a container step asks for."""
