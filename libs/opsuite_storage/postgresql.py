@@ -67,9 +67,9 @@ class PostgresqlStore:
         """PostgreSQL."""
         return "postgresql"
 
-    async def write(self, body: Callable[[sa.Connection], T]) -> T:
+    async def write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None = None) -> T:
         """See `Store.write`."""
-        return await self._finish(self._repeat(self._writer.sync_engine, body))
+        return await self._finish(self._write(body, then))
 
     async def read(self, body: Callable[[sa.Connection], T]) -> T:
         """See `Store.read`."""
@@ -129,6 +129,12 @@ class PostgresqlStore:
         except asyncio.CancelledError:
             task.add_done_callback(_forget)
             raise
+
+    async def _write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None) -> T:
+        result = await self._repeat(self._writer.sync_engine, body)
+        if then is not None:
+            asyncio.get_running_loop().call_soon(then, result)
+        return result
 
     async def _repeat(self, engine: sa.Engine, body: Callable[[sa.Connection], T]) -> T:
         attempt = Attempt(asyncio.get_running_loop().time(), changes_nothing=engine is self._reader.sync_engine)

@@ -59,6 +59,7 @@ class Job:
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
     alone: bool = False
+    then: Callable[[Any], None] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -72,9 +73,13 @@ class Job:
         return True
 
     def answer(self) -> None:
-        """Tell the caller, on its event loop."""
-        if self.future.done():  # cancelled meanwhile
-            return
+        """Tell the caller, on its event loop, and go on with what follows a commit."""
+        if not self.future.done():  # else cancelled meanwhile
+            self._tell()
+        if self.then is not None and self.error is None:
+            self.loop.call_soon(self.then, self.result)  # of its own, so that its failure is nobody else's
+
+    def _tell(self) -> None:
         if self.error is None:
             self.future.set_result(self.result)
         elif isinstance(self.error, StopIteration):  # which no future can carry
@@ -117,9 +122,9 @@ class SqliteStore:
         """SQLite."""
         return "sqlite"
 
-    async def write(self, body: Callable[[sa.Connection], T]) -> T:
+    async def write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None = None) -> T:
         """See `Store.write`."""
-        return await self._ask(self._writes, body)
+        return await self._ask(self._writes, body, then=then)
 
     async def read(self, body: Callable[[sa.Connection], T]) -> T:
         """See `Store.read`."""
@@ -144,12 +149,17 @@ class SqliteStore:
             await asyncio.to_thread(thread.join)
 
     def _ask(
-        self, jobs: queue.SimpleQueue[Job | None], body: Callable[[sa.Connection], T], *, alone: bool = False
+        self,
+        jobs: queue.SimpleQueue[Job | None],
+        body: Callable[[sa.Connection], T],
+        *,
+        alone: bool = False,
+        then: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         if self._closed:
             raise Unavailable("the store is closed", reason="STORE_CLOSED")
         loop = asyncio.get_running_loop()
-        job = Job(body, loop.create_future(), loop, alone)
+        job = Job(body, loop.create_future(), loop, alone, then)
         jobs.put(job)
         return job.future
 

@@ -141,6 +141,41 @@ async def test_a_body_that_has_begun_is_finished_though_its_caller_is_cancelled(
     assert found == [1, 2]
 
 
+async def test_what_follows_a_commit_follows_it_though_the_caller_is_cancelled(notes: Store) -> None:
+    pause, followed = Pause(notes), asyncio.Event()
+
+    def slow(connection: sa.Connection) -> int:
+        pause.here()
+        return add(1)(connection)
+
+    def follow(number: int) -> None:
+        assert number == 1
+        followed.set()
+
+    writing = asyncio.ensure_future(notes.write(slow, follow))
+    await pause.reached.wait()
+    writing.cancel()
+    pause.go_on()
+
+    await followed.wait()
+    assert await notes.read(ids) == [1]
+
+
+async def test_nothing_follows_a_body_that_failed(notes: Store) -> None:
+    followed: list[object] = []
+
+    def refuse(connection: sa.Connection) -> None:
+        raise Refused
+
+    with pytest.raises(Refused):
+        await notes.write(refuse, followed.append)
+
+    await notes.write(add(1), followed.append)
+    while not followed:  # noqa: ASYNC110 - the callers hear of it first
+        await asyncio.sleep(0)
+    assert followed == [1]
+
+
 async def test_a_reader_cannot_write(notes: Store) -> None:
     with pytest.raises((sa.exc.DBAPIError, Unavailable)):
         await notes.read(add(1))

@@ -179,10 +179,10 @@ class CountingStore:
         self._inner = inner
         self.under_way = 0
 
-    async def write(self, body: Callable[[Any], T]) -> T:
+    async def write(self, body: Callable[[Any], T], then: Callable[[T], None] | None = None) -> T:
         self.under_way += 1
         try:
-            return await self._inner.write(body)
+            return await self._inner.write(body, then)
         finally:
             self.under_way -= 1
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
 
 from opsuite_deployer.adapters.log_rows import LogRows
 from opsuite_deployer.adapters.queue_rows import QueueRows
 from opsuite_deployer.adapters.revisions import RevisionCache
-from opsuite_deployer.application.finishing import to_the_end
 from opsuite_kernel.clock import Clock
 from opsuite_runs.faults import declare
 from opsuite_runs.lease import Leases
@@ -28,6 +29,15 @@ class SqlTx(QueueRows, LogRows):
     """Fits `application.ports.Tx`: each base holds one subject."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Done(Generic[T]):
+    """What a transaction leaves to do once it is durable."""
+
+    result: T
+    published: Sequence[Event]
+    has_told_people: bool
+
+
 class SqlStore:
     """Fits `application.ports.Store`."""
 
@@ -43,26 +53,30 @@ class SqlStore:
         self.on_outbox: Callable[[], None] = lambda: None
         """Called when a transaction that put messages in the outbox has committed."""
 
-    async def write(self, body: Callable[[SqlTx], T]) -> T:
+    async def write(self, body: Callable[[SqlTx], T], then: Callable[[T], None] | None = None) -> T:
         """Run `body` in one transaction and publish its events when they are durable."""
 
-        def whole(connection: sa.Connection) -> tuple[T, Sequence[Event], bool]:
+        def whole(connection: sa.Connection) -> _Done[T]:
             tx = self._tx(connection)
             result = body(tx)
             published = tx.flush()
             WRITTEN.hit()
-            return result, published, tx.has_told_people
+            return _Done(result, published, tx.has_told_people)
 
-        async def write_and_tell() -> T:
-            result, published, has_told_people = await self._database.write(whole)
+        def go_on(done: _Done[T]) -> None:
             COMMITTED.hit()
-            if published:
-                self._hub.publish(published)
-            if has_told_people:
-                self.on_outbox()
-            return result
+            if then is not None:
+                then(done.result)
+            # Whoever waited for the commit acts first: the next program starts while its start is being told.
+            asyncio.get_running_loop().call_soon(self._tell, done)
 
-        return await to_the_end(write_and_tell())
+        return (await self._database.write(whole, go_on)).result
+
+    def _tell(self, done: _Done[Any]) -> None:
+        if done.published:
+            self._hub.publish(done.published)
+        if done.has_told_people:
+            self.on_outbox()
 
     async def read(self, body: Callable[[SqlTx], T]) -> T:
         """Run `body` on one consistent view."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id
-from opsuite_deployer.application.finishing import to_the_end
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
@@ -185,12 +184,8 @@ class Deployments:
                 tx.remember(call.replay, uid, now)
             return _found(tx.get(uid), uid), started
 
-        async def write_and_launch() -> Standing:
-            standing, started = await self._store.write(whole)
-            self._fleet.launch(started)
-            return standing
-
-        return await to_the_end(write_and_launch())
+        standing, _ = await self._store.write(whole, lambda done: self._fleet.launch(done[1]))
+        return standing
 
     async def _steer(
         self, reference: Reference, etag: str, call: Call, body: Callable[[Tx, Deployment, datetime], None]
@@ -208,14 +203,12 @@ class Deployments:
                 tx.remember(call.replay, reference.uid, now)
             return find(tx, reference)
 
-        async def write_and_wake() -> Standing:
-            standing = await self._store.write(whole)
+        def wake(standing: Standing) -> None:
             self._fleet.nudge(reference.uid)
             if standing.deployment.is_terminal:
                 self._fleet.wake()
-            return standing
 
-        return await to_the_end(write_and_wake())
+        return await self._store.write(whole, wake)
 
 
 # --- bodies of transactions ------------------------------------------------------------------------------------------

@@ -228,8 +228,11 @@ class Leases(Protocol):
 class Store(Protocol):
     """Where pipelines and deployments are kept. Events of a transaction reach watchers when it has committed."""
 
-    async def write(self, body: Callable[[Tx], T]) -> T:
-        """Run `body` in one transaction; what it wrote is durable when this returns. Raises what `body` raises."""
+    async def write(self, body: Callable[[Tx], T], then: Callable[[T], None] | None = None) -> T:
+        """Run `body` in one transaction; what it wrote is durable when this returns. Raises what `body` raises.
+
+        `then` gets what it returned when it is durable, also when the caller is cancelled meanwhile.
+        """
 
     async def read(self, body: Callable[[Tx], T]) -> T:
         """Run `body` on one consistent view."""

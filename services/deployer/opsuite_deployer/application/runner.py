@@ -7,9 +7,10 @@ else owns the deployment now, it stops at once and touches nothing more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -89,7 +90,7 @@ class Runner:
         self._known = asyncio.Event()
         self._look_for_wishes = True
         self._draining = False
-        self._tasks: dict[PartKey | None, asyncio.Task[Input]] = {}
+        self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
         self._stopping: set[PartKey | None] = set()
         self._to_forget: list[Attempt] = []
         self._cleaning: set[asyncio.Task[None]] = set()
@@ -259,43 +260,51 @@ class Runner:
         for action in actions:
             match action:
                 case RunPreflight():
-                    self._spawn(None, 0, self._run_preflight())
+                    self._spawn(None, 0, self._run_preflight)
                 case RunPart(key, number):
                     INTENT_RECORDED.hit()
-                    self._spawn(key, number, self._run_part(Attempt(self._owned, key, number)))
+                    self._spawn(key, number, partial(self._run_part, Attempt(self._owned, key, number)))
                 case StopPart(key) if key in self._tasks:
                     self._stopping.add(key)
                     self._tasks[key].cancel()
                 case StopPart(key):  # nothing is being done for it here; what an earlier owner began may still run
                     number = self._owned.deployment.part(key).attempt
-                    self._spawn(key, number, self._stop_part(Attempt(self._owned, key, number)))
+                    self._spawn(key, number, partial(self._stop_part, Attempt(self._owned, key, number)))
 
-    def _spawn(self, key: PartKey | None, number: int, work: Coroutine[None, None, Input]) -> None:
-        task = asyncio.create_task(work)
+    def _spawn(self, key: PartKey | None, number: int, work: Callable[[], Awaitable[Input]]) -> None:
+        task = asyncio.create_task(self._to_its_end(key, work))
         self._tasks[key] = task
-        task.add_done_callback(lambda done: self._finished(key, number, done))
+        task.add_done_callback(lambda done: self._broke_off(key, number, done))
 
-    def _finished(self, key: PartKey | None, number: int, done: asyncio.Task[Input]) -> None:
+    async def _to_its_end(self, key: PartKey | None, work: Callable[[], Awaitable[Input]]) -> None:
+        given = await work()
+        if key is not None:
+            STEP_ENDED.hit()
+        self._drop_task(key, asyncio.current_task())
+        self._learn(given)
+
+    def _broke_off(self, key: PartKey | None, number: int, done: asyncio.Task[None]) -> None:
         """However a task ends, its end becomes known: nothing is ever waited for in vain."""
-        if self._tasks.get(key) is done:
-            del self._tasks[key]
-        was_stopped = key in self._stopping
-        self._stopping.discard(key)
         if done.cancelled():
-            if was_stopped and key is not None:  # before it had begun
+            if self._drop_task(key, done) and key is not None:  # before it had begun
                 self._learn(PartEnded(key, number, Outcome.CANCELLED, message="stopped"))
         elif error := done.exception():
+            self._drop_task(key, done)
             log.error("step_crashed", deployment=self.uid, exc_info=error)
             fault = f"fault of the deployer: {type(error).__name__}"
             self._learn(
                 PreflightEnded((fault,)) if key is None else PartEnded(key, number, Outcome.FAILED, message=fault)
             )
-        else:
-            if key is not None:
-                STEP_ENDED.hit()
-            self._learn(done.result())
         if self._draining:
             self._known.set()
+
+    def _drop_task(self, key: PartKey | None, task: asyncio.Task[None] | None) -> bool:
+        """Forget a task; whether it had been told to stop."""
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        was_stopped = key in self._stopping
+        self._stopping.discard(key)
+        return was_stopped
 
     async def _run_preflight(self) -> Input:
         limit = self._rules.limits.starting.total_seconds()
