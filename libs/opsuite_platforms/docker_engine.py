@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,6 +59,21 @@ class ContainerState:
     error: str
     started_at: datetime | None
     finished_at: datetime | None
+    health: str = ""
+    """What the image's own health check says: `starting`, `healthy` or `unhealthy`; empty without one."""
+    restarts: int = 0
+    """How often the engine started it again by itself, since somebody started it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundContainer:
+    """A container in a list of the engine's."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    status: str
+    """As in `ContainerState`."""
 
 
 class DockerEngine:
@@ -81,9 +96,13 @@ class DockerEngine:
 
     async def create(self, spec: ContainerSpec) -> None:
         """Create the container, not started. Raises also: NoSuchImage, NameTaken."""
+        await self.create_configured(spec.name, config_of(spec))
+
+    async def create_configured(self, name: str, config: Mapping[str, Any]) -> None:
+        """Create a container by the engine's own description, not started. Raises also: NoSuchImage, NameTaken."""
         try:
             with self._translated():
-                await self._docker.containers.create(config_of(spec), name=spec.name)
+                await self._docker.containers.create(dict(config), name=name)
         except Refused as refusal:
             precise = {HTTPStatus.NOT_FOUND: NoSuchImage, HTTPStatus.CONFLICT: NameTaken}
             raise precise.get(HTTPStatus(refusal.status), Refused)(refusal.status, refusal.message) from refusal
@@ -96,7 +115,8 @@ class DockerEngine:
     async def state(self, name: str) -> ContainerState | None:
         """What is recorded about it; None if there is no such container."""
         with _none_if(HTTPStatus.NOT_FOUND), self._translated():
-            return _state_of((await self._docker.containers.get(name))["State"])
+            record = await self._docker.containers.get(name)
+            return _state_of(record["State"], record["RestartCount"])
         return None
 
     async def wait(self, name: str) -> None:
@@ -109,6 +129,11 @@ class DockerEngine:
         with _none_if(HTTPStatus.NOT_FOUND), self._translated():
             await self._docker.containers.container(name).stop(t=math.ceil(grace.total_seconds()))
 
+    async def restart(self, name: str, grace: timedelta) -> None:
+        """Stop it as `stop` does if it runs, and start it; the engine does both, whatever becomes of the caller."""
+        with self._translated():
+            await self._docker.containers.container(name).restart(t=math.ceil(grace.total_seconds()))
+
     async def remove(self, name: str) -> None:
         """Remove it, running or not, with its anonymous volumes."""
         # A conflict means that another call removes it just now.
@@ -117,15 +142,30 @@ class DockerEngine:
 
     async def names(self, label: str, value: str) -> list[str]:
         """Names of the containers with that label, running or not, sorted."""
-        filters = json.dumps({"label": [f"{label}={value}"]})
+        return [container.name for container in await self.find({label: value})]
+
+    async def find(self, labels: Mapping[str, str]) -> list[FoundContainer]:
+        """The containers with all these labels, running or not, sorted by name."""
+        filters = json.dumps({"label": [f"{label}={value}" for label, value in labels.items()]})
         with self._translated():
             found = await self._docker.containers.list(all=True, filters=filters)
-        return sorted(container["Names"][0].removeprefix("/") for container in found)
+        return sorted((_found_of(container) for container in found), key=lambda container: container.name)
 
-    async def logs(self, name: str, *, follow: bool) -> AsyncGenerator[bytes, None]:
-        """The log from its start, in the frames of `docker_output`; of a container that does not exist, nothing."""
+    async def labels(self, name: str) -> Mapping[str, str] | None:
+        """Labels of the container; None if there is no such container (yet)."""
+        with _none_if(HTTPStatus.NOT_FOUND), self._translated():
+            labels: dict[str, str] = (await self._docker.containers.get(name))["Config"]["Labels"]
+            return labels
+        return None
+
+    async def logs(self, name: str, *, follow: bool, last: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The log from its start, in the frames of `docker_output`; of a container that does not exist, nothing.
+
+        `last` leaves out all but so many entries at its end; a long line is several.
+        """
         # aiodocker's own reader of logs drops the byte that tells stdout from stderr.
         flags = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": str(int(follow))}
+        flags |= {"tail": str(last)} if last is not None else {}
         with self._translated():
             await self._docker.version()  # fixes the version of the API that the address below needs
             address = self._address(f"containers/{name}/logs")
@@ -219,7 +259,7 @@ def _network(spec: ContainerSpec) -> str:
     return "none" if spec.network_disabled else "default"
 
 
-def _state_of(record: dict[str, Any]) -> ContainerState:
+def _state_of(record: dict[str, Any], restarts: int) -> ContainerState:
     return ContainerState(
         status=record["Status"],
         exit_code=record["ExitCode"],
@@ -227,7 +267,14 @@ def _state_of(record: dict[str, Any]) -> ContainerState:
         error=record["Error"],
         started_at=_time_of(record["StartedAt"]),
         finished_at=_time_of(record["FinishedAt"]),
+        health=record.get("Health", {}).get("Status", ""),
+        restarts=restarts,
     )
+
+
+def _found_of(container: Any) -> FoundContainer:
+    name = container["Names"][0].removeprefix("/")
+    return FoundContainer(container["Id"], name, container["Labels"], container["State"])
 
 
 def _time_of(stamp: str) -> datetime | None:
@@ -238,6 +285,15 @@ def _timeout(total_seconds: float | None) -> aiohttp.ClientTimeout:
     import aiohttp
 
     return aiohttp.ClientTimeout(total=total_seconds, sock_connect=CONNECT_TIMEOUT)
+
+
+@contextmanager
+def refusal_as_unavailable() -> Iterator[None]:
+    """For calls that a sound engine never refuses: it is about to stop, or its disk is full."""
+    try:
+        yield
+    except Refused as refusal:
+        raise Unavailable(f"the Docker engine refuses: {refusal.message}", reason="DOCKER_UNAVAILABLE") from refusal
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What every Platform promises, asked of the one in memory and of supervisord with real processes."""
+"""What every Platform promises: the one in memory, supervisord with real processes, Docker with real containers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from docker import docker, import_tiny_image
+from docker import engine_url as docker_engine_url
 from fakes.platform import FakePlatform
 
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
+from opsuite_platforms.docker_workloads import DockerPlatform
 from opsuite_platforms.port import Platform, PortSpec, Readiness, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.process import ProcessPlatform
 
+IMAGE = "opsuite-test/contract:1"
 
-@pytest.fixture(params=["fake", "process"])
+
+@pytest.fixture(params=["fake", "process", "docker"])
 async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
     if request.param == "fake":
         yield FakePlatform()
+        return
+    if request.param == "docker":
+        async for docker_platform in a_docker_platform():
+            yield docker_platform
         return
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
     process = ProcessPlatform(data)
@@ -32,9 +42,20 @@ async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
     shutil.rmtree(data)
 
 
+async def a_docker_platform() -> AsyncIterator[Platform]:
+    url = docker_engine_url()
+    docker("tag", import_tiny_image(url), IMAGE)
+    with tempfile.TemporaryDirectory() as data:
+        platform = DockerPlatform(Path(data), url, prefix=f"opsuite-test-{uuid4().hex[:8]}-")
+        yield platform
+        for name in await platform.list_workloads():
+            await platform.remove(name)
+        await platform.close()
+
+
 def a_workload(version: str = "1.0.0", *, replicas: int = 1, ports: tuple[PortSpec, ...] = ()) -> WorkloadSpec:
     command = ("/bin/sleep", "1000")
-    return WorkloadSpec("web", version, command, "/", {}, ports, replicas, grace=timedelta(seconds=2))
+    return WorkloadSpec("web", version, command, "/", {}, ports, replicas, IMAGE, grace=timedelta(seconds=2))
 
 
 async def until(platform: Platform, holds: Callable[[WorkloadStatus], bool]) -> WorkloadStatus:
