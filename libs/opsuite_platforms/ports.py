@@ -13,9 +13,17 @@ Ports = Mapping[int, Mapping[str, int]]
 
 
 def allocate(
-    spec: WorkloadSpec, had: Ports, taken: Collection[int], choice: range, is_free: Callable[[int], bool]
+    spec: WorkloadSpec,
+    had: Ports,
+    taken: Collection[int],
+    choice: range,
+    is_free: Callable[[int], bool],
+    *,
+    here: range | None = None,
 ) -> Ports:
     """Port numbers by name for each replica: those it `had`, else the first ones of `choice` that nobody has.
+
+    `here` are the replicas that live on the machine in question; None: all.
 
     Raises: Conflict (fixed port with several replicas or of another workload; none left).
     """
@@ -23,7 +31,7 @@ def allocate(
     others = set(taken)
     candidates = iter(number for number in choice if number not in others and is_free(number))
     ports = dict[int, dict[str, int]]()
-    for replica in range(spec.replicas):
+    for replica in range(spec.replicas) if here is None else here:
         ports[replica] = dict[str, int]()
         for port in spec.ports:
             number = port.number or had.get(replica, {}).get(port.name) or next(candidates, None)

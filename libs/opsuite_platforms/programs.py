@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
+from pathlib import PurePath
 
 from opsuite_kernel.errors import Conflict
 from opsuite_platforms.port import WorkloadSpec
@@ -41,7 +41,7 @@ class Keeping:
 
 
 def program_file(
-    name: str, process: str, spec: WorkloadSpec, ports: Mapping[str, int], log: Path, tools: Tools, keeping: Keeping
+    name: str, process: str, spec: WorkloadSpec, ports: Mapping[str, int], log: PurePath, tools: Tools, keeping: Keeping
 ) -> str:
     """The file of one replica. Raises: Conflict (supervisord could not read it)."""
     settings = {

@@ -14,7 +14,7 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -93,16 +93,9 @@ class Supervisord:
         except (Unavailable, xmlrpc.client.Fault):  # a fault: it is on its way out
             return False
 
-    @contextmanager
-    def calls(self) -> Iterator[Any]:
+    def calls(self) -> AbstractContextManager[Any]:
         """The `supervisor` namespace of its XML-RPC interface, for this thread. Raises: Unavailable; faults pass."""
-        make: Callable[..., xmlrpc.client.Transport] = SupervisorTransport  # supervisor is untyped
-        transport = make(None, None, f"unix://{self._socket}")
-        try:
-            with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
-                yield proxy.supervisor
-        except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
-            raise Unavailable(f"supervisord does not answer at {self._socket}: start it with `opsuite up`") from error
+        return calls_through(self._socket, f"supervisord does not answer at {self._socket}: start it with `opsuite up`")
 
     @contextmanager
     def _start_lock(self) -> Iterator[None]:
@@ -131,6 +124,18 @@ class Supervisord:
             return int(self._pid_file.read_text())
         except (OSError, ValueError):
             return None
+
+
+@contextmanager
+def calls_through(socket: Path, silence: str) -> Iterator[Any]:
+    """The `supervisor` namespace behind a Unix socket of this machine. Raises: Unavailable, saying `silence`."""
+    make: Callable[..., xmlrpc.client.Transport] = SupervisorTransport  # supervisor is untyped
+    transport = make(None, None, f"unix://{socket}")
+    try:
+        with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
+            yield proxy.supervisor
+    except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
+        raise Unavailable(silence, reason="PLATFORM_NOT_RUNNING") from error
 
 
 def wait_for_end(pid: int, poke: Callable[[], object]) -> None:

@@ -1,19 +1,29 @@
-"""What the process platform remembers of each workload: one file each, replaced whole, so a crash loses nothing."""
+"""What is remembered of each workload: one file each, replaced whole, so a crash loses nothing."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 from opsuite_kernel.errors import NotFound
+from opsuite_platforms.machine import Files, LocalFiles, write_durably
 from opsuite_platforms.port import PortSpec, Readiness, WorkloadSpec
+
+__all__ = [
+    "KEPT_GENERATIONS",
+    "Record",
+    "WorkloadFiles",
+    "differs_in_size_only",
+    "encode",
+    "groups_of",
+    "next_record",
+    "write_durably",
+]
 
 KEPT_GENERATIONS = 20
 
@@ -42,22 +52,22 @@ class Record:
 class WorkloadFiles:
     """The records of one data directory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: PurePath, files: Files | None = None) -> None:
         self._directory = directory
+        self._files = files or LocalFiles()
 
     def names(self, part_of: str | None = None) -> list[str]:
         """Names of all workloads, or of the revisions of one, sorted."""
-        names = sorted(path.stem for path in self._directory.glob("*.json"))
+        paths = (PurePath(file) for file in self._files.names(self._directory))
+        names = sorted(path.stem for path in paths if path.suffix == ".json")
         if part_of is None:
             return names
         return [name for name in names if (record := self.find(name)) and record.spec.part_of == part_of]
 
     def find(self, name: str) -> Record | None:
         """The record of that workload, if there is one."""
-        try:
-            return decode((self._directory / f"{name}.json").read_text())
-        except FileNotFoundError:
-            return None
+        text = self._files.read(self._directory / f"{name}.json")
+        return None if text is None else decode(text)
 
     def get(self, name: str) -> Record:
         """The record of that workload. Raises: NotFound."""
@@ -67,12 +77,12 @@ class WorkloadFiles:
 
     def put(self, record: Record) -> None:
         """Write it durably."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(self._directory / f"{record.spec.name}.json", encode(record))
+        self._files.make_directory(self._directory)
+        self._files.write(self._directory / f"{record.spec.name}.json", encode(record))
 
     def delete(self, name: str) -> None:
         """Forget it; one that does not exist is fine."""
-        (self._directory / f"{name}.json").unlink(missing_ok=True)
+        self._files.delete(self._directory / f"{name}.json")
 
     def ports_in_use(self) -> set[int]:
         """Every port that any workload has, running or not."""
@@ -82,10 +92,31 @@ class WorkloadFiles:
     @contextmanager
     def locked(self, name: str = "_ports") -> Iterator[None]:
         """One writer at a time for one workload, or for what all share; over all threads and processes."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._directory / f"{name}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        self._files.make_directory(self._directory)
+        with self._files.locked(self._directory / f"{name}.lock"):
             yield
+
+
+def next_record(record: Record | None, spec: WorkloadSpec, epoch: int, *, born: int) -> Record:
+    """The record after `spec` was asked for; a change of size alone is no new generation.
+
+    `born` is the first generation of a new workload, greater than any of an earlier life of that name.
+    """
+    if record is None:
+        return Record(spec, epoch, generation=born, versions={born: spec.version})
+    if differs_in_size_only(record.spec, spec):
+        return replace(record, spec=spec, epoch=epoch)
+    return record.changed_to(spec, epoch)
+
+
+def differs_in_size_only(one: WorkloadSpec, other: WorkloadSpec) -> bool:
+    """Whether the specs are equal but for the number of replicas, which may be equal as well."""
+    return replace(one, replicas=other.replicas) == other
+
+
+def groups_of(record: Record, here: range | None = None) -> list[str]:
+    """Names of the replicas asked for, or of those that live `here`; supervisord knows them as groups."""
+    return [f"{record.spec.name}-{index}" for index in (range(record.spec.replicas) if here is None else here)]
 
 
 def encode(record: Record) -> str:
@@ -113,19 +144,3 @@ def _spec(data: dict[str, Any]) -> WorkloadSpec:
     if "grace" in data:
         data["grace"] = timedelta(seconds=data["grace"])
     return WorkloadSpec(**data)
-
-
-def write_durably(path: Path, text: str) -> None:
-    """Replace the file whole: after a crash it is the old or the new one, and the new one survives a power cut."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.touch(mode=0o600)
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

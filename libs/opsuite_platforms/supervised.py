@@ -1,0 +1,262 @@
+"""The workloads that one supervisord keeps, on this machine or another. Calls block.
+
+How a change survives `kill -9` at any moment: the record is replaced first; then files, then supervisord are made to
+agree with it, and supervisord itself tells what still differs (`reloadConfig`). Applying again does what is missing.
+"""
+
+from __future__ import annotations
+
+import time
+import xmlrpc.client
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Any, Final, Protocol
+
+from supervisor.xmlrpc import Faults
+
+from opsuite_kernel.errors import Conflict, NotFound
+from opsuite_platforms.machine import Machine
+from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
+from opsuite_platforms.ports import allocate
+from opsuite_platforms.programs import Keeping, Tools, program_file
+from opsuite_platforms.supervisor_groups import add, restart, stop_and_forget
+from opsuite_platforms.workload_files import Record, WorkloadFiles, groups_of, next_record
+
+LOG_TAIL_BYTES = 1_048_576
+
+PHASES: Final[Mapping[str, ReplicaPhase]] = {
+    "STOPPED": ReplicaPhase.STOPPED,
+    # supervisord calls a process STARTING for its first second, to tell quick exits (BACKOFF) from later ones; it runs.
+    "STARTING": ReplicaPhase.RUNNING,
+    "RUNNING": ReplicaPhase.RUNNING,
+    "BACKOFF": ReplicaPhase.BACKOFF,
+    "STOPPING": ReplicaPhase.STOPPED,
+    "EXITED": ReplicaPhase.BACKOFF,
+    "FATAL": ReplicaPhase.FAILED,
+    "UNKNOWN": ReplicaPhase.FAILED,
+}
+
+
+class Spawned(Protocol):
+    """How often supervisord started each process."""
+
+    def update(self) -> None:
+        """Look again."""
+
+    def count(self, process: str) -> int:
+        """Starts of that process, as of the last look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which replicas of a workload live here: every `of`th one, from `first` on."""
+
+    first: int = 0
+    of: int = 1
+
+    def indexes(self, replicas: int) -> range:
+        """Numbers of the replicas that live here, of so many in all."""
+        return range(self.first, replicas, self.of)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How workloads are kept on one machine."""
+
+    ports: range
+    tools: Tools
+    keeping: Keeping
+    host: str = "127.0.0.1"
+    """Address at which replicas are reached."""
+    share: Share = Share()
+
+
+class SupervisedWorkloads:
+    """All may be repeated, also by another process, after a crash at any moment. The port tells what each does."""
+
+    def __init__(self, machine: Machine, data: PurePath, spawned: Spawned, settings: Settings) -> None:
+        self.files = WorkloadFiles(data / "workloads", machine)
+        self._machine = machine
+        self._programs = data / "supervisor" / "conf.d"
+        self._logs = data / "logs"
+        self._spawned = spawned
+        self._settings = settings
+
+    def apply(self, spec: WorkloadSpec, epoch: int) -> None:
+        """Raises: Conflict, Unavailable."""
+        spec = replace(spec, env=dict(spec.env))
+        with self.files.locked(spec.name):
+            record = self.files.find(spec.name)
+            refuse_earlier_owner(record, epoch)
+            self._change(record, next_record(record, spec, epoch, born=int(time.time())))
+
+    def scale(self, name: str, replicas: int, expected: int | None) -> Record:
+        """The record after it. Raises: NotFound, Conflict, Unavailable."""
+        with self.files.locked(name):
+            record = self.files.get(name)
+            if expected is not None and expected != record.spec.replicas:
+                message = f"{name} has {record.spec.replicas} replicas, not {expected}"
+                raise Conflict(message, reason="SIZE_CHANGED")
+            return self._change(record, replace(record, spec=replace(record.spec, replicas=replicas)))
+
+    def observe(self, name: str) -> WorkloadStatus:
+        """Its replicas that live here; `desired_replicas` is the total. Raises: NotFound, Unavailable."""
+        record = self.files.get(name)
+        with self._machine.calls() as supervisor:
+            infos = {info["group"]: info for info in supervisor.getAllProcessInfo() if owner_of(info["group"]) == name}
+        self._spawned.update()
+        groups = sorted(infos.keys() | set(self.groups_of(record)), key=index_of)
+        replicas = tuple(self._replica(record, group, infos.get(group)) for group in groups)
+        return WorkloadStatus(name, record.spec.version, record.spec.replicas, replicas)
+
+    def restart(self, name: str, replica: str | None) -> None:
+        """Raises: NotFound, Unavailable."""
+        with self.files.locked(name), self._machine.calls() as supervisor:
+            for group in self._chosen(name, replica):
+                restart(supervisor, group)
+
+    def empty(self, name: str) -> None:
+        """Stop its replicas and delete their logs; its record stays, with size 0. Raises: Unavailable."""
+        with self.files.locked(name):
+            if (record := self.files.find(name)) is not None:
+                after = replace(record, spec=replace(record.spec, replicas=0))
+                self.files.put(after)
+                self._converge(after)
+                for file in self._machine.names(self._logs):
+                    if owner_of(file.partition(".log")[0]) == name:
+                        self._machine.delete(self._logs / file)
+
+    def remove(self, name: str) -> None:
+        """Stop its replicas and forget it. Raises: Unavailable."""
+        self.empty(name)
+        with self.files.locked(name):
+            record = self.files.find(name)
+            if record is not None and record.spec.replicas == 0:  # else somebody has just applied it again
+                self.files.delete(name)
+
+    def tail(self, name: str, replica: str, lines: int) -> Sequence[str]:
+        """Raises: NotFound, Unavailable."""
+        (group,) = self._chosen(name, replica)
+        log = self._logs / f"{group}.log"
+        text = "".join(self._machine.tail(path, LOG_TAIL_BYTES) for path in (log.with_name(f"{log.name}.1"), log))
+        return text.splitlines()[-lines:] if lines > 0 else []
+
+    def groups_of(self, record: Record) -> list[str]:
+        """Names of the replicas that are to live here, which supervisord knows as groups."""
+        return groups_of(record, self._settings.share.indexes(record.spec.replicas))
+
+    def _change(self, before: Record | None, after: Record) -> Record:
+        """Record it, then make it true. When it is refused, all is as before."""
+        self._program_files(after)  # refuse what cannot be written down first
+        after = self._remember(before, after)
+        try:
+            self._converge(after)
+        except Conflict:
+            self.files.put(before) if before else self.files.delete(after.spec.name)
+            raise
+        return after
+
+    def _remember(self, before: Record | None, after: Record) -> Record:
+        """The record with ports, written; they are given out one workload at a time."""
+        with self.files.locked():
+            had = before.ports if before else {}
+            here = self._settings.share.indexes(after.spec.replicas)
+            taken = self.files.ports_in_use()
+            ports = allocate(after.spec, had, taken, self._settings.ports, self._machine.is_free, here=here)
+            after = replace(after, ports=ports)
+            if after != before:
+                self.files.put(after)
+        return after
+
+    def _converge(self, record: Record) -> None:
+        """Make files and supervisord agree with the record: all old replicas stop, then new ones start."""
+        self._machine.make_directory(self._logs)
+        with self._machine.calls() as supervisor:
+            replaced = self._write(record.spec.name, self._program_files(record))
+            added, changed, removed = self._reload(supervisor, record.spec.name, replaced)
+            stop_and_forget(supervisor, [*changed, *removed])
+            add(supervisor, [*changed, *added])
+
+    def _program_files(self, record: Record) -> Mapping[str, str]:
+        """The text for supervisord by replica. Raises: Conflict."""
+        return {
+            group: program_file(
+                group,
+                f"{group}.{record.generation}",
+                record.spec,
+                record.ports.get(index_of(group), {}),
+                self._logs / f"{group}.log",
+                self._settings.tools,
+                self._settings.keeping,
+            )
+            for group in self.groups_of(record)
+        }
+
+    def _write(self, name: str, wanted: Mapping[str, str]) -> Mapping[PurePath, str | None]:
+        """Make the files of a workload those `wanted`; returns what stood in those that it touched."""
+        files = (PurePath(file) for file in self._machine.names(self._programs))
+        present = {file.stem for file in files if file.suffix == ".conf" and owner_of(file.stem) == name}
+        replaced = dict[PurePath, str | None]()
+        for group in present | wanted.keys():
+            path = self._programs / f"{group}.conf"
+            old = self._machine.read(path) if group in present else None
+            if old != wanted.get(group):
+                replaced[path] = old
+                self._put(path, wanted.get(group))
+        return replaced
+
+    def _put(self, path: PurePath, text: str | None) -> None:
+        self._machine.delete(path) if text is None else self._machine.write(path, text)
+
+    def _reload(self, supervisor: Any, name: str, replaced: Mapping[PurePath, str | None]) -> list[list[str]]:
+        """Which groups of the workload were added, changed and removed. Raises: Conflict, with the files put back."""
+        try:
+            (kinds,) = supervisor.reloadConfig()
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != Faults.CANT_REREAD:
+                raise
+            for path, old in replaced.items():
+                self._put(path, old)
+            raise Conflict(f"{name}: supervisord refuses it: {fault.faultString}", reason="SPEC_IMPOSSIBLE") from fault
+        return [[group for group in groups if owner_of(group) == name] for groups in kinds]
+
+    def _replica(self, record: Record, group: str, info: Mapping[str, Any] | None) -> Replica:
+        ports, host = record.ports.get(index_of(group), {}), self._settings.host
+        if info is None:
+            return Replica(group, record.spec.version, ReplicaPhase.STARTING, ports, host, message="not started yet")
+        generation = int(info["name"].rpartition(".")[2])
+        return Replica(
+            name=group,
+            version=record.versions.get(generation, ""),
+            phase=PHASES[info["statename"]],
+            ports=ports,
+            host=host,
+            started_at=datetime.fromtimestamp(info["start"], UTC) if info["start"] else None,
+            restarts=max(0, self._spawned.count(info["name"]) - 1),
+            message=info["spawnerr"] or info["description"],
+        )
+
+    def _chosen(self, name: str, replica: str | None) -> Sequence[str]:
+        groups = self.groups_of(self.files.get(name))
+        if replica is not None and replica not in groups:
+            raise NotFound("replica", replica)
+        return groups if replica is None else [replica]
+
+
+def refuse_earlier_owner(record: Record | None, epoch: int) -> None:
+    """Raises: Conflict (FENCED_OUT)."""
+    if record is not None and epoch < record.epoch:
+        message = f"{record.spec.name}: epoch {epoch} is over, {record.epoch} has taken over"
+        raise Conflict(message, reason="FENCED_OUT")
+
+
+def owner_of(group: str) -> str:
+    """Name of the workload that a replica belongs to."""
+    return group.rpartition("-")[0]
+
+
+def index_of(group: str) -> int:
+    """Number of a replica within its workload."""
+    return int(group.rpartition("-")[2])
