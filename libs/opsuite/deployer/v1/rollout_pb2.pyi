@@ -161,13 +161,16 @@ class RollingStrategy(_message.Message):
     MAX_SURGE_FIELD_NUMBER: _builtins.int
     MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
     PAUSE_BETWEEN_BATCHES_FIELD_NUMBER: _builtins.int
+    MAX_PARALLEL_FIELD_NUMBER: _builtins.int
     max_surge: _builtins.str
     """Replicas above the wanted number, as a number or a percentage rounded up: "1", "25%"; empty means "25%"."""
     max_unavailable: _builtins.str
     """Replicas that may be missing, as a number or a percentage rounded down; empty means "25%". Not both may be 0."""
+    max_parallel: _builtins.int
+    """New replicas that are not available yet; absent means as many as surge and unavailable allow."""
     @_builtins.property
     def pause_between_batches(self) -> _duration_pb2.Duration:
-        """Time between two batches; absent means none."""
+        """Time between two batches, from the moment at which all of the last are available; absent means that there are none."""
 
     def __init__(
         self,
@@ -175,12 +178,15 @@ class RollingStrategy(_message.Message):
         max_surge: _builtins.str = ...,
         max_unavailable: _builtins.str = ...,
         pause_between_batches: _duration_pb2.Duration | None = ...,
+        max_parallel: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pause_between_batches", b"pause_between_batches"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_parallel", b"_max_parallel", "max_parallel", b"max_parallel", "pause_between_batches", b"pause_between_batches"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_surge", b"max_surge", "max_unavailable", b"max_unavailable", "pause_between_batches", b"pause_between_batches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_parallel", b"_max_parallel", "max_parallel", b"max_parallel", "max_surge", b"max_surge", "max_unavailable", b"max_unavailable", "pause_between_batches", b"pause_between_batches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_parallel: _TypeAlias = _typing.Literal["max_parallel"]  # noqa: Y015
+    _WhichOneofArgType__max_parallel: _TypeAlias = _typing.Literal["_max_parallel", b"_max_parallel"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_parallel) -> _WhichOneofReturnType__max_parallel | None: ...
 
 Global___RollingStrategy: _TypeAlias = RollingStrategy  # noqa: Y015
 
@@ -261,6 +267,7 @@ class CanaryStrategy(_message.Message):
     MAX_UNAVAILABLE_FIELD_NUMBER: _builtins.int
     ABORT_SCALE_DOWN_DELAY_FIELD_NUMBER: _builtins.int
     SCALE_DOWN_DELAY_FIELD_NUMBER: _builtins.int
+    MAX_WEIGHT_FIELD_NUMBER: _builtins.int
     background_from: _builtins.int
     """Position of the step from which `background` is asked; 0 is the first."""
     dynamic_stable_scale: _builtins.bool
@@ -269,6 +276,8 @@ class CanaryStrategy(_message.Message):
     """Replicas above the wanted number while there is no router; as in RollingStrategy."""
     max_unavailable: _builtins.str
     """Replicas that may be missing while there is no router; as in RollingStrategy."""
+    max_weight: _builtins.int
+    """Weight that means all requests; absent means 100."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CanaryStep]:
         """What is done, in order; none means that it goes as a rolling strategy with the defaults does."""
@@ -296,12 +305,15 @@ class CanaryStrategy(_message.Message):
         max_unavailable: _builtins.str = ...,
         abort_scale_down_delay: _duration_pb2.Duration | None = ...,
         scale_down_delay: _duration_pb2.Duration | None = ...,
+        max_weight: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_scale_down_delay", b"abort_scale_down_delay", "background", b"background", "scale_down_delay", b"scale_down_delay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_weight", b"_max_weight", "abort_scale_down_delay", b"abort_scale_down_delay", "background", b"background", "max_weight", b"max_weight", "scale_down_delay", b"scale_down_delay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_scale_down_delay", b"abort_scale_down_delay", "background", b"background", "background_from", b"background_from", "dynamic_stable_scale", b"dynamic_stable_scale", "max_surge", b"max_surge", "max_unavailable", b"max_unavailable", "scale_down_delay", b"scale_down_delay", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_weight", b"_max_weight", "abort_scale_down_delay", b"abort_scale_down_delay", "background", b"background", "background_from", b"background_from", "dynamic_stable_scale", b"dynamic_stable_scale", "max_surge", b"max_surge", "max_unavailable", b"max_unavailable", "max_weight", b"max_weight", "scale_down_delay", b"scale_down_delay", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_weight: _TypeAlias = _typing.Literal["max_weight"]  # noqa: Y015
+    _WhichOneofArgType__max_weight: _TypeAlias = _typing.Literal["_max_weight", b"_max_weight"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_weight) -> _WhichOneofReturnType__max_weight | None: ...
 
 Global___CanaryStrategy: _TypeAlias = CanaryStrategy  # noqa: Y015
 
@@ -316,7 +328,7 @@ class CanaryStep(_message.Message):
     PAUSE_FIELD_NUMBER: _builtins.int
     GATE_FIELD_NUMBER: _builtins.int
     set_weight: _builtins.int
-    """Share of the requests in percent that the new version gets."""
+    """Share of the requests that the new version gets, of max_weight: in percent unless that says otherwise."""
     set_replicas: _builtins.int
     """Replicas of the new version, whatever its share is."""
     @_builtins.property

@@ -12,12 +12,14 @@ from opsuite_deployer.domain.pipeline import (
     GrpcTarget,
     HttpTarget,
     Kubernetes,
+    Rollout,
     StepKind,
     TcpTarget,
     Wait,
     Workload,
     WorkloadTarget,
 )
+from opsuite_deployer.domain.strategy import STRATEGY_NAMES
 
 
 def action_of(kind: StepKind) -> str:
@@ -34,6 +36,9 @@ def action_of(kind: StepKind) -> str:
             return f"wait {kind.duration.total_seconds():g} s"
         case Kubernetes():
             return f"apply {kind.manifest_path}"
+        case Rollout(workload):
+            how = STRATEGY_NAMES[type(kind.strategy)].replace("_", "-")
+            return f"roll out {workload.replicas} of {workload.workload} {workload.version}, {how}"
         case Workload():
             return f"run {kind.replicas} of {kind.workload} {kind.version}: {shlex.join(kind.command)}"
 

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from opsuite.common.v1 import health_check_pb2, notification_pb2
 from opsuite.deployer.v1 import pipeline_pb2 as pb
 from opsuite.deployer.v1 import workload_pb2
+from opsuite_deployer.adapters.rollout_messages import rollout_of
 from opsuite_deployer.application.ports import Revision
 from opsuite_deployer.domain.pipeline import (
     Check,
@@ -163,6 +164,8 @@ def _kind(message: pb.Step) -> StepKind:
         case "kubernetes":
             step = message.kubernetes
             return Kubernetes(step.manifest_path, step.namespace, step.keep_dropped)
+        case "rollout":
+            return rollout_of(message.rollout, _workload(message.rollout.workload), _check)
         case _:
             return _workload(message.workload)
 

@@ -206,9 +206,9 @@ class Steps:
         """Where the workloads of the attempt's pipeline are, as its deployment names them."""
 
         def find(name: str) -> tuple[Platform, str]:
-            for workload in workloads_of(attempt.owned.pipeline, attempt.owned.deployment):
+            for workload, there in workloads_of(attempt.owned.pipeline, attempt.owned.deployment):
                 if workload.workload == name:
-                    return self._platforms.workloads(workload), name
+                    return self._platforms.workloads(workload), there
             raise NotFound("workload", name)
 
         return find

@@ -15,12 +15,15 @@ from opsuite_deployer.domain.pipeline import (
     HttpTarget,
     Kubernetes,
     Pipeline,
+    Rollout,
     StepKind,
     TcpTarget,
     Wait,
     Workload,
     WorkloadTarget,
 )
+from opsuite_deployer.domain.revisions import revision_name
+from opsuite_deployer.domain.strategy import BlueGreen, Canary, GateStep, Rolling, RolloutGate, Strategy
 from opsuite_validation.templates import substitute
 
 BUILT_IN = ("version", "environment", "deployment_id")
@@ -73,8 +76,41 @@ def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
                 manifest_path=substitute(kind.manifest_path, values),
                 namespace=substitute(kind.namespace, values),
             )
+        case Rollout():
+            return fill_rollout(kind, values)
         case Wait():
             return kind
+
+
+def fill_rollout(rollout: Rollout, values: Mapping[str, str]) -> Rollout:
+    """Return a rollout with every template filled. Raises InvalidInput (undeclared name)."""
+    return replace(
+        rollout, workload=fill_workload(rollout.workload, values), strategy=_strategy(rollout.strategy, values)
+    )
+
+
+def _strategy(strategy: Strategy, values: Mapping[str, str]) -> Strategy:
+    match strategy:
+        case Rolling():
+            return strategy
+        case BlueGreen():
+            before, after = _gate(strategy.pre_promotion, values), _gate(strategy.post_promotion, values)
+            return replace(strategy, pre_promotion=before, post_promotion=after)
+        case Canary():
+            steps = tuple(
+                replace(step, gate=fill_gate(step.gate, values)) if isinstance(step, GateStep) else step
+                for step in strategy.steps
+            )
+            return replace(strategy, steps=steps, background=_gate(strategy.background, values))
+
+
+def _gate(gate: RolloutGate | None, values: Mapping[str, str]) -> RolloutGate | None:
+    return fill_gate(gate, values) if gate else None
+
+
+def fill_gate(gate: RolloutGate, values: Mapping[str, str]) -> RolloutGate:
+    """Return a gate with every template filled. Raises InvalidInput (undeclared name)."""
+    return replace(gate, checks=tuple(fill_check(check, values) for check in gate.checks))
 
 
 def fill_workload(workload: Workload, values: Mapping[str, str]) -> Workload:
@@ -92,13 +128,17 @@ def fill_workload(workload: Workload, values: Mapping[str, str]) -> Workload:
     )
 
 
-def workloads_of(pipeline: Pipeline, deployment: Deployment) -> Iterator[Workload]:
-    """The workloads that a deployment has to do with, filled, in the order of the pipeline. Raises InvalidInput."""
+def workloads_of(pipeline: Pipeline, deployment: Deployment) -> Iterator[tuple[Workload, str]]:
+    """The workloads that a deployment brings about, filled, each with its name on its platform. Raises InvalidInput."""
     values = values_for(pipeline, deployment)
     for stage in pipeline.stages:
         for step in stage.steps:
             if isinstance(step.kind, Workload):
-                yield fill_workload(step.kind, values)
+                workload = fill_workload(step.kind, values)
+                yield workload, workload.workload
+            elif isinstance(step.kind, Rollout):
+                workload = fill_workload(step.kind.workload, values)
+                yield workload, revision_name(workload)
 
 
 def fill_check(check: Check, values: Mapping[str, str]) -> Check:

@@ -11,6 +11,8 @@ from datetime import timedelta
 from enum import Enum
 from typing import Final
 
+from opsuite_deployer.domain.routing import ReplicaHealth, TrafficRouting
+from opsuite_deployer.domain.strategy import DEFAULT_SAFETY, Safety, Strategy
 from opsuite_notify.port import Channel, SecretRef
 
 MINUTE: Final = timedelta(minutes=1)
@@ -197,7 +199,20 @@ class Kubernetes:
     keep_dropped: bool = False
 
 
-StepKind = Command | Docker | Check | Wait | Workload | Kubernetes
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A workload that is brought to a new version while it serves."""
+
+    workload: Workload
+    strategy: Strategy
+    safety: Safety = DEFAULT_SAFETY
+    traffic: TrafficRouting | None = None
+    """None: nobody that we know of sends it requests, and only replicas are moved."""
+    health: ReplicaHealth | None = None
+    """None: running is enough."""
+
+
+StepKind = Command | Docker | Check | Wait | Workload | Kubernetes | Rollout
 
 KIND_NAMES: Final[Mapping[type, str]] = {
     Command: "command",
@@ -206,6 +221,7 @@ KIND_NAMES: Final[Mapping[type, str]] = {
     Wait: "wait",
     Workload: "workload",
     Kubernetes: "kubernetes",
+    Rollout: "rollout",
 }
 """The words for kinds of steps, as contract, log and page use them."""
 

@@ -55,7 +55,6 @@ class TrafficRouting:
     sticky: Sticky | None = None
     mirror_percent: float = 0.0
     """Percentage of requests of which the new version gets a copy."""
-    drain: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from opsuite_deployer.domain.pipeline import (
     HttpTarget,
     Kubernetes,
     Pipeline,
+    Rollout,
     Stage,
     Step,
     TcpTarget,
@@ -29,6 +30,9 @@ from opsuite_deployer.domain.pipeline import (
     WorkloadPlatform,
     WorkloadTarget,
 )
+from opsuite_deployer.domain.revisions import LONGEST_NAME
+from opsuite_deployer.domain.routing_rules import routing_violations
+from opsuite_deployer.domain.strategy import BlueGreen, Canary, GateStep, RolloutGate, Strategy
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_validation.templates import opaque, substitute
 from opsuite_validation.values import check_dns_label
@@ -52,7 +56,10 @@ def violations(pipeline: Pipeline, policy: Policy) -> list[Violation]:
     found = [*_variables(pipeline), *_environments(pipeline), *_needs(pipeline)]
     names = {*BUILT_IN, *pipeline.variables}
     workloads = {
-        step.kind.workload for stage in pipeline.stages for step in stage.steps if isinstance(step.kind, Workload)
+        step.kind.workload.workload if isinstance(step.kind, Rollout) else step.kind.workload
+        for stage in pipeline.stages
+        for step in stage.steps
+        if isinstance(step.kind, Workload | Rollout)
     }
     for index, stage in enumerate(pipeline.stages):
         found += (violation.below(f"stages[{index}]") for violation in _stage(stage, names, workloads, policy))
@@ -119,6 +126,8 @@ def _step(step: Step, names: Collection[str], workloads: Collection[str], policy
             found = _workload(workload, names, policy)
         case Kubernetes() as kubernetes:
             found = _kubernetes(kubernetes, names)
+        case Rollout() as rollout:
+            found = _rollout(rollout, names, workloads, policy)
         case _:
             return
     yield from (violation.below(KIND_NAMES[type(step.kind)]) for violation in found)
@@ -149,6 +158,41 @@ def _docker(docker: Docker, names: Collection[str]) -> Iterator[Violation]:
         yield Violation("namespace", "the Docker Engine has no namespaces", "CONTRADICTORY")
 
 
+def _rollout(
+    rollout: Rollout, names: Collection[str], workloads: Collection[str], policy: Policy
+) -> Iterator[Violation]:
+    yield from (violation.below("workload") for violation in _workload(rollout.workload, names, policy))
+    yield from _side_by_side(rollout.workload, names)
+    yield from routing_violations(rollout)
+    for field, gate in _gates_of(rollout.strategy):
+        for index, check in enumerate(gate.checks):
+            yield from (violation.below(f"{field}.checks[{index}]") for violation in _check(check, names, workloads))
+
+
+def _gates_of(strategy: Strategy) -> Iterator[tuple[str, RolloutGate]]:
+    """The gates of a strategy with their paths."""
+    match strategy:
+        case BlueGreen():
+            named = {"pre_promotion": strategy.pre_promotion, "post_promotion": strategy.post_promotion}
+            yield from ((f"blue_green.{field}", gate) for field, gate in named.items() if gate)
+        case Canary():
+            for index, step in enumerate(strategy.steps):
+                if isinstance(step, GateStep):
+                    yield f"canary.steps[{index}].gate", step.gate
+            if strategy.background:
+                yield "canary.background", strategy.background
+
+
+def _side_by_side(workload: Workload, names: Collection[str]) -> Iterator[Violation]:
+    """Old and new run at the same time."""
+    if len(opaque(workload.workload, names)) > LONGEST_NAME:
+        yield Violation("workload.workload", f"is longer than {LONGEST_NAME} characters", "MAX_LEN")
+    for index, port in enumerate(workload.ports):
+        if port.number is not None and workload.platform is not WorkloadPlatform.KUBERNETES:
+            reason = "a fixed number serves one replica, and two versions run side by side"
+            yield Violation(f"workload.ports[{index}].number", reason, "CONTRADICTORY")
+
+
 def _kubernetes(kubernetes: Kubernetes, names: Collection[str]) -> Iterator[Violation]:
     yield from _template("manifest_path", kubernetes.manifest_path, names)
     yield from _template("namespace", kubernetes.namespace, names)
@@ -173,7 +217,8 @@ def _workload(workload: Workload, names: Collection[str], policy: Policy) -> Ite
         yield from _template(f"command[{index}]", text, own)
     yield from _templates("env", workload.env, own)
     for index, port in enumerate(workload.ports):
-        if port.number is not None and workload.replicas > 1:
+        shared = workload.platform is not WorkloadPlatform.KUBERNETES  # where each pod has an address of its own
+        if shared and port.number is not None and workload.replicas > 1:
             reason = f"a fixed number serves one replica, not {workload.replicas}"
             yield Violation(f"ports[{index}].number", reason, "CONTRADICTORY")
 

@@ -184,6 +184,9 @@ class Safety:
     """Time between the moment when no edge sends a replica requests any more and its stop."""
 
 
+DEFAULT_SAFETY: Final = Safety()
+
+
 def steps_of(strategy: Strategy, replicas: int) -> tuple[CanaryStep, ...]:
     """The steps before the promotion. Blue-green is a canary without weight; rolling has none."""
     match strategy:
