@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from opsuite_platforms.workload_files import WorkloadFiles, write_durably
+from opsuite_platforms.machine import LocalFiles, write_durably
+from opsuite_platforms.workload_files import WorkloadFiles
 
 # Pause between two tries to get a lock. Waiting in threads instead could use up all that the event loop has.
 PAUSE: Final = 0.02
@@ -26,7 +27,7 @@ class DockerMemory:
 
     def __init__(self, data: Path) -> None:
         self._directory = data / "docker"
-        self.records = WorkloadFiles(self._directory / "workloads")
+        self.records = WorkloadFiles(self._directory / "workloads", LocalFiles())
 
     def platform_id(self) -> str:
         """What marks this platform's containers on an engine that others use too; chosen once."""

@@ -47,7 +47,7 @@ class Identity:
 
     def container(self, record: Record, index: int) -> str:
         """Name of a replica's container."""
-        return f"{self.prefix}{record.spec.name}-{index}"
+        return f"{self.prefix}{replica_name(record, index)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,11 @@ def _is_current(container: FoundContainer, record: Record, identity: Identity, i
         and container.labels.get(PORTS) == _ports_label(record, index)
         and container.status not in UNUSABLE
     )
+
+
+def replica_name(record: Record, index: int) -> str:
+    """Name of a replica, for callers."""
+    return f"{record.spec.name}-{index}"
 
 
 def index_of(container: FoundContainer) -> int:
@@ -172,7 +177,7 @@ def replicas_of(record: Record, looks: Sequence[Look], *, give_up_after: int, no
 
 
 def _replica(record: Record, index: int, look: Look | None, give_up_after: int, now: datetime) -> Replica:
-    name = f"{record.spec.name}-{index}"
+    name = replica_name(record, index)
     if look is None:
         message = "it has no container (yet)"
         ports = record.ports.get(index, {})

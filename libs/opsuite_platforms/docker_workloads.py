@@ -33,11 +33,12 @@ from opsuite_platforms.docker_replicas import (
     config_of,
     difference,
     index_of,
+    replica_name,
     replicas_of,
 )
 from opsuite_platforms.port import WorkloadSpec, WorkloadStatus
 from opsuite_platforms.ports import Ports, allocate, is_free
-from opsuite_platforms.process import groups_of, next_record
+from opsuite_platforms.supervised import next_record
 from opsuite_platforms.workload_files import Record
 
 PORTS: Final = range(21_000, 22_000)
@@ -235,7 +236,7 @@ class DockerPlatform:
 
 def _chosen(record: Record, replica: str | None) -> Collection[int]:
     """Number of that replica, or of all. Raises: NotFound."""
-    names = groups_of(record)
+    names = [replica_name(record, index) for index in range(record.spec.replicas)]
     if replica is None:
         return range(len(names))
     if replica not in names:
