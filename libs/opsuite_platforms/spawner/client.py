@@ -18,12 +18,14 @@ from typing import Self
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Unavailable
 from opsuite_platforms.port import CommandSpec, Exit, ExitKind, OnOutput, OutputLine, Stream
-from opsuite_platforms.spawner.link import Nursery, Worker
+from opsuite_platforms.spawner.link import Answer, Nursery, Worker
 from opsuite_platforms.spawner.output import Output
 from opsuite_platforms.spawner.wire import Disconnected, Message
 
 READ_BYTES = 65_536
 MAX_IDLE_WORKERS = 16
+WATCH_AFTER_SECONDS = 0.002
+"""Most programs that write little have ended before; their pipes hold it until then, and are read just once."""
 MAX_LAST_READS = 32
 """Pipes hold 1 MiB at most by default limits; a foreign process that was handed one could write for ever."""
 
@@ -113,12 +115,12 @@ class Spawner:
             on_output([OutputLine(self._clock.now(), Stream.SYSTEM, note)])
         return Exit(ExitKind(message["kind"]), message["code"], message["message"])
 
-    async def _outcome(self, worker: Worker, answer: asyncio.Future[tuple[Message, list[int]]]) -> Message:
+    async def _outcome(self, worker: Worker, answer: Answer) -> Message:
         """The answer. When cancelled, tells the worker and still waits: nothing may be alive after that."""
         cancelled: asyncio.CancelledError | None = None
         while True:
             try:
-                message, _ = await asyncio.shield(answer)
+                message, _ = await answer.wait()
                 break
             except asyncio.CancelledError as error:
                 if cancelled is None:
@@ -171,20 +173,23 @@ class Reader:
         stderr, err = os.pipe()
         self.writing_ends = [out, err]
         self._pipes = {stdout: Stream.STDOUT, stderr: Stream.STDERR}
+        for pipe in self._pipes:
+            os.set_blocking(pipe, False)
+        self._watched: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     def listen(self) -> None:
         """Start reading; the program has its ends of the pipes by now."""
         self._close_writing_ends()
-        for pipe, stream in self._pipes.items():
-            os.set_blocking(pipe, False)
-            self._loop.add_reader(pipe, self._read, pipe, stream)
+        self._timer = self._loop.call_later(WATCH_AFTER_SECONDS, self._watch)
 
     def close(self) -> None:
         """Every writer is dead: read what is still in the pipes, and deliver the end of the output."""
         self._close_writing_ends()
+        if self._timer is not None:
+            self._timer.cancel()
         for pipe, stream in self._pipes.items():
-            os.set_blocking(pipe, False)
-            self._loop.remove_reader(pipe)
+            self._unwatch(pipe)
             for _ in range(MAX_LAST_READS):
                 if not self._read(pipe, stream):
                     break
@@ -201,8 +206,18 @@ class Reader:
         if data:
             self._deliver(lambda now: self._output.feed(stream, data, now))
         else:
-            self._loop.remove_reader(pipe)
+            self._unwatch(pipe)
         return bool(data)
+
+    def _watch(self) -> None:
+        for pipe, stream in self._pipes.items():
+            self._loop.add_reader(pipe, self._read, pipe, stream)
+            self._watched.add(pipe)
+
+    def _unwatch(self, pipe: int) -> None:
+        if pipe in self._watched:
+            self._watched.discard(pipe)
+            self._loop.remove_reader(pipe)
 
     def _deliver(self, lines_at: Callable[[datetime], Sequence[OutputLine]]) -> None:
         if lines := lines_at(self._clock.now()):

@@ -19,6 +19,39 @@ PACKAGES = Path(__file__).parents[2]
 """Folder that holds the import packages; the nursery starts without site-packages."""
 
 
+class Answer:
+    """An answer to come. Waiting for it may be broken off and taken up again: it is not lost meanwhile."""
+
+    def __init__(self) -> None:
+        self._arrived = asyncio.Event()
+        self._content: tuple[Message, list[int]] | None = None
+        self._is_abandoned = False
+
+    async def wait(self) -> tuple[Message, list[int]]:
+        """The answer and the descriptors that came with it. Raises Disconnected."""
+        await self._arrived.wait()
+        if self._content is None:
+            raise Disconnected
+        return self._content
+
+    def arrive(self, message: Message, descriptors: list[int]) -> None:
+        """Hand it to whoever waits."""
+        self._content = message, descriptors
+        self._arrived.set()
+        if self._is_abandoned:
+            _close(descriptors)
+
+    def fail(self) -> None:
+        """Say that it will never come."""
+        self._arrived.set()
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more: close what descriptors it has or will have."""
+        self._is_abandoned = True
+        if self._content is not None:
+            _close(self._content[1])
+
+
 class Link:
     """One socket: requests go out, answers come back in their order."""
 
@@ -27,7 +60,7 @@ class Link:
         self._socket = end
         self._received = b""
         self._descriptors: list[int] = []
-        self._waiting = deque[asyncio.Future[tuple[Message, list[int]]]]()
+        self._waiting = deque[Answer]()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(end, self._read)
         self.is_closed = False
@@ -48,12 +81,12 @@ class Link:
             self.close()
             raise Disconnected from error
 
-    async def ask(self, message: Message, descriptors: Sequence[int] = ()) -> asyncio.Future[tuple[Message, list[int]]]:
-        """Send a message; returns the answer to come, which raises Disconnected when there will be none."""
+    async def ask(self, message: Message, descriptors: Sequence[int] = ()) -> Answer:
+        """Send a message; returns the answer to come. Raises Disconnected."""
         await self.send(message, descriptors)
-        answer: asyncio.Future[tuple[Message, list[int]]] = self._loop.create_future()
+        answer = Answer()
         if self.is_closed:
-            answer.set_exception(Disconnected())
+            answer.fail()
         else:
             self._waiting.append(answer)
         return answer
@@ -65,12 +98,9 @@ class Link:
         self.is_closed = True
         self._loop.remove_reader(self._socket)
         self._socket.close()
-        for descriptor in self._descriptors:
-            os.close(descriptor)
+        _close(self._descriptors)
         while self._waiting:
-            if not (answer := self._waiting.popleft()).done():
-                answer.set_exception(Disconnected())
-                answer.exception()  # nobody may be waiting any more, and that is no fault
+            self._waiting.popleft().fail()
 
     def _read(self) -> None:
         try:
@@ -93,12 +123,7 @@ class Link:
     def _deliver(self, message: Message) -> None:
         # An answer with a descriptor has a message of its own: the kernel never merges two that carry some.
         descriptors, self._descriptors = self._descriptors, []
-        answer = self._waiting.popleft()
-        if answer.done():  # cancelled meanwhile
-            for descriptor in descriptors:
-                os.close(descriptor)
-        else:
-            answer.set_result((message, descriptors))
+        self._waiting.popleft().arrive(message, descriptors)
 
 
 class Worker(Link):
@@ -127,13 +152,23 @@ class Nursery(Link):
 
     async def make_worker(self) -> Worker:
         """A new worker. Raises Disconnected."""
-        message, (descriptor,) = await (await self.ask({"op": "worker"}))
+        answer = await self.ask({"op": "worker"})
+        try:
+            message, (descriptor,) = await answer.wait()
+        except asyncio.CancelledError:
+            answer.abandon()
+            raise
         return Worker(message["pid"], socket.socket(fileno=descriptor))
 
     async def sweep(self, worker: int) -> None:
         """Returns when that worker and all below it are dead. Raises Disconnected."""
-        await (await self.ask({"op": "sweep", "pid": worker}))
+        await (await self.ask({"op": "sweep", "pid": worker})).wait()
 
     async def wait(self) -> None:
         """Returns when its process has ended."""
         await asyncio.to_thread(self._process.wait)
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
