@@ -38,8 +38,7 @@ from opsuite_platforms.docker_replicas import (
 )
 from opsuite_platforms.port import WorkloadSpec, WorkloadStatus
 from opsuite_platforms.ports import Ports, allocate, is_free
-from opsuite_platforms.supervised import next_record
-from opsuite_platforms.workload_files import Record
+from opsuite_platforms.workload_files import Record, next_record
 
 PORTS: Final = range(21_000, 22_000)
 
