@@ -23,6 +23,7 @@ from opsuite_deployer.domain.routing import (
     TrafficRouting,
 )
 from opsuite_deployer.domain.strategy import (
+    INT_OR_PERCENT,
     BlueGreen,
     Canary,
     CanaryStep,
@@ -82,9 +83,9 @@ def _strategy(message: pb.RolloutStep, check_of: CheckOf) -> Strategy:
 
 
 def _room(message: pb.RollingStrategy | pb.CanaryStrategy) -> dict[str, Any]:
-    """Surge and unavailable, where they are told."""
+    """Surge and unavailable, where they are told and of correct shape."""
     told = {"max_surge": message.max_surge, "max_unavailable": message.max_unavailable}
-    return {name: IntOrPercent.parse(text) for name, text in told.items() if text}
+    return {name: IntOrPercent.parse(text) for name, text in told.items() if INT_OR_PERCENT.fullmatch(text)}
 
 
 def _step(message: pb.CanaryStep, check_of: CheckOf) -> CanaryStep:

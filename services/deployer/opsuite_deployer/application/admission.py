@@ -51,7 +51,7 @@ class Settled:
     started: tuple[Started, ...] = ()
 
 
-_NOTHING_TO_PUT_BACK: Final = frozenset({Status.SUCCEEDED, Status.CANCELLED})
+_NOTHING_TO_PUT_BACK: Final = frozenset({Status.SUCCEEDED, Status.CANCELLED, Status.ABORTED})
 
 
 def admit(tx: Tx, rules: Rules, now: datetime) -> tuple[Started, ...]:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from opsuite_deployer.domain.errors import IllegalTransition
 from opsuite_deployer.domain.pipeline import Stage
+from opsuite_deployer.domain.rollout_run import RolloutRun
 
 
 class Status(Enum):
@@ -39,14 +40,19 @@ class Status(Enum):
     TIMED_OUT = "TIMED_OUT"
 
 
-_ENDINGS: Final = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT, Status.ROLLING_BACK})
-_AT_WORK: Final = frozenset({Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+_ENDINGS: Final = frozenset(
+    {Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.ABORTED, Status.TIMED_OUT, Status.ROLLING_BACK}
+)
+GOING_ON: Final = frozenset({Status.RUNNING, Status.VERIFYING, Status.PROMOTING})
+"""Standings in which steps and gates run and new ones start."""
+_AT_WORK: Final = GOING_ON | {Status.PAUSED}
 
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = {
     Status.QUEUED: frozenset({Status.STARTING, Status.CANCELLED, Status.SUPERSEDED}),
     Status.STARTING: frozenset({Status.RUNNING, Status.PAUSED, Status.FAILED, Status.CANCELLED, Status.SUCCEEDED}),
     Status.RUNNING: _AT_WORK | _ENDINGS,
     Status.VERIFYING: _AT_WORK | _ENDINGS,
+    Status.PROMOTING: _AT_WORK | _ENDINGS,
     Status.PAUSED: _AT_WORK | _ENDINGS,
     Status.ROLLING_BACK: frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED}),
 }
@@ -67,7 +73,7 @@ TERMINAL: Final = frozenset(
 """Terminal is terminal: nothing leads out of these."""
 
 FAILED_ENDINGS: Final = frozenset(
-    {Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.TIMED_OUT, Status.CANCELLED}
+    {Status.FAILED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.TIMED_OUT, Status.CANCELLED, Status.ABORTED}
 )
 """Endings that RetryDeployment may try again."""
 
@@ -143,6 +149,8 @@ class PartRun:
     message: str = ""
     retry_at: datetime | None = None
     """When the next attempt starts; set while it is RUNNING but nothing is being done."""
+    rollout: RolloutRun | None = None
+    """What it remembers if it is a rollout that has begun."""
 
     @property
     def is_executing(self) -> bool:

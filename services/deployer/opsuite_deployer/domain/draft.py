@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from opsuite_deployer.domain.deployment import (
+    GOING_ON,
     PASSED,
     Deployment,
     Failure,
@@ -82,6 +83,19 @@ class Draft:
         self.become(Status.PAUSED, pause_reason=reason, reason=reason.value, message=message, paused_at=self.now)
         self.note(EventKind.PAUSED, reason=reason.value, message=message, actor=actor)
 
+    def resume(self, *, actor: str = "", message: str = "") -> None:
+        """Go on after a pause."""
+        since = self.deployment.paused_at or self.now
+        self.become(
+            Status.RUNNING,
+            pause_reason=None,
+            reason="",
+            message="",
+            paused_at=None,
+            paused_for=self.deployment.paused_for + (self.now - since),
+        )
+        self.note(EventKind.RESUMED, actor=actor, message=message)
+
     def give_up(self, reason: str, message: str, ending: Status = Status.TIMED_OUT) -> None:
         """End for a reason of the deployment as a whole; tells which part was running."""
         running = next((key for key, part in self.deployment.parts.items() if part.status is StepStatus.RUNNING), None)
@@ -149,7 +163,7 @@ class Draft:
 
     def starts_things(self) -> bool:
         """Whether steps and gates may start now: not in a pause, not on the way to the end, not before a hand-over."""
-        at_work = self.deployment.status in {Status.RUNNING, Status.VERIFYING}
+        at_work = self.deployment.status in GOING_ON
         return at_work and self.deployment.ending is None and not self.hold
 
     def stage_passed(self, index: int) -> bool:

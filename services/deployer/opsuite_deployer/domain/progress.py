@@ -14,11 +14,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
-from opsuite_deployer.domain import results, wishes
-from opsuite_deployer.domain.deployment import PASSED, Deployment, PartKind, Status, StepStatus, follow, stage_parts
+from opsuite_deployer.domain import results, rollout_parts, wishes
+from opsuite_deployer.domain.deployment import (
+    GOING_ON,
+    PASSED,
+    Deployment,
+    PartKind,
+    Status,
+    StepStatus,
+    follow,
+    stage_parts,
+)
 from opsuite_deployer.domain.draft import Draft
 from opsuite_deployer.domain.pipeline import Pipeline
+from opsuite_deployer.domain.rollout_state import Phase
 from opsuite_deployer.domain.turn import (
     Adopted,
     EventKind,
@@ -27,10 +38,13 @@ from opsuite_deployer.domain.turn import (
     Limits,
     PartEnded,
     PreflightEnded,
+    RolloutSeen,
     RunPreflight,
     Turn,
     Wish,
 )
+
+_PROMOTING: Final = {Phase.PROMOTING, Phase.COMPLETING}
 
 
 def advance(
@@ -80,6 +94,8 @@ def _take(draft: Draft, given: Input) -> None:
             results.preflight_ended(draft, given)
         case PartEnded():
             results.part_ended(draft, given)
+        case RolloutSeen():
+            rollout_parts.take_look(draft, given)
         case Adopted():
             results.adopted(draft, given)
         case Wish():
@@ -147,11 +163,13 @@ def _conclude_if_quiet(draft: Draft) -> bool:
 
 
 def _settle(draft: Draft) -> None:
-    """RUNNING while a step is, VERIFYING while only gates are."""
-    if draft.deployment.status not in {Status.RUNNING, Status.VERIFYING}:
+    """RUNNING while a step is, PROMOTING while a rollout makes its version stable, VERIFYING while only gates are."""
+    if draft.deployment.status not in GOING_ON:
         return
     executing = {key.kind for key, part in draft.deployment.parts.items() if part.status is StepStatus.RUNNING}
     wanted = Status.VERIFYING if executing == {PartKind.GATE} else Status.RUNNING
+    if any(run.state.phase in _PROMOTING for _, _, run in rollout_parts.rollouts_under_way(draft.deployment)):
+        wanted = Status.PROMOTING
     if wanted is not draft.deployment.status:
         draft.become(wanted)
         # The turn's own events happened in the status that they led to.

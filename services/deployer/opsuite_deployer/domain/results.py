@@ -36,6 +36,9 @@ def part_ended(draft: Draft, given: PartEnded) -> None:
         draft.end_part(given.key, StepStatus.SUCCEEDED, given)
     elif given.outcome is Outcome.CANCELLED:
         draft.end_part(given.key, StepStatus.CANCELLED, given)
+    elif given.outcome is Outcome.ABORTED:
+        draft.end_part(given.key, StepStatus.CANCELLED, given)
+        draft.end_with(Status.ABORTED, reason="ABORTED", message=given.message)
     elif _may_retry(draft, given.key, part):
         _retry_later(draft, given.key, part, given)
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # at run time pipeline.py imports this module, since a strate
     from opsuite_deployer.domain.pipeline import Check
 
 SECOND: Final = timedelta(seconds=1)
-_INT_OR_PERCENT: Final = re.compile(r"([0-9]{1,4})(%?)")
+INT_OR_PERCENT: Final = re.compile(r"([0-9]{1,4})(%?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class IntOrPercent:
     @classmethod
     def parse(cls, text: str) -> IntOrPercent:
         """Read "2" or "25%". Raises InvalidInput."""
-        match = _INT_OR_PERCENT.fullmatch(text)
+        match = INT_OR_PERCENT.fullmatch(text)
         if match is None:
             raise InvalidInput([Violation("", f'"{text}" is neither a number nor a percentage', "PATTERN")])
         return cls(int(match[1]), bool(match[2]))
@@ -185,6 +185,9 @@ class Safety:
 
 
 DEFAULT_SAFETY: Final = Safety()
+
+
+USUAL_SAFETY: Final = Safety()
 
 
 def steps_of(strategy: Strategy, replicas: int) -> tuple[CanaryStep, ...]:

@@ -10,6 +10,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from opsuite_deployer.domain.deployment import Deployment, PartKey, Status
+from opsuite_deployer.domain.rollout_run import RolloutStanding, RolloutStart
+from opsuite_deployer.domain.rollout_state import RolloutState
+from opsuite_deployer.domain.rollout_words import Seen, Want
 
 # --- what becomes known ----------------------------------------------------------------------------------------------
 
@@ -23,6 +26,8 @@ class Outcome(Enum):
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
     """Whatever ran it died, and nobody knows."""
+    ABORTED = "aborted"
+    """A person asked for what it had done to be taken back, and it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,16 @@ class PartEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutSeen:
+    """Somebody looked at what a rollout is about. `start` counts at the first look only."""
+
+    key: PartKey
+    attempt: int
+    start: RolloutStart
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
 class Adopted:
     """This process has taken the deployment over from one that is gone."""
 
@@ -61,6 +76,10 @@ class Verb(Enum):
     RETRY_STEP = "retry_step"
     SKIP_STEP = "skip_step"
     ROLLBACK = "rollback"
+    PROMOTE = "promote"
+    PROMOTE_SKIP_STEP = "promote_skip_step"
+    PROMOTE_FULL = "promote_full"
+    ABORT = "abort"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +95,7 @@ class Wish:
     """Deployment that ROLLBACK should go back to; empty means the latest stable one."""
 
 
-Input = PreflightEnded | PartEnded | Adopted | Wish
+Input = PreflightEnded | PartEnded | RolloutSeen | Adopted | Wish
 
 # --- what is recorded and done ---------------------------------------------------------------------------------------
 
@@ -100,6 +119,8 @@ class EventKind(Enum):
     ROLLBACK_STARTED = "ROLLBACK_STARTED"
     ADOPTED = "ADOPTED"
     WARNING = "WARNING"
+    ROLLOUT = "ROLLOUT"
+    ROLLOUT_WISH = "ROLLOUT_WISH"
     ENDED = "ENDED"
 
 
@@ -119,6 +140,8 @@ class Happened:
     exit_code: int | None = None
     queue_position: int = 0
     related: str = ""
+    rollout: RolloutStanding | None = None
+    """Where the rollout stands after it, if it is about one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +164,26 @@ class StopPart:
     key: PartKey
 
 
-Action = RunPreflight | RunPart | StopPart
+@dataclass(frozen=True, slots=True)
+class Realise:
+    """Make true what a rollout wants, then look again: when something changes, or at `wake_at`."""
+
+    key: PartKey
+    want: Want
+    state: RolloutState
+    wake_at: datetime | None
+    ended: PartEnded | None
+    """How the rollout has ended; set with the last want."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Look at what a rollout is about: somebody wished something of it."""
+
+    key: PartKey
+
+
+Action = RunPreflight | RunPart | StopPart | Realise | LookAgain
 
 
 @dataclass(frozen=True, slots=True)

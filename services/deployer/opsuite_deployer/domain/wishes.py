@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from opsuite_deployer.domain.deployment import PartKey, PartKind, PauseReason, Status, StepStatus
+from opsuite_deployer.domain.deployment import GOING_ON, PartKey, PartKind, PauseReason, Status, StepStatus
 from opsuite_deployer.domain.draft import Draft
+from opsuite_deployer.domain.rollout_parts import pass_on, rollouts_under_way
 from opsuite_deployer.domain.turn import EventKind, Verb, Wish
+
+_OF_ROLLOUTS: Final = {PauseReason.MANUAL, PauseReason.STEP, PauseReason.INCONCLUSIVE}
 
 
 def grant(draft: Draft, wish: Wish) -> None:
@@ -26,14 +29,28 @@ def _rollback(draft: Draft, wish: Wish) -> None:
 
 
 def _pause(draft: Draft, wish: Wish) -> None:
-    if draft.deployment.status in {Status.RUNNING, Status.VERIFYING} and draft.deployment.ending is None:
+    if draft.deployment.status in GOING_ON and draft.deployment.ending is None:
         draft.pause(PauseReason.MANUAL, _by("paused", wish), wish.actor)
+        pass_on(draft, wish)
 
 
 def _resume_if_asked(draft: Draft, wish: Wish) -> None:
     if draft.deployment.status is not Status.PAUSED or draft.has_interrupted():
         return
+    if draft.deployment.pause_reason in {PauseReason.STEP, PauseReason.INCONCLUSIVE}:
+        wish = replace(wish, verb=Verb.PROMOTE)  # what it waits for is that a person says: go on
+    pass_on(draft, wish)
     _resume(draft, wish)
+
+
+def _to_rollouts(draft: Draft, wish: Wish) -> None:
+    """Promotions and aborts are the rollouts' own affair; one that waited for them goes on."""
+    if draft.deployment.ending is not None:
+        return
+    pass_on(draft, wish)
+    waits = any(run.state.pause_reason is not None for _, _, run in rollouts_under_way(draft.deployment))
+    if draft.deployment.status is Status.PAUSED and draft.deployment.pause_reason in _OF_ROLLOUTS and not waits:
+        _resume(draft, wish)
 
 
 def _run_again(draft: Draft, wish: Wish) -> None:
@@ -66,16 +83,7 @@ def _resume(draft: Draft, wish: Wish) -> None:
     for key, part in draft.deployment.parts.items():
         if key.kind is PartKind.GATE and part.status in {StepStatus.FAILED, StepStatus.TIMED_OUT}:
             draft.set(key, replace(part, status=StepStatus.PENDING))
-    since = draft.deployment.paused_at or draft.now
-    draft.become(
-        Status.RUNNING,
-        pause_reason=None,
-        reason="",
-        message="",
-        paused_at=None,
-        paused_for=draft.deployment.paused_for + (draft.now - since),
-    )
-    draft.note(EventKind.RESUMED, actor=wish.actor, message=wish.reason)
+    draft.resume(actor=wish.actor, message=wish.reason)
 
 
 def _by(what: str, wish: Wish) -> str:
@@ -89,4 +97,8 @@ _GRANTED: Final = {
     Verb.RETRY_STEP: _run_again,
     Verb.SKIP_STEP: _go_without,
     Verb.ROLLBACK: _rollback,
+    Verb.PROMOTE: _to_rollouts,
+    Verb.PROMOTE_SKIP_STEP: _to_rollouts,
+    Verb.PROMOTE_FULL: _to_rollouts,
+    Verb.ABORT: _to_rollouts,
 }
