@@ -140,11 +140,11 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
 
     # reading
 
-    async def GetDeployment(
+    async def GetDeployment(  # type: ignore[override]  # gives a message already serialised, once for all who ask
         self, request: pb.GetDeploymentRequest, context: Context[pb.GetDeploymentRequest, pb.GetDeploymentResponse]
-    ) -> pb.GetDeploymentResponse:
+    ) -> bytes:
         """Return a deployment."""
-        return pb.GetDeploymentResponse(deployment=await self._queries.deployment(reference_of(request.name)))
+        return (await self._queries.deployment(reference_of(request.name))).answer
 
     async def ListDeployments(
         self,

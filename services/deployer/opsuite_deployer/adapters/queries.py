@@ -12,7 +12,9 @@ from opsuite.deployer.v1 import deployment_pb2, history_service_pb2, pipeline_pb
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.deployment_messages import deployment_message, timestamp
 from opsuite_deployer.adapters.deployment_rows import QUEUE_POSITION
+from opsuite_deployer.adapters.glance import Glance, glance_at
 from opsuite_deployer.adapters.pipeline_messages import message_of, pipeline_of
+from opsuite_deployer.adapters.renderings import Rendering, RenderingCache
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.rows import Row, deployment_of
 from opsuite_deployer.application.deployments import Reference
@@ -56,7 +58,7 @@ AUDIT_FIELDS: Final[Mapping[str, Field]] = {
 }
 
 _ONE: Final = Prepared(
-    sa.select(tables.deployments).where(
+    sa.select(*(column for column in _d if column.name not in {"owner", "lease_expires_at"})).where(
         _d.id == sa.bindparam("uid"),
         _d.pipeline == sa.bindparam("pipeline"),
         _d.environment == sa.bindparam("environment"),
@@ -89,20 +91,36 @@ class Queries:
         self._store = store
         self._pages = pages
         self._revisions = revisions
+        self._renderings = RenderingCache()
+        self._glance: Glance | None = None
 
-    async def deployment(self, reference: Reference) -> deployment_pb2.Deployment:
+    async def deployment(self, reference: Reference) -> Rendering:
         """One deployment with its stages. Raises DeploymentNotFound."""
-        return await self._store.read(lambda connection: self.deployment_in(connection, reference))
+        if (known := await self._rendered_before(reference)) is not None:
+            return known
+        return await self._store.read(lambda connection: self._rendering(connection, reference))
 
     def deployment_in(self, connection: sa.Connection, reference: Reference) -> deployment_pb2.Deployment:
-        """The same inside a transaction."""
-        keys = {"uid": reference.uid, "pipeline": reference.pipeline, "environment": reference.environment}
-        row = _ONE.row(connection, keys)
+        """The same inside a transaction; a message that others have too."""
+        return self._rendering(connection, reference).message
+
+    async def _rendered_before(self, reference: Reference) -> Rendering | None:
+        """What was rendered of the row as it is now, where one glance tells; that one statement is all it may take."""
+        if self._glance is None and (glance := await glance_at(self._store)) is not None:
+            self._glance = glance
+        row = self._glance.row(_ONE, _keys(reference)) if self._glance else None
+        return self._renderings.of(row) if row else None
+
+    def _rendering(self, connection: sa.Connection, reference: Reference) -> Rendering:
+        row = _ONE.row(connection, _keys(reference))
         if row is None:
             raise DeploymentNotFound(reference.name)
+        if known := self._renderings.of(row):
+            return known
         parts = _PARTS.rows(connection, {"uid": reference.uid})
         standing = Standing(deployment_of(row, parts), row["revision"], self._position(connection, row))
-        return deployment_message(standing, self._pipeline(connection, standing.deployment))
+        message = deployment_message(standing, self._pipeline(connection, standing.deployment))
+        return self._renderings.keep(Rendering(row, message))
 
     async def rendered(self, standing: Standing) -> deployment_pb2.Deployment:
         """A deployment that was just read or written, with its stages."""
@@ -226,11 +244,14 @@ class Queries:
         return position
 
     def _require(self, connection: sa.Connection, reference: Reference) -> Status:
-        keys = {"uid": reference.uid, "pipeline": reference.pipeline, "environment": reference.environment}
-        row = _ONE.row(connection, keys)
+        row = _ONE.row(connection, _keys(reference))
         if row is None:
             raise DeploymentNotFound(reference.name)
         return Status(row["status"])
+
+
+def _keys(reference: Reference) -> dict[str, str]:
+    return {"uid": reference.uid, "pipeline": reference.pipeline, "environment": reference.environment}
 
 
 def _below(parent: tuple[str, str]) -> list[sa.ColumnElement[bool]]:

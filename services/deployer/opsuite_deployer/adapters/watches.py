@@ -43,7 +43,7 @@ class Watches:
     async def one(self, request: pb.WatchDeploymentRequest) -> AsyncIterator[bytes]:
         """A snapshot unless it resumes, every event after it, and the end after the last one."""
         reference = reference_of(request.name)
-        deployment = await self._queries.deployment(reference)
+        deployment = (await self._queries.deployment(reference)).message
         name = reference.name
         if request.resume_token:
             after = tokens.decode(request.resume_token, life=self._life, follows=name, latest=deployment.revision)
