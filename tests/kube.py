@@ -1,0 +1,252 @@
+"""A real Kubernetes control plane for tests: etcd, API server, controllers and scheduler as processes on loopback.
+
+Import the fixtures `control_plane`, `kubelet` and `cluster` by name. One control plane serves all tests of a test
+process and dies with it, whatever kills that. Each test gets a namespace of its own and, as the services do, a
+ServiceAccount that may do what `deploy/kubernetes/deployer-role.yaml` grants and nothing else. No machine stands behind
+it: `kubelet.Kubelet` plays one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import pytest
+import yaml
+from components import program
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from kubelet import Kubelet
+
+from opsuite_platforms.kubernetes_api import KubernetesApi, Object, Resource
+
+HOW_TO_GET_IT = "tools/kube-assets/build.sh, with Go; about ten minutes"
+ROLES = Path(__file__).parents[1] / "deploy/kubernetes/deployer-role.yaml"
+START_SECONDS = 120
+ADMIN_TOKEN = token_hex(16)
+
+NAMESPACES = Resource("v1", "namespaces", "Namespace", is_namespaced=False)
+SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
+KINDS = {
+    "Role": Resource("rbac.authorization.k8s.io/v1", "roles", "Role"),
+    "RoleBinding": Resource("rbac.authorization.k8s.io/v1", "rolebindings", "RoleBinding"),
+}
+
+
+class ControlPlane:
+    """The processes of one cluster and the files that they read."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port, self._etcd_port, self._peer_port = (free_port() for _ in range(3))
+        self.url = f"https://127.0.0.1:{self.port}"
+        self.authorities = directory / "pki/apiserver.crt"
+        self._running = dict[str, subprocess.Popen[bytes]]()
+        self._names = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+        self._programs = {name: program(name, HOW_TO_GET_IT) for name in self._names}
+
+    def start(self) -> None:
+        """Start everything; returns when pods can be made."""
+        self._write_files()
+        self._run("etcd", self._etcd_arguments())
+        self.start_api_server()
+        client = ["--kubeconfig", self.directory / "admin.json", "--leader-elect=false", "--secure-port=0"]
+        fast = ["--kube-api-qps=500", "--kube-api-burst=1000"]
+        self._run("kube-controller-manager", [*client, *fast, *self._controller_arguments()])
+        self._run("kube-scheduler", [*client, *fast])
+
+    def start_api_server(self) -> None:
+        """Start the API server, also after it was killed; returns when it is ready."""
+        self._run("kube-apiserver", self._api_server_arguments())
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            if time.monotonic() > deadline or self._running["kube-apiserver"].poll() is not None:
+                raise RuntimeError(self.tail_of_logs())
+            time.sleep(0.05)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL: what is asked to stop in order waits a minute for watches to end."""
+        if process := self._running.pop(name, None):
+            process.kill()
+            process.wait()
+
+    def stop(self) -> None:
+        """Kill everything."""
+        for name in list(self._running):
+            self.kill(name)
+
+    def kubeconfig(self, token: str, *, url: str = "") -> Object:
+        """What a client reads to be who has that token."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "clusters": [
+                {"name": "test", "cluster": {"server": url or self.url, "certificate-authority": str(self.authorities)}}
+            ],
+            "users": [{"name": "test", "user": {"token": token}}],
+        }
+
+    def tail_of_logs(self) -> str:
+        """The end of what every process wrote."""
+        return "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in self.directory.glob("*.log"))
+
+    def _run(self, name: str, arguments: list[Any]) -> None:
+        # Killed by the kernel when the thread that starts it dies, so that no test run leaves a process behind.
+        until_we_die = ["setpriv", "--pdeathsig", "KILL", "--"]
+        with (self.directory / f"{name}.log").open("ab") as log:
+            self._running[name] = subprocess.Popen(
+                [*until_we_die, self._programs[name], *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _write_files(self) -> None:
+        self.directory.chmod(0o700)
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        (self.directory / "sa.key").write_bytes(key.private_bytes(*pem))
+        (self.directory / "tokens.csv").write_text(f'{ADMIN_TOKEN},admin,admin-uid,"system:masters"\n')
+        (self.directory / "admin.json").write_text(json.dumps(self.kubeconfig(ADMIN_TOKEN)))
+
+    def _etcd_arguments(self) -> list[Any]:
+        clients, peers = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        return [
+            *("--data-dir", self.directory / "etcd", "--unsafe-no-fsync"),
+            *("--listen-client-urls", clients, "--advertise-client-urls", clients),
+            *("--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers),
+            *("--initial-cluster", f"default={peers}"),
+        ]
+
+    def _api_server_arguments(self) -> list[Any]:
+        return [
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            *("--bind-address=127.0.0.1", f"--secure-port={self.port}", "--advertise-address=127.0.0.1"),
+            *("--endpoint-reconciler-type=none", f"--cert-dir={self.directory / 'pki'}", "--profiling=false"),
+            *("--service-cluster-ip-range=10.0.0.0/16", "--allow-privileged=true", "--authorization-mode=RBAC"),
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-signing-key-file={self.directory / 'sa.key'}",
+            f"--service-account-key-file={self.directory / 'sa.key'}",
+            f"--token-auth-file={self.directory / 'tokens.csv'}",
+        ]
+
+    def _controller_arguments(self) -> list[Any]:
+        return [
+            "--use-service-account-credentials=true",
+            f"--service-account-private-key-file={self.directory / 'sa.key'}",
+            f"--root-ca-file={self.authorities}",
+        ]
+
+    def _is_ready(self) -> bool:
+        try:
+            context = ssl.create_default_context(cafile=self.authorities)
+            request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+            with urllib.request.urlopen(request, context=context, timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, ssl.SSLError):
+            return False
+
+
+@dataclass
+class Cluster:
+    """What one test has of the control plane: a namespace, and a ServiceAccount with the Role that we ship."""
+
+    control_plane: ControlPlane
+    kubelet: Kubelet
+    namespace: str
+    kubeconfig: Path
+    """Of the ServiceAccount."""
+    token: str
+    admin: KubernetesApi
+    """May do everything: for what the test does behind the back of what it tests."""
+    opened: list[KubernetesApi] = field(default_factory=list)
+
+    def api(self, *, url: str = "", patience: timedelta = timedelta(seconds=30)) -> KubernetesApi:
+        """The cluster as a service sees it; closed after the test."""
+        path = self.kubeconfig
+        if url:
+            path = path.with_name(f"{self.namespace}-{token_hex(4)}.json")
+            path.write_text(json.dumps(self.control_plane.kubeconfig(self.token, url=url)))
+        self.opened.append(api := KubernetesApi(path, patience=patience))
+        return api
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """The cluster that all tests of this process share."""
+    directory = Path(tempfile.mkdtemp(prefix="opsuite-kube-"))
+    plane = ControlPlane(directory)
+    atexit.register(plane.stop)
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+        atexit.unregister(plane.stop)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def kubelet(control_plane: ControlPlane) -> Iterator[Kubelet]:
+    """A node that plays its pods."""
+    kubelet = Kubelet(control_plane.url, control_plane.authorities, ADMIN_TOKEN)
+    kubelet.start()
+    yield kubelet
+    kubelet.stop()
+
+
+@pytest.fixture
+async def cluster(control_plane: ControlPlane, kubelet: Kubelet) -> AsyncIterator[Cluster]:
+    """A namespace for this test; what is in it is left to die with the control plane."""
+    namespace = f"test-{token_hex(4)}"
+    admin = KubernetesApi(control_plane.directory / "admin.json")
+    await admin.create(NAMESPACES, "", {"metadata": {"name": namespace}})
+    token = await service_account(admin, namespace, ROLES.read_text())
+    kubeconfig = control_plane.directory / f"{namespace}.json"
+    kubeconfig.write_text(json.dumps(control_plane.kubeconfig(token)))
+    cluster = Cluster(control_plane, kubelet, namespace, kubeconfig, token, admin)
+    yield cluster
+    kubelet.kill_all(namespace)
+    for api in [admin, *cluster.opened]:
+        await api.close()
+
+
+async def service_account(admin: KubernetesApi, namespace: str, roles: str, name: str = "opsuite-deployer") -> str:
+    """A token of a new ServiceAccount that has what the documents grant, there and nowhere else."""
+    while await admin.find(SERVICE_ACCOUNTS, namespace, "default") is None:  # without it pods are refused
+        time.sleep(0.02)  # noqa: ASYNC251  # nothing else runs yet
+    await admin.create(SERVICE_ACCOUNTS, namespace, {"metadata": {"name": name}})
+    for document in yaml.safe_load_all(roles):
+        if document["kind"] in KINDS:
+            document["metadata"].pop("namespace", None)
+            for subject in document.get("subjects", []):
+                subject["namespace"] = namespace
+            await admin.create(KINDS[document["kind"]], namespace, document)
+    request = {"metadata": {"name": name}, "spec": {"expirationSeconds": 3600}}
+    path = SERVICE_ACCOUNTS.path(namespace, name, "token")
+    answer = await admin._call("POST", path, f"token {name}", body=request)
+    return str(answer["status"]["token"])
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
