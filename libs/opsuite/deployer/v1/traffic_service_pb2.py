@@ -29,7 +29,7 @@ from opsuite.common.v1 import options_pb2 as opsuite_dot_common_dot_v1_dot_optio
 from opsuite.deployer.v1 import workload_pb2 as opsuite_dot_deployer_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)opsuite/deployer/v1/traffic_service.proto\x12\x13opsuite.deployer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopsuite/common/v1/options.proto\x1a\"opsuite/deployer/v1/workload.proto\"W\n\x11GetWeightsRequest\x12\x42\n\x04name\x18\x01 \x01(\tB4\x9a\x82\x19\x30\x08\x01\",workloads/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\"H\n\x12GetWeightsResponse\x12\x32\n\x07weights\x18\x01 \x01(\x0b\x32!.opsuite.deployer.v1.RouteWeights\"\xef\x01\n\x0cRouteWeights\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\trevisions\x18\x02 \x03(\x0b\x32#.opsuite.deployer.v1.RevisionWeight\x12\x10\n\x08in_force\x18\x03 \x01(\x08\x12-\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\x1e.opsuite.deployer.v1.RouteEdge\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x19\n\x11\x64rained_endpoints\x18\x07 \x03(\t\"v\n\x0eRevisionWeight\x12\x1a\n\x08revision\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12&\n\x06weight\x18\x02 \x01(\x05\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\x00\x00I\x00\x00\x00\x00\x00\x00Y@\x12\r\n\x05track\x18\x03 \x01(\t\x12\x11\n\tendpoints\x18\x04 \x03(\t\"\xb5\x02\n\x11SetWeightsRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x06\x9a\x82\x19\x02(\x01H\x00\x88\x01\x01\x12\x42\n\x04name\x18\x02 \x01(\tB4\x9a\x82\x19\x30\x08\x01\",workloads/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12@\n\trevisions\x18\x03 \x03(\x0b\x32#.opsuite.deployer.v1.RevisionWeightB\x08\x9a\x82\x19\x04P\x01X\n\x12\x38\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\x9a\x82\x19\x0c\x08\x01j\x02\x08\x01r\x04\x08\x80\xa3\x05\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\x9a\x82\x19\x02\x18@\x12\x1a\n\x06reason\x18\x06 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x08\x98\x01\x01\x42\r\n\x0b_request_id\"H\n\x12SetWeightsResponse\x12\x32\n\x07weights\x18\x01 \x01(\x0b\x32!.opsuite.deployer.v1.RouteWeights\"\xdc\x01\n\x14\x44rainEndpointRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x06\x9a\x82\x19\x02(\x01H\x00\x88\x01\x01\x12\x42\n\x04name\x18\x02 \x01(\tB4\x9a\x82\x19\x30\x08\x01\",workloads/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12&\n\x08\x65ndpoint\x18\x03 \x01(\tB\x14\x9a\x82\x19\x10\x08\x01\x18\xac\x02z\thost_port\x12\x0c\n\x04undo\x18\x04 \x01(\x08\x12\x1a\n\x06reason\x18\x05 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x08\x98\x01\x01\x42\r\n\x0b_request_id\"K\n\x15\x44rainEndpointResponse\x12\x32\n\x07weights\x18\x01 \x01(\x0b\x32!.opsuite.deployer.v1.RouteWeights\"\x12\n\x10ListEdgesRequest\"=\n\x11ListEdgesResponse\x12(\n\x05\x65\x64ges\x18\x01 \x03(\x0b\x32\x19.opsuite.deployer.v1.Edge\"\x91\x01\n\x04\x45\x64ge\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x12\n\nup_to_date\x18\x03 \x01(\x08\x12\x11\n\trejection\x18\x04 \x01(\t\x12\x32\n\x0elast_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61gent\x18\x06 \x01(\t\"@\n\x11\x46orgetEdgeRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\x9a\x82\x19\x19\x08\x01\x18\x86\x02\"\x12\x65\x64ges/[!-~]{1,256}\"\x14\n\x12\x46orgetEdgeResponse2\xa3\x06\n\x0eTrafficService\x12\x99\x01\n\nGetWeights\x12&.opsuite.deployer.v1.GetWeightsRequest\x1a\'.opsuite.deployer.v1.GetWeightsResponse\":\x92\x82\x19\x10\n\x0ctraffic.read\x18\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=workloads/*}/weights\x12\xa2\x01\n\nSetWeights\x12&.opsuite.deployer.v1.SetWeightsRequest\x1a\'.opsuite.deployer.v1.SetWeightsResponse\"C\x92\x82\x19\x13\n\x0ftraffic.control\x18\x02\x82\xd3\xe4\x93\x02&\"!/v1/{name=workloads/*}:setWeights:\x01*\x12\xae\x01\n\rDrainEndpoint\x12).opsuite.deployer.v1.DrainEndpointRequest\x1a*.opsuite.deployer.v1.DrainEndpointResponse\"F\x92\x82\x19\x13\n\x0ftraffic.control\x18\x02\x82\xd3\xe4\x93\x02)\"$/v1/{name=workloads/*}:drainEndpoint:\x01*\x12\x81\x01\n\tListEdges\x12%.opsuite.deployer.v1.ListEdgesRequest\x1a&.opsuite.deployer.v1.ListEdgesResponse\"%\x92\x82\x19\x10\n\x0ctraffic.read\x18\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/edges\x12\x9a\x01\n\nForgetEdge\x12&.opsuite.deployer.v1.ForgetEdgeRequest\x1a\'.opsuite.deployer.v1.ForgetEdgeResponse\";\x92\x82\x19\x13\n\x0ftraffic.control\x18\x02\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=edges/*}:forget:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)opsuite/deployer/v1/traffic_service.proto\x12\x13opsuite.deployer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopsuite/common/v1/options.proto\x1a\"opsuite/deployer/v1/workload.proto\"\x7f\n\x11GetWeightsRequest\x12j\n\x04name\x18\x01 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\"H\n\x12GetWeightsResponse\x12\x32\n\x07weights\x18\x01 \x01(\x0b\x32!.opsuite.deployer.v1.RouteWeights\"\xef\x01\n\x0cRouteWeights\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\trevisions\x18\x02 \x03(\x0b\x32#.opsuite.deployer.v1.RevisionWeight\x12\x10\n\x08in_force\x18\x03 \x01(\x08\x12-\n\x05\x65\x64ges\x18\x04 \x03(\x0b\x32\x1e.opsuite.deployer.v1.RouteEdge\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\x12\x19\n\x11\x64rained_endpoints\x18\x07 \x03(\t\"v\n\x0eRevisionWeight\x12\x1a\n\x08revision\x18\x01 \x01(\tB\x08\x9a\x82\x19\x04\x08\x01\x30\x01\x12&\n\x06weight\x18\x02 \x01(\x05\x42\x16\x9a\x82\x19\x12\x41\x00\x00\x00\x00\x00\x00\x00\x00I\x00\x00\x00\x00\x00\x00Y@\x12\r\n\x05track\x18\x03 \x01(\t\x12\x11\n\tendpoints\x18\x04 \x03(\t\"\xdd\x02\n\x11SetWeightsRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x06\x9a\x82\x19\x02(\x01H\x00\x88\x01\x01\x12j\n\x04name\x18\x02 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12@\n\trevisions\x18\x03 \x03(\x0b\x32#.opsuite.deployer.v1.RevisionWeightB\x08\x9a\x82\x19\x04P\x01X\n\x12\x38\n\x03ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\x10\x9a\x82\x19\x0c\x08\x01j\x02\x08\x01r\x04\x08\x80\xa3\x05\x12\x14\n\x04\x65tag\x18\x05 \x01(\tB\x06\x9a\x82\x19\x02\x18@\x12\x1a\n\x06reason\x18\x06 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x08\x98\x01\x01\x42\r\n\x0b_request_id\"H\n\x12SetWeightsResponse\x12\x32\n\x07weights\x18\x01 \x01(\x0b\x32!.opsuite.deployer.v1.RouteWeights\"\x84\x02\n\x14\x44rainEndpointRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x06\x9a\x82\x19\x02(\x01H\x00\x88\x01\x01\x12j\n\x04name\x18\x02 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12&\n\x08\x65ndpoint\x18\x03 \x01(\tB\x14\x9a\x82\x19\x10\x08\x01\x18\xac\x02z\thost_port\x12\x0c\n\x04undo\x18\x04 \x01(\x08\x12\x1a\n\x06reason\x18\x05 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x08\x98\x01\x01\x42\r\n\x0b_request_id\"K\n\x15\x44rainEndpointResponse\x12\x32\n\x07weights\x18\x01 \x01(\x0b\x32!.opsuite.deployer.v1.RouteWeights\"\x12\n\x10ListEdgesRequest\"=\n\x11ListEdgesResponse\x12(\n\x05\x65\x64ges\x18\x01 \x03(\x0b\x32\x19.opsuite.deployer.v1.Edge\"\x91\x01\n\x04\x45\x64ge\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x12\n\nup_to_date\x18\x03 \x01(\x08\x12\x11\n\trejection\x18\x04 \x01(\t\x12\x32\n\x0elast_seen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61gent\x18\x06 \x01(\t\"@\n\x11\x46orgetEdgeRequest\x12+\n\x04name\x18\x01 \x01(\tB\x1d\x9a\x82\x19\x19\x08\x01\x18\x86\x02\"\x12\x65\x64ges/[!-~]{1,256}\"\x14\n\x12\x46orgetEdgeResponse2\xa3\x06\n\x0eTrafficService\x12\x99\x01\n\nGetWeights\x12&.opsuite.deployer.v1.GetWeightsRequest\x1a\'.opsuite.deployer.v1.GetWeightsResponse\":\x92\x82\x19\x10\n\x0ctraffic.read\x18\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=workloads/*}/weights\x12\xa2\x01\n\nSetWeights\x12&.opsuite.deployer.v1.SetWeightsRequest\x1a\'.opsuite.deployer.v1.SetWeightsResponse\"C\x92\x82\x19\x13\n\x0ftraffic.control\x18\x02\x82\xd3\xe4\x93\x02&\"!/v1/{name=workloads/*}:setWeights:\x01*\x12\xae\x01\n\rDrainEndpoint\x12).opsuite.deployer.v1.DrainEndpointRequest\x1a*.opsuite.deployer.v1.DrainEndpointResponse\"F\x92\x82\x19\x13\n\x0ftraffic.control\x18\x02\x82\xd3\xe4\x93\x02)\"$/v1/{name=workloads/*}:drainEndpoint:\x01*\x12\x81\x01\n\tListEdges\x12%.opsuite.deployer.v1.ListEdgesRequest\x1a&.opsuite.deployer.v1.ListEdgesResponse\"%\x92\x82\x19\x10\n\x0ctraffic.read\x18\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/edges\x12\x9a\x01\n\nForgetEdge\x12&.opsuite.deployer.v1.ForgetEdgeRequest\x1a\'.opsuite.deployer.v1.ForgetEdgeResponse\";\x92\x82\x19\x13\n\x0ftraffic.control\x18\x02\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/{name=edges/*}:forget:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'opsuite.deployer.v1.traffic
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETWEIGHTSREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETWEIGHTSREQUEST'].fields_by_name['name']._serialized_options = b'\232\202\0310\010\001\",workloads/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  _globals['_GETWEIGHTSREQUEST'].fields_by_name['name']._serialized_options = b'\232\202\031X\010\001\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
   _globals['_REVISIONWEIGHT'].fields_by_name['revision']._loaded_options = None
   _globals['_REVISIONWEIGHT'].fields_by_name['revision']._serialized_options = b'\232\202\031\004\010\0010\001'
   _globals['_REVISIONWEIGHT'].fields_by_name['weight']._loaded_options = None
@@ -45,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETWEIGHTSREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_SETWEIGHTSREQUEST'].fields_by_name['request_id']._serialized_options = b'\232\202\031\002(\001'
   _globals['_SETWEIGHTSREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_SETWEIGHTSREQUEST'].fields_by_name['name']._serialized_options = b'\232\202\0310\010\001\",workloads/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  _globals['_SETWEIGHTSREQUEST'].fields_by_name['name']._serialized_options = b'\232\202\031X\010\001\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
   _globals['_SETWEIGHTSREQUEST'].fields_by_name['revisions']._loaded_options = None
   _globals['_SETWEIGHTSREQUEST'].fields_by_name['revisions']._serialized_options = b'\232\202\031\004P\001X\n'
   _globals['_SETWEIGHTSREQUEST'].fields_by_name['ttl']._loaded_options = None
@@ -57,7 +57,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DRAINENDPOINTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_DRAINENDPOINTREQUEST'].fields_by_name['request_id']._serialized_options = b'\232\202\031\002(\001'
   _globals['_DRAINENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_DRAINENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\232\202\0310\010\001\",workloads/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
+  _globals['_DRAINENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\232\202\031X\010\001\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?'
   _globals['_DRAINENDPOINTREQUEST'].fields_by_name['endpoint']._loaded_options = None
   _globals['_DRAINENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\232\202\031\020\010\001\030\254\002z\thost_port'
   _globals['_DRAINENDPOINTREQUEST'].fields_by_name['reason']._loaded_options = None
@@ -75,31 +75,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRAFFICSERVICE'].methods_by_name['ForgetEdge']._loaded_options = None
   _globals['_TRAFFICSERVICE'].methods_by_name['ForgetEdge']._serialized_options = b'\222\202\031\023\n\017traffic.control\030\002\202\323\344\223\002\036\"\031/v1/{name=edges/*}:forget:\001*'
   _globals['_GETWEIGHTSREQUEST']._serialized_start=230
-  _globals['_GETWEIGHTSREQUEST']._serialized_end=317
-  _globals['_GETWEIGHTSRESPONSE']._serialized_start=319
-  _globals['_GETWEIGHTSRESPONSE']._serialized_end=391
-  _globals['_ROUTEWEIGHTS']._serialized_start=394
-  _globals['_ROUTEWEIGHTS']._serialized_end=633
-  _globals['_REVISIONWEIGHT']._serialized_start=635
-  _globals['_REVISIONWEIGHT']._serialized_end=753
-  _globals['_SETWEIGHTSREQUEST']._serialized_start=756
-  _globals['_SETWEIGHTSREQUEST']._serialized_end=1065
-  _globals['_SETWEIGHTSRESPONSE']._serialized_start=1067
-  _globals['_SETWEIGHTSRESPONSE']._serialized_end=1139
-  _globals['_DRAINENDPOINTREQUEST']._serialized_start=1142
-  _globals['_DRAINENDPOINTREQUEST']._serialized_end=1362
-  _globals['_DRAINENDPOINTRESPONSE']._serialized_start=1364
-  _globals['_DRAINENDPOINTRESPONSE']._serialized_end=1439
-  _globals['_LISTEDGESREQUEST']._serialized_start=1441
-  _globals['_LISTEDGESREQUEST']._serialized_end=1459
-  _globals['_LISTEDGESRESPONSE']._serialized_start=1461
-  _globals['_LISTEDGESRESPONSE']._serialized_end=1522
-  _globals['_EDGE']._serialized_start=1525
-  _globals['_EDGE']._serialized_end=1670
-  _globals['_FORGETEDGEREQUEST']._serialized_start=1672
-  _globals['_FORGETEDGEREQUEST']._serialized_end=1736
-  _globals['_FORGETEDGERESPONSE']._serialized_start=1738
-  _globals['_FORGETEDGERESPONSE']._serialized_end=1758
-  _globals['_TRAFFICSERVICE']._serialized_start=1761
-  _globals['_TRAFFICSERVICE']._serialized_end=2564
+  _globals['_GETWEIGHTSREQUEST']._serialized_end=357
+  _globals['_GETWEIGHTSRESPONSE']._serialized_start=359
+  _globals['_GETWEIGHTSRESPONSE']._serialized_end=431
+  _globals['_ROUTEWEIGHTS']._serialized_start=434
+  _globals['_ROUTEWEIGHTS']._serialized_end=673
+  _globals['_REVISIONWEIGHT']._serialized_start=675
+  _globals['_REVISIONWEIGHT']._serialized_end=793
+  _globals['_SETWEIGHTSREQUEST']._serialized_start=796
+  _globals['_SETWEIGHTSREQUEST']._serialized_end=1145
+  _globals['_SETWEIGHTSRESPONSE']._serialized_start=1147
+  _globals['_SETWEIGHTSRESPONSE']._serialized_end=1219
+  _globals['_DRAINENDPOINTREQUEST']._serialized_start=1222
+  _globals['_DRAINENDPOINTREQUEST']._serialized_end=1482
+  _globals['_DRAINENDPOINTRESPONSE']._serialized_start=1484
+  _globals['_DRAINENDPOINTRESPONSE']._serialized_end=1559
+  _globals['_LISTEDGESREQUEST']._serialized_start=1561
+  _globals['_LISTEDGESREQUEST']._serialized_end=1579
+  _globals['_LISTEDGESRESPONSE']._serialized_start=1581
+  _globals['_LISTEDGESRESPONSE']._serialized_end=1642
+  _globals['_EDGE']._serialized_start=1645
+  _globals['_EDGE']._serialized_end=1790
+  _globals['_FORGETEDGEREQUEST']._serialized_start=1792
+  _globals['_FORGETEDGEREQUEST']._serialized_end=1856
+  _globals['_FORGETEDGERESPONSE']._serialized_start=1858
+  _globals['_FORGETEDGERESPONSE']._serialized_end=1878
+  _globals['_TRAFFICSERVICE']._serialized_start=1881
+  _globals['_TRAFFICSERVICE']._serialized_end=2684
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ class GetWeightsRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     def __init__(
         self,
         *,
@@ -81,7 +81,7 @@ class RouteWeights(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     DRAINED_ENDPOINTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     in_force: _builtins.bool
     """Whether every connected edge has it."""
     etag: _builtins.str
@@ -172,7 +172,7 @@ class SetWeightsRequest(_message.Message):
     request_id: _builtins.str
     """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     etag: _builtins.str
     """Of the route as the caller saw it; empty means whatever it is."""
     reason: _builtins.str
@@ -243,7 +243,7 @@ class DrainEndpointRequest(_message.Message):
     request_id: _builtins.str
     """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     endpoint: _builtins.str
     """"host:port"."""
     undo: _builtins.bool

@@ -28,7 +28,7 @@ class GetWorkloadRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     def __init__(
         self,
         *,
@@ -79,7 +79,7 @@ class Workload(_message.Message):
     DRIFT_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     platform: _workload_pb2.WorkloadPlatform.ValueType
     """Where it runs."""
     rollout_of: _builtins.str
@@ -235,7 +235,7 @@ class RestartWorkloadRequest(_message.Message):
     request_id: _builtins.str
     """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
     name: _builtins.str
-    """"workloads/checkout"."""
+    """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     reason: _builtins.str
     """Why, for the history."""
     def __init__(

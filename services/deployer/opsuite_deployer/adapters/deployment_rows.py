@@ -65,7 +65,7 @@ _TELL = Prepared(
 _get = sa.select(tables.deployments).where(_d.id == sa.bindparam("uid"))
 _GET = {False: Prepared(_get), True: Prepared(_get.with_for_update())}
 _PARTS = Prepared(sa.select(tables.parts).where(_p.deployment == sa.bindparam("uid")))
-_PART_VALUES = ("status", "attempt", "started_at", "ended_at", "exit_code", "message", "retry_at")
+_PART_VALUES = ("status", "attempt", "started_at", "ended_at", "exit_code", "message", "retry_at", "rollout")
 _PART_KEY = ("deployment", "stage", "kind", "position")
 _insert_part: dict[str, sqlite.Insert | postgresql.Insert] = {
     "sqlite": sqlite.insert(tables.parts),

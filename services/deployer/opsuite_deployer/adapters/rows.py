@@ -19,6 +19,7 @@ from opsuite_deployer.domain.deployment import (
     Status,
     StepStatus,
 )
+from opsuite_deployer.domain.rollout_run import run_from_document, run_to_document
 
 Row = Mapping[str, Any] | sa.RowMapping
 
@@ -114,6 +115,7 @@ def part_of(row: Row) -> tuple[PartKey, PartRun]:
         exit_code=row["exit_code"],
         message=row["message"],
         retry_at=row["retry_at"],
+        rollout=run_from_document(row["rollout"]) if row["rollout"] else None,
     )
 
 
@@ -135,6 +137,7 @@ def changed_parts(before: Deployment | None, after: Deployment) -> list[dict[str
             "exit_code": part.exit_code,
             "message": part.message,
             "retry_at": part.retry_at,
+            "rollout": run_to_document(part.rollout) if part.rollout else None,
         }
         for key, part in after.parts.items()
         if old.get(key, PENDING) is not part and old.get(key, PENDING) != part

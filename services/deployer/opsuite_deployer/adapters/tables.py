@@ -120,6 +120,7 @@ parts: Final = sa.Table(
     sa.Column("exit_code", sa.Integer),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("retry_at", UtcDateTime),
+    sa.Column("rollout", Json, comment="what a rollout remembers"),
 )
 
 wishes: Final = sa.Table(
@@ -190,4 +191,33 @@ totals: Final = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("label", sa.Text, primary_key=True),
     sa.Column("value", sa.Float, nullable=False),
+)
+
+workloads: Final = sa.Table(
+    "workloads",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("pipeline", sa.Text, nullable=False),
+    sa.Column("environment", sa.Text, nullable=False),
+    sa.Column("stable", sa.Text, comment="revision promoted last"),
+    sa.Column("rollout_of", sa.Text, nullable=False, comment="deployment that is rolling it out"),
+)
+
+workload_revisions: Final = sa.Table(
+    "workload_revisions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("workload", sa.Text, primary_key=True),
+    sa.Column("document", Json, nullable=False, comment="what its platform was asked for"),
+    sa.Column("deployment", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("promoted_at", UtcDateTime),
+    sa.Column("retire_at", UtcDateTime, comment="when its replicas may go"),
+)
+sa.Index("ix_workload_revisions_workload", workload_revisions.c.workload, workload_revisions.c.created_at)
+sa.Index(
+    "ix_workload_revisions_retire_at",
+    workload_revisions.c.retire_at,
+    sqlite_where=workload_revisions.c.retire_at.is_not(None),
+    postgresql_where=workload_revisions.c.retire_at.is_not(None),
 )

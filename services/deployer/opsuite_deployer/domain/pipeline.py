@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Final
 
 from opsuite_deployer.domain.routing import ReplicaHealth, TrafficRouting
-from opsuite_deployer.domain.strategy import DEFAULT_SAFETY, Safety, Strategy
+from opsuite_deployer.domain.strategy import USUAL_SAFETY, Safety, Strategy
 from opsuite_notify.port import Channel, SecretRef
 
 MINUTE: Final = timedelta(minutes=1)
@@ -205,7 +205,7 @@ class Rollout:
 
     workload: Workload
     strategy: Strategy
-    safety: Safety = DEFAULT_SAFETY
+    safety: Safety = USUAL_SAFETY
     traffic: TrafficRouting | None = None
     """None: nobody that we know of sends it requests, and only replicas are moved."""
     health: ReplicaHealth | None = None

@@ -20,6 +20,11 @@ _SIZE: Final = ("replicas",)
 """Not part of a revision: the same version in another size is still that version."""
 
 
+def workload_id(workload: Workload) -> str:
+    """Last part of the resource name of a filled workload; on Kubernetes its namespace comes first."""
+    return f"{workload.namespace}.{workload.workload}" if workload.namespace else workload.workload
+
+
 def revision_name(workload: Workload) -> str:
     """Name on the platform of a workload whose templates are filled: "checkout-1a2b3c4d"."""
     told = {name: value for name, value in asdict(workload).items() if name not in _SIZE}

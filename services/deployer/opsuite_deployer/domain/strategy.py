@@ -184,9 +184,6 @@ class Safety:
     """Time between the moment when no edge sends a replica requests any more and its stop."""
 
 
-DEFAULT_SAFETY: Final = Safety()
-
-
 USUAL_SAFETY: Final = Safety()
 
 
