@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from opentelemetry import trace
 
-from opsuite_kernel.errors import OpsuiteError
+from opsuite_kernel.errors import OpsuiteError, Violation
 from opsuite_rpc.identity import Identity
 from opsuite_rpc.policy import ANONYMOUS, Principal
 
@@ -27,6 +27,8 @@ class Call:
     identity: Identity | None = None
     """How the caller proved who they are; None for methods open to all."""
     principal: Principal = ANONYMOUS
+    violations: tuple[Violation, ...] = ()
+    """What is wrong with the shape of the request, where the method is one that judges that itself."""
     resource: str = ""
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
@@ -67,6 +69,14 @@ def time_remaining() -> float | None:
     """Seconds until the caller gives up; None when the call has no deadline. Raises LookupError outside of calls."""
     remaining: float | None = _current.get().context.time_remaining()
     return remaining
+
+
+def shape_violations() -> tuple[Violation, ...]:
+    """What is wrong with the shape of this request: for handlers whose contract says `judges_shape`, others get none.
+
+    Such a handler is called with requests that keep no rule, and has to end in an error or an answer that tells these.
+    """
+    return _current.get().violations
 
 
 def audited_as(resource: str, **details: str) -> None:

@@ -53,6 +53,8 @@ class Method:
     """Field of the request that the audit log names as the resource."""
     request_streaming: bool = False
     response_streaming: bool = False
+    judges_shape: bool = False
+    """Violations are handed to the handler, which tells them together with its own; not of a request that streams."""
 
     @property
     def full_name(self) -> str:
@@ -141,7 +143,9 @@ class GuardedMethod:
         if method.resource_field:
             call.resource = getattr(request, method.resource_field)
         if method.check is not None and (violations := method.check(request)):
-            raise InvalidInput(violations)
+            if not method.judges_shape:
+                raise InvalidInput(violations)
+            call.violations = tuple(violations)
         self._gate.access.authorize(call.principal, method.rights, call.resource)
         return request
 

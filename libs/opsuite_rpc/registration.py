@@ -13,6 +13,7 @@ from grpc_channelz.v1._async import ChannelzServicer
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from opsuite.common.v1 import options_pb2
 from opsuite_kernel.errors import Violation
 from opsuite_rpc.access import Rights, rights_of
 from opsuite_rpc.interceptors import Method
@@ -87,6 +88,7 @@ def _methods(descriptor: ServiceDescriptor) -> tuple[list[Method], list[Violatio
             _resource_field(method, rights[method.name]),
             method.client_streaming,
             method.server_streaming,
+            method.GetOptions().Extensions[options_pb2.judges_shape],
         )
         for method in descriptor.methods
         if method.name in rights

@@ -32,6 +32,14 @@ def with_step(step: dict[str, Any], **fields: Any) -> pipeline_pb2.Pipeline:
     return a_pipeline("bad", a_stage("work", step), **fields)
 
 
+def _broken(pipeline: pipeline_pb2.Pipeline) -> pipeline_pb2.Pipeline:
+    """With numbers that no enum of the contract has, and a duration that is none."""
+    pipeline.concurrency = pipeline.stages[0].on_sibling_failure = 99  # type: ignore[assignment]  # that is the point
+    pipeline.environment_concurrency["staging"] = 99  # type: ignore[assignment]  # here as well
+    pipeline.stages[0].steps[0].timeout.nanos = -1
+    return pipeline
+
+
 STEP: Final = "pipeline.stages[0].steps[0]"
 CHECK: Final = an_http_check("home", "http://127.0.0.1/")
 HOOK: Final = {"name": "hook", "webhook": {"url": "http://127.0.0.1/"}}
@@ -232,3 +240,44 @@ RULES: Final[list[tuple[str, pipeline_pb2.Pipeline, tuple[str, ...]]]] = [
     ),
 ]
 """Pipelines whose fields are right one by one."""
+
+BOTH: Final[list[tuple[str, pipeline_pb2.Pipeline, tuple[str, ...]]]] = [
+    (
+        "shape and rules",
+        a_pipeline(
+            "bad",
+            a_stage("a", a_command("x", "rm"), {"name": "y"}, a_command("z", "git", "${no}", timeout="0s")),
+            a_stage("B", needs={"stages": ["moon"]}, gates=[a_gate("g", {"name": "c"})]),
+            variables={"port": "1"},
+            notifications=[{"name": "n", "email": {"to": ["nobody"]}}],
+        ),
+        (
+            f"{STEP}.command.command",
+            "pipeline.stages[0].steps[1].kind",
+            "pipeline.stages[0].steps[2].timeout",
+            "pipeline.stages[0].steps[2].command.args[0]",
+            "pipeline.stages[1].name",
+            "pipeline.stages[1].needs.stages[0]",
+            "pipeline.stages[1].gates[0].checks[0].probe",
+            'pipeline.variables["port"]',
+            "pipeline.notifications[0].email.to[0]",
+        ),
+    ),
+    (
+        "enums and times that nobody knows",
+        _broken(a_pipeline("bad", a_stage("a", a_command("x", "rm", timeout="1s")))),
+        (
+            "pipeline.concurrency",
+            'pipeline.environment_concurrency["staging"]',
+            "pipeline.stages[0].on_sibling_failure",
+            f"{STEP}.timeout",
+            f"{STEP}.command.command",
+        ),
+    ),
+    (
+        "too many are not looked into",
+        a_pipeline("bad", a_stage("a", a_command("x", "rm")), environments=[f"e{number}" for number in range(1000)]),
+        ("pipeline.environments",),
+    ),
+]
+"""Pipelines with wrong fields, of which the rest is judged all the same."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
-from fakes.bad_pipelines import LONG, RULES, SHAPES
+from fakes.bad_pipelines import BOTH, LONG, RULES, SHAPES
 from fakes.pipelines import (
     a_pipeline,
 )
@@ -74,7 +74,7 @@ class World:
 
 @dataclass(frozen=True)
 class Bad:
-    """A request that is refused."""
+    """A request that is refused, or whose answer says what is wrong with it."""
 
     why: str
     request: Callable[[World], Message]
@@ -86,6 +86,11 @@ class Bad:
 def bad(why: str, request: Callable[[World], Message], *fields: str, reason: str = SHAPE) -> Bad:
     """A request whose fields are wrong whatever the state."""
     return Bad(why, request, INVALID, reason, frozenset(fields))
+
+
+def told(why: str, request: Callable[[World], Message], *fields: str) -> Bad:
+    """A request whose answer is what is wrong with it."""
+    return Bad(why, request, grpc.StatusCode.OK, "", frozenset(fields))
 
 
 def missing(reason: str, request: Callable[[World], Message]) -> Bad:
@@ -231,14 +236,14 @@ PIPELINE_TABLES: Final = {
         bad("nothing", lambda _: RegisterPipelineRequest(), "pipeline"),
         bad("no UUID", lambda _: RegisterPipelineRequest(pipeline=a_pipeline("a"), request_id=BAD_UUID), "request_id"),
         bad("a long etag", lambda _: RegisterPipelineRequest(pipeline=a_pipeline("a"), etag=LONG), "etag"),
-        *(bad(why, registering(pipeline), *fields) for why, pipeline, fields in SHAPES),
+        *(bad(why, registering(pipeline), *fields) for why, pipeline, fields in (*SHAPES, *BOTH)),
         *(bad(why, registering(pipeline), *fields, reason="PIPELINE_INVALID") for why, pipeline, fields in RULES),
         stale(lambda _: RegisterPipelineRequest(pipeline=a_pipeline("shelf"), etag='"99"')),
         stale(lambda _: RegisterPipelineRequest(pipeline=a_pipeline("brand-new"), etag='"1"')),
     ],
     "ValidatePipeline": [
-        bad("nothing", lambda _: ValidatePipelineRequest(), "pipeline"),
-        *(bad(why, validating(pipeline), *fields) for why, pipeline, fields in SHAPES),
+        told("nothing", lambda _: ValidatePipelineRequest(), "pipeline"),
+        *(told(why, validating(pipeline), *fields) for why, pipeline, fields in (*SHAPES, *RULES, *BOTH)),
     ],
     "GetPipeline": [
         bad("nothing", lambda _: GetPipelineRequest(), "name"),

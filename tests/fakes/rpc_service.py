@@ -19,6 +19,7 @@ from opsuite.common.v1 import options_pb2
 from opsuite_kernel.errors import Unavailable
 from opsuite_rpc.access import AccessControl
 from opsuite_rpc.audit import AuditEntry
+from opsuite_rpc.calls import shape_violations
 from opsuite_rpc.identity import local_token, token_hash
 from opsuite_rpc.policy_file import PolicyFile
 from opsuite_rpc.server import RpcServer, Service, Telemetry
@@ -32,6 +33,7 @@ METHODS: Mapping[str, tuple[str, str, Any, str]] = {  # name: (permission, resou
     "Get": ("things.read", "name", REFUSED, SINGLE),
     "Change": ("things.start", "environment", ALWAYS, SINGLE),
     "Register": ("things.register", "", ALWAYS, SINGLE),
+    "Judge": ("things.read", "", REFUSED, SINGLE),
     "Watch": ("things.read", "name", REFUSED, OUT),
     "Tail": ("things.read", "name", REFUSED, OUT),
     "Chat": ("things.read", "", REFUSED, BOTH),
@@ -71,6 +73,7 @@ def a_file(name: str, methods: Mapping[str, tuple[str, str, Any, str]], without_
         if method_name not in without_access:
             access = method.options.Extensions[options_pb2.access]
             access.permission, access.resource_field, access.audit = permission, resource_field, audit
+        method.options.Extensions[options_pb2.judges_shape] = method_name == "Judge"
     return file
 
 
@@ -132,6 +135,11 @@ class ThingServicer:
 
     async def Register(self, request: Any, context: Any) -> Any:
         return await self._single("Register", request, context)
+
+    async def Judge(self, request: Any, context: Any) -> Any:
+        """Answers with the paths of what is wrong with the shape of the request."""
+        self.calls.append("Judge")
+        return Response(text=" ".join(violation.field for violation in shape_violations()))
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """One message as an object, one as bytes, then nothing until the server drains."""

@@ -188,6 +188,17 @@ async def test_every_violation_of_a_request_is_told_by_its_path_before_the_handl
     assert running.servicer.calls == []
 
 
+async def test_a_method_that_judges_shapes_itself_is_handed_the_violations(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running, running.channel() as channel:
+        wrong = await call(channel, "Judge", VIEWER, text="x" * 101)
+        right = await call(channel, "Judge", VIEWER, text="x" * 100)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(channel, "Judge", None, text="x" * 101)
+
+    assert (wrong.text, right.text) == ("text", "")
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
 async def test_a_stream_of_requests_is_examined_message_by_message(tmp_path: Path) -> None:
     async with serving(tmp_path) as running, running.channel() as channel:
         stream = chat(channel, VIEWER, "good", "x" * 101, "never heard")

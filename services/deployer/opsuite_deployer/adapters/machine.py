@@ -33,6 +33,8 @@ class MachinePolicy:
         The project's own program, named by a path below the roots, takes what arguments it likes; everything else is
         judged as a command is.
         """
+        if not command:
+            return []  # that is told by the shape of the step
         program = opaque(command[0], declared)
         if _is_own(self._policy, program):
             return [Violation("command[0]", "climbs out with ..", "OUTSIDE_ROOTS")] if ".." in program else []

@@ -5,11 +5,13 @@ from __future__ import annotations
 from opsuite.deployer.v1 import pipeline_service_pb2 as pb
 from opsuite.deployer.v1 import pipeline_service_pb2_grpc as stubs
 from opsuite_deployer.adapters.calls import Context, page_size, replay_of
+from opsuite_deployer.adapters.pipeline_judging import all_violations
 from opsuite_deployer.adapters.pipeline_messages import document_of, message_of, pipeline_of
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.application.pipelines import Pipelines, Registration
+from opsuite_kernel.errors import InvalidInput
 from opsuite_rpc.access import current_principal
-from opsuite_rpc.calls import audited_as
+from opsuite_rpc.calls import audited_as, shape_violations
 
 
 class PipelineServicer(stubs.PipelineServiceServicer):
@@ -25,6 +27,8 @@ class PipelineServicer(stubs.PipelineServiceServicer):
         context: Context[pb.RegisterPipelineRequest, pb.RegisterPipelineResponse],
     ) -> pb.RegisterPipelineResponse:
         """Record a new revision."""
+        if shape := shape_violations():
+            raise InvalidInput(all_violations(self._pipelines, request.pipeline, shape))
         audited_as(request.pipeline.name)
         revision, created = await self._pipelines.register(
             Registration(
@@ -43,7 +47,7 @@ class PipelineServicer(stubs.PipelineServiceServicer):
         context: Context[pb.ValidatePipelineRequest, pb.ValidatePipelineResponse],
     ) -> pb.ValidatePipelineResponse:
         """Say what is wrong with a pipeline."""
-        found = self._pipelines.check(pipeline_of(request.pipeline))
+        found = all_violations(self._pipelines, request.pipeline, shape_violations())
         return pb.ValidatePipelineResponse(
             violations=[
                 pb.FieldViolation(field=one.field, description=one.description, reason=one.reason) for one in found
