@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -213,7 +214,14 @@ def kubelet(control_plane: ControlPlane) -> Iterator[Kubelet]:
 
 @pytest.fixture
 async def cluster(control_plane: ControlPlane, kubelet: Kubelet) -> AsyncIterator[Cluster]:
-    """A namespace for this test; what is in it is left to die with the control plane."""
+    """What this test has of the control plane."""
+    async with own_cluster(control_plane, kubelet) as cluster:
+        yield cluster
+
+
+@asynccontextmanager
+async def own_cluster(control_plane: ControlPlane, kubelet: Kubelet) -> AsyncIterator[Cluster]:
+    """A namespace for one test; what is in it is left to die with the control plane."""
     namespace = f"test-{token_hex(4)}"
     admin = KubernetesApi(control_plane.directory / "admin.json")
     await admin.create(NAMESPACES, "", {"metadata": {"name": namespace}})

@@ -63,6 +63,7 @@ def beginning_of(spec: WorkloadSpec, epoch: int) -> Object:
         "spec": {
             "replicas": 0,
             "selector": whole["spec"]["selector"],
+            "strategy": whole["spec"]["strategy"],
             "template": {"metadata": {"labels": {WORKLOAD: spec.name}}, "spec": {"containers": [container]}},
         },
     }
