@@ -15,7 +15,7 @@ import pytest
 from docker import docker, import_tiny_image
 from docker import engine_url as docker_engine_url
 from fakes.platform import FakePlatform
-from kube import Cluster, cluster, control_plane, kubelet
+from kube import control_plane, kubelet, own_cluster
 from sshd import SshHost, two_hosts
 
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
@@ -26,7 +26,7 @@ from opsuite_platforms.kubernetes import KubernetesPlatform
 from opsuite_platforms.port import Platform, PortSpec, Readiness, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.process import ProcessPlatform
 
-__all__ = ["cluster", "control_plane", "kubelet", "two_hosts"]
+__all__ = ["control_plane", "kubelet", "two_hosts"]
 
 IMAGE = "opsuite-test/contract:1"
 
@@ -45,8 +45,8 @@ async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
             yield hosts_platform
         return
     if request.param == "kubernetes":  # real API server and controllers, played pods
-        real: Cluster = request.getfixturevalue("cluster")
-        yield KubernetesPlatform(real.api(), real.namespace)
+        async with own_cluster(*map(request.getfixturevalue, ["control_plane", "kubelet"])) as cluster:
+            yield KubernetesPlatform(cluster.api(), cluster.namespace)
         return
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
     process = ProcessPlatform(data)
@@ -172,8 +172,6 @@ async def test_every_replica_has_ports_of_its_own(platform: Platform) -> None:
 
 
 async def test_a_fixed_port_cannot_be_shared_by_replicas(platform: Platform) -> None:
-    if isinstance(platform, KubernetesPlatform):
-        pytest.skip("every pod has an address of its own")
     if isinstance(platform, KubernetesPlatform):
         pytest.skip("every pod has an address of its own")
     with pytest.raises(Conflict):
