@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,7 +52,7 @@ def target() -> Target:
 def talk(work: Callable[[Client], Awaitable[T]]) -> T:
     """What `work` returns. An error ends the command: it is printed with what to do about it."""
     try:
-        return asyncio.run(connected(work))
+        return run(connected(work))
     except OpsuiteError as error:
         address = target().address
         screen.complain(explained(error, address, accepts=lambda: _accepts(address)))
@@ -63,8 +61,17 @@ def talk(work: Callable[[Client], Awaitable[T]]) -> T:
         raise typer.Exit(LEFT) from stop
 
 
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns, on an event loop of its own."""
+    import asyncio  # here, because help needs none, and loading it takes a tenth of the time that help takes
+
+    return asyncio.run(work)
+
+
 def _accepts(address: str) -> bool:
     """Whether anybody takes connections there."""
+    import socket
+
     try:
         if address.startswith("unix://"):
             with socket.socket(socket.AF_UNIX) as probe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -172,6 +171,8 @@ class Wait:
 
 async def _wait(client: Client, name: str, how: Wait) -> None:
     """Follow a deployment, and end the command with its exit status."""
+    import asyncio
+
     from opsuite_cli.ending import exit_status
     from opsuite_cli.follow import follow
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import shutil
 from collections.abc import Awaitable, Callable
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 
 import typer
 
@@ -31,7 +28,7 @@ def version() -> None:
 
 def doctor() -> None:
     """Look whether the command line can reach the deployer, and what this machine has; exit status 1 when not."""
-    found = [*_versions(), *_tools(), _target(), *asyncio.run(_server())]
+    found = [*_versions(), *_tools(), _target(), *calls.run(_server())]
     if screen.wants_table():
         screen.table(["SUBJECT", "RESULT", "FOUND"], found)
     else:
@@ -46,6 +43,9 @@ def _versions() -> list[Finding]:
 
 
 def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
     try:
         return version_of(name)
     except PackageNotFoundError:

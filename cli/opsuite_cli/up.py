@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import importlib.util
 import os
@@ -111,7 +110,7 @@ def _serves(child: subprocess.Popen[bytes]) -> bool:
     give_up_at = time.monotonic() + START_SECONDS
     while child.poll() is None and time.monotonic() < give_up_at:
         try:
-            asyncio.run(calls.connected(status_of))
+            calls.run(calls.connected(status_of))
             return True
         except OpsuiteError:
             time.sleep(LOOK_EVERY_SECONDS)
