@@ -10,8 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from opsuite_deployer.domain.rollout_state import PauseReason, RolloutState
-from opsuite_deployer.domain.strategy import RolloutGate, Safety, Strategy
+from opsuite_deployer.domain.rollout_state import PauseReason, Phase, RolloutState
+from opsuite_deployer.domain.strategy import (
+    USUAL_SAFETY,
+    Canary,
+    CanaryStep,
+    RolloutGate,
+    Safety,
+    Strategy,
+    said,
+    steps_of,
+)
 from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.traffic.port import Endpoint, Match, RouteStatus, Track, TrackStats
 
@@ -33,7 +42,7 @@ class RolloutPlan:
     """Revision promoted last; None at the first deployment. It may be the target: then only drift is put right."""
     replicas: int
     strategy: Strategy
-    safety: Safety = Safety()
+    safety: Safety = USUAL_SAFETY
     has_router: bool = False
     """Whether requests are sent by something that takes routes from us."""
     matches: tuple[Match, ...] = ()
@@ -55,6 +64,16 @@ class RolloutPlan:
         if self.is_rollback:
             return "going back"
         return "it was stable lately" if self.within_rollback_window else ""
+
+    @property
+    def steps(self) -> tuple[CanaryStep, ...]:
+        """What is done before the promotion."""
+        return () if self.skips_strategy else steps_of(self.strategy, self.replicas)
+
+    @property
+    def max_weight(self) -> int:
+        """The weight that means all requests."""
+        return self.strategy.max_weight if isinstance(self.strategy, Canary) else 100
 
 
 # --- what was seen ---------------------------------------------------------------------------------------------------
@@ -168,11 +187,9 @@ class RolloutEvent(Enum):
     WEIGHT_SET = "WEIGHT_SET"
     GATE_PASSED = "GATE_PASSED"
     PAUSED = "PAUSED"
-    RESUMED = "RESUMED"
     PROMOTING = "PROMOTING"
     PROMOTED = "PROMOTED"
     ABORTING = "ABORTING"
-    RESTARTED = "RESTARTED"
     DRIFT_CORRECTED = "DRIFT_CORRECTED"
     EDGES_SILENT = "EDGES_SILENT"
     ROUTE_REJECTED = "ROUTE_REJECTED"
@@ -222,3 +239,12 @@ class Decision:
     wake_at: datetime | None = None
     """When to look again even if nothing changes; None once it has ended."""
     verdict: Verdict = Verdict(VerdictKind.RUNNING)
+
+
+def standing(plan: RolloutPlan, state: RolloutState) -> str:
+    """Where a rollout stands, for people: "step 3 of 5: 20 % of the requests"."""
+    if state.phase is Phase.PROGRESSING and state.step < len(plan.steps):
+        return f"step {state.step + 1} of {len(plan.steps)}: {said(plan.steps[state.step], plan.max_weight)}"
+    if state.is_aborting:
+        return f"{state.phase.value}: {state.abort_message}"
+    return f"{state.phase.value}: {state.available}/{state.wanted} replicas of {plan.target} available"

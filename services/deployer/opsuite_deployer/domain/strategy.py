@@ -208,3 +208,17 @@ def steps_of(strategy: Strategy, replicas: int) -> tuple[CanaryStep, ...]:
 def moves_replica_by_replica(strategy: Strategy) -> bool:
     """Whether it is rolling, by name or because there is no step to tell otherwise."""
     return isinstance(strategy, Rolling) or (isinstance(strategy, Canary) and not strategy.steps)
+
+
+def said(step: CanaryStep, max_weight: int = 100) -> str:
+    """A step, for people."""
+    match step:
+        case SetWeight():
+            return f"{100 * step.weight / max_weight:g} % of the requests"
+        case SetReplicas():
+            return f"{step.replicas} replicas"
+        case Pause():
+            wait = step.duration.total_seconds() if step.duration is not None else None
+            return "wait for a promotion" if wait is None else f"wait for {wait:g} s"
+        case GateStep():
+            return f"gate {step.gate.name}"
