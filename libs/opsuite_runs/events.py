@@ -32,6 +32,7 @@ class EventTables:
     insert: Prepared
     of_resource: Prepared
     of_all: Prepared
+    head: Prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def define(metadata: sa.MetaData) -> EventTables:
         Prepared(sa.insert(events), c.keys()),
         Prepared(of_resource),
         Prepared(of_all),
+        Prepared(sa.select(feed.c.head)),
     )
 
 
@@ -141,7 +143,7 @@ def read_feed(connection: sa.Connection, tables: EventTables, after: int, limit:
 
 def head(connection: sa.Connection, tables: EventTables) -> int:
     """Position of the last event; 0 before the first."""
-    value: int = connection.execute(sa.select(tables.feed.c.head)).scalar_one()
+    value: int = tables.head.only_value(connection)
     return value
 
 

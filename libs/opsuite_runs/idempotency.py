@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from opsuite_kernel.errors import InvalidInput, Unavailable, Violation
 from opsuite_storage.columns import UtcDateTime
+from opsuite_storage.prepared import Prepared
 
 Key = tuple[str, str, str]
 """Principal, method, request id."""
@@ -38,40 +39,41 @@ def replay(connection: sa.Connection, table: sa.Table, key: Key, fingerprint: by
     """The first answer to this request, None if it is new. Raises InvalidInput (the id belongs to another request)."""
     principal, method, request_id = key
     values = {"principal": principal, "method": method, "request_id": request_id}
-    row = connection.execute(_find(table), values).first()
+    find, _ = _statements(table)
+    row = find.row(connection, values)
     if row is None:
         return None
-    if row.fingerprint != fingerprint:
+    if row["fingerprint"] != fingerprint:
         raise InvalidInput(
             [Violation("request_id", "was used for another request", "REQUEST_ID_REUSED")], reason="REQUEST_ID_REUSED"
         )
-    answer: bytes = row.answer
+    answer: bytes = row["answer"]
     return answer
 
 
 @functools.cache
-def _find(table: sa.Table) -> sa.Select[bytes, bytes]:
-    """The statement that looks a key up, built once for each table."""
+def _statements(table: sa.Table) -> tuple[Prepared, Prepared]:
+    """What looks a key up and what adds one, built once for each table."""
     c = table.c
     key = [each == sa.bindparam(each.name, type_=sa.Text) for each in (c.principal, c.method, c.request_id)]
-    return sa.select(c.fingerprint, c.answer).where(*key)
+    return Prepared(sa.select(c.fingerprint, c.answer).where(*key)), Prepared(sa.insert(table), c.keys())
 
 
 def remember(
     connection: sa.Connection, table: sa.Table, key: Key, fingerprint: bytes, answer: bytes, now: datetime
 ) -> None:
     """Keep the answer. Raises Unavailable when the same request is being answered by somebody else at this moment."""
+    row = {
+        "principal": key[0],
+        "method": key[1],
+        "request_id": key[2],
+        "fingerprint": fingerprint,
+        "answer": answer,
+        "created_at": now,
+    }
+    _, insert = _statements(table)
     try:
-        connection.execute(
-            sa.insert(table).values(
-                principal=key[0],
-                method=key[1],
-                request_id=key[2],
-                fingerprint=fingerprint,
-                answer=answer,
-                created_at=now,
-            )
-        )
+        insert.run(connection, [row])
     except sa.exc.IntegrityError as error:
         raise Unavailable("the same request is being answered; repeat it", reason="REQUEST_IN_PROGRESS") from error
 

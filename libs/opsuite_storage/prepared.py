@@ -8,8 +8,7 @@ PostgreSQL the way to the server is what costs, and the statement is executed li
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -66,7 +65,10 @@ class Prepared:
 
 
 class _Ready:
-    """The text for the driver, and what converts values on their way in and columns on their way out."""
+    """The text for the driver, and what converts values on their way in and columns on their way out.
+
+    Most values and columns are told and stored as they are, so only the others are gone through one by one.
+    """
 
     def __init__(self, statement: Statement, columns: list[str] | None, dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=columns, compile_kwargs={"render_postcompile": True})
@@ -75,48 +77,54 @@ class _Ready:
         self._dialect = dialect
         given = {name for name, bound in compiled.binds.items() if bound.required}
         self._constants = {name: value for name, value in compiled.params.items() if name not in given}
-        self._parameters = [(name, _in(compiled.binds.get(name), dialect)) for name in compiled.positiontup or ()]
-        self._columns = [_out(column, dialect) for column in statement.exported_columns]
+        self._parameters = tuple(compiled.positiontup or ())
+        told = ((position, _in(compiled.binds.get(name), dialect)) for position, name in enumerate(self._parameters))
+        self._told = [(position, convert) for position, convert in told if convert is not None]
+        self._columns = tuple(column.key or "" for column in statement.exported_columns)
+        found = ((column.key or "", _out(column, dialect)) for column in statement.exported_columns)
+        self._found = [(name, convert) for name, convert in found if convert is not None]
 
     def rows(self, connection: sa.Connection, values: Mapping[str, object]) -> list[dict[str, Any]]:
-        with _told_as_ever(self._text, self._dialect):
+        try:
             found = _driver(connection).execute(self._text, self._bound(values)).fetchall()
+        except sqlite3.Error as error:
+            raise self._as_ever(error) from error
         return [self._named(row) for row in found]
 
     def run(self, connection: sa.Connection, rows: Sequence[Mapping[str, object]]) -> None:
-        with _told_as_ever(self._text, self._dialect):
+        try:
             _driver(connection).executemany(self._text, [self._bound(row) for row in rows])
+        except sqlite3.Error as error:
+            raise self._as_ever(error) from error
 
-    def _bound(self, values: Mapping[str, object]) -> list[object]:
+    def _bound(self, values: Mapping[str, object]) -> list[Any]:
         known = {**self._constants, **values} if self._constants else values
-        return [known[name] if convert is None else convert(known[name]) for name, convert in self._parameters]
+        bound: list[Any] = [known[name] for name in self._parameters]
+        for position, convert in self._told:
+            bound[position] = convert(bound[position])
+        return bound
 
     def _named(self, row: Sequence[Any]) -> dict[str, Any]:
-        return {
-            name: value if convert is None else convert(value)
-            for (name, convert), value in zip(self._columns, row, strict=True)
-        }
+        named: dict[str, Any] = dict(zip(self._columns, row, strict=True))
+        for name, convert in self._found:
+            named[name] = convert(named[name])
+        return named
+
+    def _as_ever(self, error: sqlite3.Error) -> BaseException:
+        """What SQLAlchemy would raise, so that no caller has to know how a statement was run."""
+        return sa.exc.DBAPIError.instance(self._text, None, error, sqlite3.Error, dialect=self._dialect)
 
 
 def _in(bound: sa.BindParameter[Any] | None, dialect: sa.Dialect) -> Convert:
     return None if bound is None else bound.type.dialect_impl(dialect).bind_processor(dialect)
 
 
-def _out(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> tuple[str, Convert]:
+def _out(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> Convert:
     # The column type is what the driver was told; this driver returns what is stored, whatever that says.
-    return column.key or "", column.type.dialect_impl(dialect).result_processor(dialect, None)
+    return column.type.dialect_impl(dialect).result_processor(dialect, None)
 
 
 def _driver(connection: sa.Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type checker
     return driver
-
-
-@contextmanager
-def _told_as_ever(text: str, dialect: sa.Dialect) -> Iterator[None]:
-    """Raise what SQLAlchemy would, so that no caller has to know how a statement was run."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise sa.exc.DBAPIError.instance(text, None, error, sqlite3.Error, dialect=dialect) from error

@@ -107,8 +107,8 @@ class SqliteStore:
         self._reads: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        writer = _connect(path, begin="BEGIN IMMEDIATE")
-        readers = [_connect(path, begin="BEGIN", query_only=True) for _ in range(READERS)]
+        writer = _connect(path)
+        readers = [_connect(path, query_only=True) for _ in range(READERS)]
         work = [(_serve_writes, self._writes, writer), *((_serve_reads, self._reads, each) for each in readers)]
         self._threads = [
             threading.Thread(target=serve, args=(jobs, connection), name=f"{path.stem}-{serve.__name__}", daemon=True)
@@ -164,14 +164,17 @@ class SqliteStore:
         return job.future
 
 
-def _connect(path: Path, *, begin: str, query_only: bool = False) -> sa.Connection:
-    """A connection for one thread, whose transactions start with the statement `begin`."""
+def _connect(path: Path, *, query_only: bool = False) -> sa.Connection:
+    """A connection for one thread.
+
+    To SQLAlchemy it is in one transaction for ever, as that is what bodies are lent; the transactions of the database
+    are begun and ended below it, since SQLAlchemy's way to do so costs more than the statements of a small one.
+    """
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         poolclass=NullPool,  # one connection for ever; opened here so that a bad file is told at once
         connect_args={"isolation_level": None, "check_same_thread": False, "cached_statements": 512},
     )
-    sa.event.listen(engine, "begin", lambda connection: _raw(connection).execute(begin))
     bodies.keep_open(engine)
     try:
         connection = engine.connect()
@@ -211,7 +214,7 @@ def _raw(connection: sa.Connection) -> sqlite3.Connection:
 def _serve_reads(jobs: queue.SimpleQueue[Job | None], connection: sa.Connection) -> None:
     while job := jobs.get():
         if not job.future.cancelled():
-            _commit_together(connection, [job])
+            _commit_together(connection, [job], "BEGIN")
             _answer([job])
     connection.close()
 
@@ -259,47 +262,53 @@ def _foreign_keys_off(connection: sa.Connection) -> Iterator[None]:
         raw.execute("PRAGMA foreign_keys = ON")
 
 
-def _commit_together(connection: sa.Connection, group: Sequence[Job]) -> None:
+def _commit_together(connection: sa.Connection, group: Sequence[Job], begin: str = "BEGIN IMMEDIATE") -> None:
     """Run a group in one transaction. Afterwards each job's result is durable, or it has an error and left nothing."""
     try:
-        transaction: sa.RootTransaction | None = None
+        raw = _raw(connection)
+        if connection.get_transaction() is None:
+            connection.begin()
         for job in group:
-            if transaction is None:
-                transaction = _run_first(connection, job)
+            if raw.in_transaction:
+                _run_in_savepoint(connection, raw, job)
             else:
-                _run_in_savepoint(connection, job)
-                _require_intact(connection, transaction)
-        if transaction is not None:
-            transaction.commit()
+                _run_first(connection, raw, job, begin)
+        _commit(raw, connection.dialect)
     except Exception as error:  # noqa: BLE001 - the thread outlives every failure
         for job in group:
             job.error = job.error or error
         _start_over(connection)
 
 
-def _run_first(connection: sa.Connection, job: Job) -> sa.RootTransaction | None:
-    """The transaction in which the body succeeded; None when it failed and was rolled back."""
-    transaction = connection.begin()
+def _run_first(connection: sa.Connection, raw: sqlite3.Connection, job: Job, begin: str) -> None:
+    """Begin the transaction with a body; when that fails there is none again, and the next one begins it."""
+    raw.execute(begin)
     succeeded = job.run(connection)
-    _require_intact(connection, transaction)
-    if succeeded:
-        return transaction
-    transaction.rollback()
-    return None
+    _require_intact(connection, raw)
+    if not succeeded:
+        raw.rollback()
 
 
-def _run_in_savepoint(connection: sa.Connection, job: Job) -> None:
-    raw = _raw(connection)  # SQLAlchemy's own savepoints cost ten times as much
+def _run_in_savepoint(connection: sa.Connection, raw: sqlite3.Connection, job: Job) -> None:
     raw.execute("SAVEPOINT opsuite_body")
     if not job.run(connection):
         raw.execute("ROLLBACK TO opsuite_body")
     raw.execute("RELEASE opsuite_body")
+    _require_intact(connection, raw)
 
 
-def _require_intact(connection: sa.Connection, transaction: sa.RootTransaction) -> None:
+def _commit(raw: sqlite3.Connection, dialect: sa.Dialect) -> None:
+    try:
+        raw.commit()
+    except sqlite3.Error as error:  # such as a reference that is checked now
+        raise sa.exc.DBAPIError.instance("COMMIT", None, error, sqlite3.Error, dialect=dialect) from error
+
+
+def _require_intact(connection: sa.Connection, raw: sqlite3.Connection) -> None:
     """Raise when a body, or SQLite on a full disk, has ended the transaction of the whole group."""
-    intact = transaction.is_active and connection.get_nested_transaction() is None and _raw(connection).in_transaction
-    if not intact:
+    whole = connection.get_transaction()
+    intact = whole is not None and whole.is_active and connection.get_nested_transaction() is None
+    if not intact or not raw.in_transaction:
         raise Unavailable("the transaction that was shared with this one was lost", reason="TRANSACTION_LOST")
 
 

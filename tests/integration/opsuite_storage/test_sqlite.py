@@ -35,16 +35,16 @@ async def numbered(sqlite_store: Store) -> Store:
 
 
 @pytest.fixture
-def commits() -> Iterator[list[int]]:
-    """Grows by one for each commit of any engine."""
-    seen: list[int] = []
+def commits() -> Iterator[list[str]]:
+    """Grows by one for each commit of a database that is opened from now on."""
+    seen: list[str] = []
 
-    def count(_connection: sa.Connection) -> None:
-        seen.append(1)
+    def listen(raw: sqlite3.Connection, _record: object) -> None:
+        raw.set_trace_callback(lambda statement: seen.append(statement) if statement == "COMMIT" else None)
 
-    sa.event.listen(sa.Engine, "commit", count)
+    sa.event.listen(sa.Engine, "connect", listen)
     yield seen
-    sa.event.remove(sa.Engine, "commit", count)
+    sa.event.remove(sa.Engine, "connect", listen)
 
 
 class Gate:
@@ -63,7 +63,7 @@ class Gate:
         self._open.set()
 
 
-async def test_bodies_that_wait_for_the_writer_share_one_commit(numbered: Store, commits: list[int]) -> None:
+async def test_bodies_that_wait_for_the_writer_share_one_commit(commits: list[str], numbered: Store) -> None:
     gate = Gate()
     first = asyncio.ensure_future(numbered.write(gate.body))
     await gate.entered.wait()

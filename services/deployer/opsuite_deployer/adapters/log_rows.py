@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.outbox import add_deliveries
+from opsuite_deployer.adapters.rows import Row
 from opsuite_deployer.adapters.transaction import WAKE_CHANNEL, WISH, Transaction
 from opsuite_deployer.application.ports import FiledWish, StepLine
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind
@@ -18,11 +19,15 @@ from opsuite_deployer.domain.turn import Verb, Wish
 from opsuite_notify.outbox import deliveries_of
 from opsuite_notify.port import Message
 from opsuite_storage.listen import notify
+from opsuite_storage.prepared import Prepared
 
+_LINE = ("deployment", "sequence", "time", "stage", "step", "attempt", "stream", "text")
 _KEEP_LINES = {  # a line that is there already was written by a commit whose answer was lost
-    "sqlite": sqlite.insert(tables.log_lines).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(tables.log_lines).on_conflict_do_nothing(),
+    "sqlite": Prepared(sqlite.insert(tables.log_lines).on_conflict_do_nothing(), _LINE),
+    "postgresql": Prepared(postgresql.insert(tables.log_lines).on_conflict_do_nothing(), _LINE),
 }
+_w = tables.wishes.c
+_WISHES = Prepared(sa.select(tables.wishes).where(_w.deployment == sa.bindparam("uid")).order_by(_w.id))
 
 
 class LogRows(Transaction):
@@ -48,9 +53,7 @@ class LogRows(Transaction):
 
     def wishes(self, uid: str) -> Sequence[FiledWish]:
         """Wishes not struck off, oldest first."""
-        w = tables.wishes.c
-        rows = self.connection.execute(sa.select(tables.wishes).where(w.deployment == uid).order_by(w.id)).mappings()
-        return [FiledWish(row["id"], _wish(row)) for row in rows]
+        return [FiledWish(row["id"], _wish(row)) for row in _WISHES.rows(self.connection, {"uid": uid})]
 
     def strike_off(self, ids: Sequence[int]) -> None:
         """Remove wishes that were taken in."""
@@ -65,8 +68,8 @@ class LogRows(Transaction):
 
     def add_lines(self, uid: str, first: int, lines: Sequence[StepLine]) -> None:
         """Record log lines, numbered from `first`."""
-        self.connection.execute(
-            _KEEP_LINES[self.database.dialect],
+        _KEEP_LINES[self.database.dialect].run(
+            self.connection,
             [
                 {
                     "deployment": uid,
@@ -104,6 +107,6 @@ class LogRows(Transaction):
         add_deliveries(self.connection, deployment.id, deliveries_of(message, channels, message.time), message.time)
 
 
-def _wish(row: sa.RowMapping) -> Wish:
+def _wish(row: Row) -> Wish:
     key = None if row["stage"] is None else PartKey(row["stage"], PartKind.STEP, row["position"])
     return Wish(Verb(row["verb"]), row["actor"], row["reason"], key, row["target"])

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.domain.deployment import Deployment
+from opsuite_storage.prepared import Prepared
 from opsuite_storage.store import Store
 
 BUCKETS: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
@@ -35,7 +36,7 @@ def count_ended(connection: sa.Connection, ended: Sequence[Deployment]) -> None:
         if deployment.rollback_of:
             added[_ROLLBACKS, ""] += 1
     rows = [{"name": name, "label": label, "value": float(value)} for (name, label), value in sorted(added.items())]
-    connection.execute(_ADD[connection.dialect.name], rows)
+    _ADD[connection.dialect.name].run(connection, rows)
 
 
 def _seconds(deployment: Deployment) -> float:
@@ -45,10 +46,11 @@ def _seconds(deployment: Deployment) -> float:
     return (deployment.ended_at - deployment.started_at).total_seconds()
 
 
-def _adding(insert: sqlite.Insert | postgresql.Insert) -> sa.Insert:
-    return insert.on_conflict_do_update(
+def _adding(insert: sqlite.Insert | postgresql.Insert) -> Prepared:
+    added = insert.on_conflict_do_update(
         index_elements=["name", "label"], set_={"value": tables.totals.c.value + insert.excluded.value}
     )
+    return Prepared(added, ("name", "label", "value"))
 
 
 _ADD: Final = {
