@@ -22,6 +22,12 @@ async def get(client: Client, name: str) -> deployment_pb2.Deployment:
     return (await client.deployments.GetDeployment(d.GetDeploymentRequest(name=name))).deployment
 
 
+async def plan(client: Client, pipeline: str, environment: str = "staging") -> d.PlanDeploymentResponse:
+    """What a deployment of it would do."""
+    wish = d.PlanDeploymentRequest(pipeline=f"pipelines/{pipeline}", version="1.0.0", environment=environment)
+    return await client.deployments.PlanDeployment(wish)
+
+
 async def cancel(client: Client, name: str) -> None:
     """Ask for it to be cancelled."""
     await client.deployments.CancelDeployment(d.CancelDeploymentRequest(name=name))

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 from deployer import Client, DeployerProcess, deploy, ended, register
-from fakes.calls import cancel, get, status_of
+from fakes.calls import cancel, get, plan, status_of
 from fakes.event_log import log_of
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import a_pipeline, a_stage, a_wait, true
@@ -89,6 +89,30 @@ async def test_cancel_running_cancels_and_waits_for_it(deployer: DeployerProcess
     assert all(starts[name] > ends[names[0]] for name in names[1:] if name in starts), "it did not wait for its end"
 
 
+@pytest.mark.parametrize("policy", ["QUEUE", "REPLACE", "CANCEL_RUNNING"])
+async def test_a_plan_foresees_what_the_policy_does(deployer: DeployerProcess, policy: str) -> None:
+    async with deployer.client() as client:
+        name, stage = f"foreseen-{policy.lower().replace('_', '-')}", a_stage("work", a_wait())
+        await register(client, a_pipeline(name, stage))
+        names = await some(client, name, 3)
+        await register(client, a_pipeline(name, stage, concurrency=f"CONCURRENCY_POLICY_{policy}"))
+        foreseen = await plan(client, name)
+        assert await statuses(client, names[1:]) == ["QUEUED", "QUEUED"], "a plan has changed something"
+
+        newcomer = await deploy(client, name)
+        superseded = [other for other in names if status_of(await get(client, other)) == "SUPERSEDED"]
+        assert list(foreseen.supersedes) == superseded == ([] if policy == "QUEUE" else names[1:])
+        assert foreseen.cancels == (names[0] if policy == "CANCEL_RUNNING" else "")
+        if policy == "CANCEL_RUNNING":
+            assert status_of(await ended(client, foreseen.cancels)) == "CANCELLED"
+        else:
+            assert foreseen.queue_position == newcomer.queue_position
+        assert not foreseen.HasField("refusal")
+        for other in [*names, newcomer.name]:
+            if status_of(await get(client, other)) in {"QUEUED", "STARTING", "RUNNING"}:
+                await cancel(client, other)
+
+
 async def test_reject_refuses_while_it_is_occupied(deployer: DeployerProcess) -> None:
     held = HeldSteps(deployer.work)
     async with deployer.client() as client:
@@ -103,10 +127,15 @@ async def test_reject_refuses_while_it_is_occupied(deployer: DeployerProcess) ->
                 environmentConcurrency=policies,
             ),
         )
+        assert not (await plan(client, "rejecting")).HasField("refusal")
         first = await deploy(client, "rejecting")
+        foreseen = await plan(client, "rejecting")
         with pytest.raises(Conflict) as refused:
             await deploy(client, "rejecting")
         assert (refused.value.reason, refused.value.metadata["holder"]) == ("ENVIRONMENT_OCCUPIED", first.name)
+        told = (foreseen.refusal.reason, foreseen.refusal.message, foreseen.refusal.holder, foreseen.queue_position)
+        assert told == (refused.value.reason, refused.value.message, first.name, 0)
+        assert not (await plan(client, "rejecting", "production")).HasField("refusal")
 
         others = [await deploy(client, "rejecting", environment="production") for _ in range(2)]
         assert [other.queue_position for other in others] == [0, 1]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from deployer import Client, DeployerProcess, deploy, ended, register
-from fakes.calls import cancel, get, lines_of, retry, roll_back, status_of, steps_of, until
+from fakes.calls import cancel, get, lines_of, plan, retry, roll_back, status_of, steps_of, until
 from fakes.event_log import log_of
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import Form, a_pipeline, a_script, a_stage, false, true
@@ -176,6 +176,8 @@ async def test_a_rollback_that_fails_bars_the_environment_until_a_person_deploys
         assert back.rolled_back_by == ""
         assert (status_of(await get(client, queued.name))) == "QUEUED", "nothing may start until a person says what"
 
+        foreseen = await plan(client, "barred")
+        assert (foreseen.lifts_bar_of, foreseen.queue_position) == (failed.name, 2)
         bad_versions("bad worse")
         person = await deploy(client, "barred", "cure")
         assert status_of(await ended(client, queued.name)) == "SUCCEEDED"

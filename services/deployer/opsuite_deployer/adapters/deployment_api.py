@@ -14,6 +14,7 @@ from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.traces import Traces
 from opsuite_deployer.adapters.watches import Watches
 from opsuite_deployer.application.deployments import Deployments, DeployWish
+from opsuite_deployer.domain.errors import EnvironmentOccupied
 from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.turn import Verb
 from opsuite_rpc.calls import audited_as
@@ -46,6 +47,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
     ) -> pb.PlanDeploymentResponse:
         """Say what Deploy would do."""
         plan = await self._deployments.plan(_deploy_wish(request, ""))
+        place, arrival = plan.place, plan.place.arrival
         return pb.PlanDeploymentResponse(
             ready=all(check.passed for check in plan.checks),
             checks=[
@@ -56,9 +58,13 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
                 pb.PlannedStep(stage=one.stage, step=one.step.name, kind=kind_of(one.step), action=action_of(one.kind))
                 for one in plan.steps
             ],
-            queue_position=plan.queue_position,
+            queue_position=place.queue_position,
             pipeline_revision=plan.revision.number,
             rollback_version=plan.rollback_version,
+            refusal=_refusal(place.refusal) if place.refusal else None,
+            supersedes=[one.name for one in arrival.supersede],
+            cancels=arrival.cancel.name if arrival.cancel else "",
+            lifts_bar_of=arrival.take_slot_of.name if arrival.take_slot_of else "",
         )
 
     async def RetryDeployment(
@@ -216,3 +222,7 @@ def _deploy_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, reason: s
         variables=dict(request.variables),
         reason=reason,
     )
+
+
+def _refusal(refusal: EnvironmentOccupied) -> pb.DeployRefusal:
+    return pb.DeployRefusal(reason=refusal.reason, message=refusal.message, holder=refusal.holder)

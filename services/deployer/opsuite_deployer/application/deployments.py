@@ -23,6 +23,7 @@ from opsuite_deployer.domain.deployment import (
 from opsuite_deployer.domain.errors import (
     DeploymentNotFound,
     EnvironmentNotListed,
+    EnvironmentOccupied,
     EtagMismatch,
     NoRollbackTarget,
     PipelineNotFound,
@@ -34,7 +35,7 @@ from opsuite_deployer.domain.errors import (
 )
 from opsuite_deployer.domain.parts import find_step, parts_left_out
 from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
-from opsuite_deployer.domain.queue import arrive
+from opsuite_deployer.domain.queue import Arrival, arrive
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
 from opsuite_kernel.clock import Clock
@@ -76,13 +77,24 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a deployment would stand on its arrival, and what it would do to those that are there."""
+
+    arrival: Arrival = field(default_factory=Arrival)
+    refusal: EnvironmentOccupied | None = None
+    """It would not arrive at all."""
+    queue_position: int = 0
+    """Behind those that it leaves in the queue; 0 if it would start at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a deployment would do."""
 
     revision: Revision
     checks: tuple[Problem, ...]
     steps: tuple[PlannedStep, ...]
-    queue_position: int
+    place: Place
     rollback_version: str
 
 
@@ -104,19 +116,16 @@ class Deployments:
         """Say what `deploy` would do, and change nothing. Raises what `deploy` does, but for EnvironmentOccupied."""
         now = self._clock.now()
 
-        def look(tx: Tx) -> tuple[Revision, Deployment, int, Deployment | None]:
+        def look(tx: Tx) -> tuple[Revision, Deployment, Place, Deployment | None]:
             revision = _revision(tx, wish)
             deployment = _wished(wish, revision, Call(actor=""), self._rules.new_id(now), now)
-            waiting = tx.queue_length(wish.pipeline, wish.environment)
-            occupied = tx.holder(wish.pipeline, wish.environment) is not None
-            full = tx.active_count() >= self._rules.max_concurrent
-            position = waiting + 1 if occupied or waiting or full else 0
-            return revision, deployment, position, tx.latest_stable(wish.pipeline, wish.environment, before=deployment)
+            place = _place(tx, deployment, revision, self._rules)
+            return revision, deployment, place, tx.latest_stable(wish.pipeline, wish.environment, before=deployment)
 
-        revision, deployment, position, stable = await self._store.read(look)
+        revision, deployment, place, stable = await self._store.read(look)
         checks = await self._preflight.look(revision.pipeline, deployment)
         steps = tuple(planned(revision.pipeline, deployment))
-        return Plan(revision, tuple(checks), steps, position, stable.version if stable else "")
+        return Plan(revision, tuple(checks), steps, place, stable.version if stable else "")
 
     async def retry(self, reference: Reference, reason: str, call: Call) -> Standing:
         """Start a new deployment that begins with the stage that failed. Raises DeploymentNotFound, WrongState."""
@@ -347,13 +356,29 @@ def _enqueue(tx: Tx, deployment: Deployment, revision: Revision, now: datetime) 
     """Let a deployment arrive as its pipeline's policy says. Raises EnvironmentOccupied."""
     tx.serialise_admission()
     holder = tx.holder(deployment.pipeline, deployment.environment)
+    apply_arrival(tx, _arrival(tx, deployment, revision, holder), deployment, deployment.requested_by, now)
+    tx.add(deployment, _arrived(tx, deployment))
+
+
+def _arrival(tx: Tx, deployment: Deployment, revision: Revision, holder: Deployment | None) -> Arrival:
+    """What a deployment would do to those that are there. Raises EnvironmentOccupied."""
     policy = revision.pipeline.policy_in(deployment.environment)
     # A queue that only grows is not looked through, however long it is.
     is_only_joined = policy is ConcurrencyPolicy.QUEUE
     waiting = () if is_only_joined else tx.waiting(deployment.pipeline, deployment.environment)
-    arrival = arrive(policy, holder, waiting)
-    apply_arrival(tx, arrival, deployment, deployment.requested_by, now)
-    tx.add(deployment, _arrived(tx, deployment))
+    return arrive(policy, holder, waiting)
+
+
+def _place(tx: Tx, deployment: Deployment, revision: Revision, rules: Rules) -> Place:
+    holder = tx.holder(deployment.pipeline, deployment.environment)
+    try:
+        arrival = _arrival(tx, deployment, revision, holder)
+    except EnvironmentOccupied as refusal:
+        return Place(refusal=refusal)
+    ahead = tx.queue_length(deployment.pipeline, deployment.environment) - len(arrival.supersede)
+    is_occupied = holder is not None and arrival.take_slot_of is None
+    has_to_wait = is_occupied or ahead or tx.active_count() >= rules.max_concurrent
+    return Place(arrival, queue_position=ahead + 1 if has_to_wait else 0)
 
 
 def _arrived(tx: Tx, deployment: Deployment, related: str = "") -> list[Happened]:

@@ -63,6 +63,7 @@ class EnvironmentOccupied(Conflict):
 
     def __init__(self, holder: str) -> None:
         super().__init__(f"{holder} is under way there", metadata={"holder": holder})
+        self.holder = holder
 
 
 class PipelineInUse(Conflict):
@@ -155,4 +156,14 @@ class EtagMismatch(Stale):
         super().__init__(
             f"{name} has changed: etag {given} was given, {present} is there",
             metadata={"name": name, "given": given, "present": present},
+        )
+
+
+class WorkloadTaken(Conflict):
+    """Another pipeline, or another environment, looks after the workload."""
+
+    def __init__(self, workload: str, pipeline: str, environment: str) -> None:
+        super().__init__(
+            f"workload {workload} belongs to pipeline {pipeline} in {environment}: give this one a name of its own",
+            reason="WORKLOAD_TAKEN",
         )
