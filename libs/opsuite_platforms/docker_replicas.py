@@ -126,8 +126,9 @@ def config_of(record: Record, identity: Identity, index: int) -> dict[str, Any]:
     published = {f"{number}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(number)}] for number in ports.values()}
     safety = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"], "NetworkMode": "default"}
     life = {
-        # Not `on-failure`: an engine that stops tells containers to end, and would leave those that obey stopped.
-        "RestartPolicy": {"Name": "unless-stopped"},
+        # So that all run again after the engine did. With `on-failure` those would not that ended well when the engine
+        # told them to end; with `unless-stopped`, none after the engine was killed: it counts them as stopped by hand.
+        "RestartPolicy": {"Name": "always"},
         "Init": True,  # without it the program is process 1, which ignores SIGTERM unless it has a handler
     }
     return {

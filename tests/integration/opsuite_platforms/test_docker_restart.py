@@ -3,83 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import shutil
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from components import missing
-from docker import HOW_TO_GET_DOCKER, answers, docker, import_tiny_image
+from docker import docker, import_tiny_image
+from private_docker import PrivateEngine, private_engine
 
 from opsuite_kernel.errors import Unavailable
 from opsuite_platforms.docker import DockerContainers
 from opsuite_platforms.port import ContainerSpec, Exit, ExitKind, OutputLine, Stream
 
 
-class PrivateEngine:
-    """A dockerd that keeps its containers running while it is away, and touches nothing of the machine's."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.url = f"unix://{directory}/docker.sock"
-        settings = {
-            "live-restore": True,
-            "bridge": "none",
-            "iptables": False,
-            "ip-masq": False,
-            "data-root": str(directory / "data"),
-            "exec-root": str(directory / "exec"),
-            "pidfile": str(directory / "pid"),
-            "hosts": [self.url],
-        }
-        (directory / "daemon.json").write_text(json.dumps(settings))
-        self.start()
-
-    def start(self) -> None:
-        with (self._directory / "log").open("ab") as log:
-            # In a network of its own: a dockerd without a bridge removes that of its neighbour.
-            command = ["unshare", "--net", "dockerd", "--config-file", str(self._directory / "daemon.json")]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while not answers(self.url):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                missing("docker", f"a second dockerd does not start: {(self._directory / 'log').read_text()[-2000:]}")
-            time.sleep(0.05)
-
-    def kill(self) -> None:
-        """As the kernel does it: no goodbye. Its containerd ends with it, a little later."""
-        containerd = Path("/proc") / (self._directory / "exec/containerd/containerd.pid").read_text().strip()
-        self._process.kill()
-        self._process.wait()
-        while containerd.exists():
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        if containers := docker("ps", "--all", "--quiet", url=self.url):
-            docker("rm", "--force", *containers.split(), url=self.url)
-        self._process.terminate()
-        self._process.wait()
-        # With live restore it leaves its mounts.
-        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for point in sorted((point for point in mounted if point.startswith(f"{self._directory}/")), reverse=True):
-            subprocess.run(["umount", "--lazy", point], check=True)
-
-
 @pytest.fixture(scope="module")
 def engine() -> Iterator[PrivateEngine]:
-    if shutil.which("dockerd") is None or os.getuid() != 0:
-        missing("docker", HOW_TO_GET_DOCKER)
-    # Not tmp_path: addresses of Unix sockets are at most 107 bytes long.
-    with tempfile.TemporaryDirectory(prefix="opsuite-dockerd-", ignore_cleanup_errors=True) as directory:
-        engine = PrivateEngine(Path(directory))
+    with private_engine(live_restore=True) as engine:
         yield engine
-        engine.stop()
 
 
 class Output(list[OutputLine]):
