@@ -66,6 +66,7 @@ JOBS: Final = Resource("batch/v1", "jobs", "Job")
 PODS: Final = Resource("v1", "pods", "Pod")
 SERVICES: Final = Resource("v1", "services", "Service")
 EVENTS: Final = Resource("v1", "events", "Event")
+NETWORK_POLICIES: Final = Resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")
 
 

@@ -1,4 +1,7 @@
-"""What every ContainerRunner promises, asked of the one in memory and of a real Docker Engine."""
+"""What every ContainerRunner promises, asked of the one in memory, of a real Docker Engine, and of Kubernetes.
+
+For Kubernetes the API server and the controllers are real; `kubelet` runs the commands, without containers.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ from uuid import uuid4
 import pytest
 from docker import docker, docker_url, tiny_image  # noqa: F401  # the last two are fixtures
 from fakes.containers import SIGKILL, SIGTERM, FakeContainers, FakeEngine, Program
+from kube import Cluster, control_plane, free_port, kubelet, own_cluster  # noqa: F401  # two are fixtures
 
 from opsuite_kernel.errors import Unavailable
 from opsuite_platforms.docker import DockerContainers
+from opsuite_platforms.kubernetes_jobs import KubernetesJobs
 from opsuite_platforms.port import ContainerRunner, ContainerSpec, Exit, ExitKind, OutputLine, Stream
 
 OUT, ERR, SYSTEM = Stream.STDOUT, Stream.STDERR, Stream.SYSTEM
@@ -26,6 +31,10 @@ class Bench(Protocol):
 
     image: str
     absent_image: str
+    knows_images: bool
+    """Whether `check` can tell if an image is to be had."""
+    tells_streams: bool
+    """Whether standard output and error come apart."""
 
     def runner(self) -> ContainerRunner:
         """A runner as a new process would build it."""
@@ -42,6 +51,7 @@ class Bench(Protocol):
 
 class FakeBench:
     image, absent_image = "tiny", "absent"
+    knows_images, tells_streams = True, True
 
     def __init__(self) -> None:
         self._engine = FakeEngine(images=[self.image])
@@ -65,6 +75,7 @@ class FakeBench:
 
 class DockerBench:
     absent_image = "127.0.0.1:9/absent:1"  # nothing listens on the discard port, so the refusal is immediate
+    knows_images, tells_streams = True, True
 
     def __init__(self, url: str, image: str) -> None:
         self.image = image
@@ -82,19 +93,49 @@ class DockerBench:
         return runner
 
     def command(self, program: Program) -> tuple[str, ...]:
-        ignore = ["trap '' TERM"] if program.ignores_sigterm else []
-        writes = [f"echo {shlex.quote(text)} >&{1 if stream is OUT else 2}" for stream, text in program.lines]
-        end = "while :; do sleep 60; done" if program.stays else f"exit {program.exit_code}"
-        return ("sh", "-c", "\n".join([*ignore, *writes, end]))
+        return shell_command(program)
 
     def end(self, name: str) -> None:
         docker("kill", "--signal", "TERM", name)
 
 
-@pytest.fixture(params=["in memory", "Docker"])
+class KubernetesBench:
+    image, absent_image = "tiny", "absent:1"
+    knows_images, tells_streams = False, False
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def runner(self) -> ContainerRunner:
+        return KubernetesJobs(self._cluster.api(), self._cluster.namespace, image_patience=timedelta())
+
+    def unreachable_runner(self) -> ContainerRunner:
+        api = self._cluster.api(url=f"https://127.0.0.1:{free_port()}")
+        return KubernetesJobs(api, self._cluster.namespace, patience=timedelta())
+
+    def command(self, program: Program) -> tuple[str, ...]:
+        return shell_command(program)
+
+    def end(self, name: str) -> None:
+        self._cluster.kubelet.end(self._cluster.namespace, name)
+
+
+def shell_command(program: Program) -> tuple[str, ...]:
+    """What makes a shell do that."""
+    ignore = ["trap '' TERM"] if program.ignores_sigterm else []
+    writes = [f"echo {shlex.quote(text)} >&{1 if stream is OUT else 2}" for stream, text in program.lines]
+    end = "while :; do sleep 60; done" if program.stays else f"exit {program.exit_code}"
+    return ("sh", "-c", "\n".join([*ignore, *writes, end]))
+
+
+@pytest.fixture(params=["in memory", "Docker", "Kubernetes"])
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     if request.param == "in memory":
         yield FakeBench()
+        return
+    if request.param == "Kubernetes":
+        async with own_cluster(*map(request.getfixturevalue, ["control_plane", "kubelet"])) as cluster:
+            yield KubernetesBench(cluster)
         return
     real = DockerBench(request.getfixturevalue("docker_url"), request.getfixturevalue("tiny_image"))
     yield real
@@ -170,8 +211,11 @@ async def test_lines_keep_their_order_and_their_stream(bench: Bench) -> None:
 
     await bench.runner().run(a_container(bench, program), output)
 
-    assert output.texts(OUT) == numbers
-    assert output.texts(ERR) == numbers
+    if bench.tells_streams:
+        assert output.texts(OUT) == numbers
+        assert output.texts(ERR) == numbers
+    else:
+        assert output.texts(OUT) == [text for _, text in program.lines]
     assert all(line.time.utcoffset() == timedelta() for line in output)
 
 
@@ -325,8 +369,9 @@ async def test_a_container_that_someone_removes_has_not_succeeded(bench: Bench) 
 async def test_the_check_asks_for_the_engine_and_the_image(bench: Bench) -> None:
     await bench.runner().check()
     await bench.runner().check(bench.image)
-    with pytest.raises(Unavailable, match=bench.absent_image):
-        await bench.runner().check(bench.absent_image)
+    if bench.knows_images:
+        with pytest.raises(Unavailable, match=bench.absent_image):
+            await bench.runner().check(bench.absent_image)
 
 
 async def test_an_engine_that_does_not_answer_is_unavailable(bench: Bench) -> None:
