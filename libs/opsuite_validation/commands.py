@@ -80,10 +80,11 @@ def resolve_program(policy: CommandPolicy, command: str) -> Path:
     """
     if why := _command_refusal(policy, command):
         raise InvalidInput([_not_allowed(why)])
-    places = [command] if "/" in command else [str(place / command) for place in policy.trusted_directories]
+    # Texts rather than paths: every step of every deployment comes here.
+    places = (command,) if "/" in command else (f"{place}/{command}" for place in policy.trusted_directories)
     for place in places:
-        if os.access(place, os.X_OK) and Path(place).is_file():
-            return _trustworthy(policy, Path(real_path(place)))
+        if os.access(place, os.X_OK) and os.path.isfile(place):  # noqa: PTH113 - see above
+            return Path(_trustworthy(policy, real_path(place)))
     looked = ", ".join(str(place) for place in policy.trusted_directories)
     where = "there is no such program" if "/" in command else f"is in none of {looked}"
     raise InvalidInput([Violation("command", f"{command}: {where}", "COMMAND_NOT_FOUND")])
@@ -119,15 +120,18 @@ def _command_refusal(policy: CommandPolicy, command: str) -> str | None:
     return None
 
 
-def _trustworthy(policy: CommandPolicy, program: Path) -> Path:
-    if is_really_below(policy.roots, str(program)):
-        return program
-    status = program.stat()
-    others_write = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)
-    if status.st_uid != 0 or others_write:
+def _trustworthy(policy: CommandPolicy, program: str) -> str:
+    if not _is_of_root(program) and not is_really_below(policy.roots, program):
         why = f"leads to {program}, which others than root can change"
         raise InvalidInput([_not_allowed(why)])
     return program
+
+
+def _is_of_root(program: str) -> bool:
+    """Whether only root can change what is in the file."""
+    status = os.stat(program)  # noqa: PTH116 - as above
+    others_write = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != 0)
+    return status.st_uid == 0 and not others_write
 
 
 # --- characters and paths in arguments -------------------------------------------------------------------------------
@@ -163,7 +167,7 @@ def _paths_in(arg: str) -> Iterator[str]:
 
 def _local(arg: str) -> str:
     """The argument without what names other machines; `file:` URLs as the paths they are."""
-    return _FILE_URL.sub("/", _URL.sub("", arg)) if ":" in arg else arg
+    return _FILE_URL.sub("/", _URL.sub("", arg)) if ":/" in arg else arg
 
 
 def _not_allowed(why: str) -> Violation:

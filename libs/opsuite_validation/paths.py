@@ -44,8 +44,11 @@ def resolve_below(roots: Sequence[Path], path: str, *, relative_to: Path | None 
 
 
 def is_really_below(roots: Sequence[Path], path: str) -> bool:
-    """Whether an absolute path without links is a root or below one, the links of the roots resolved."""
-    return any(_is_part(real_path(str(root)), path) for root in roots)
+    """Whether an absolute path without links is a root or below one, the links of the roots resolved.
+
+    What a path without links begins with holds none either, so only the roots that it does not begin with are resolved.
+    """
+    return any(_is_part(str(root), path) or _is_part(real_path(str(root)), path) for root in roots)
 
 
 def real_path(path: str) -> str:
