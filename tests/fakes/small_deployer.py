@@ -211,10 +211,12 @@ class SmallDeployer:
             min_free_bytes=1,
             security=NoSecurityLog(),
         )
+        rollouts: Any = None  # nor is one a rollout
         steps = Steps(
             commands=FakeCommands(world),
             platforms=platforms,
             checks=Checks(FakeProber(world), clock),
+            rollouts=rollouts,
             machine=machine,
             clock=clock,
             defaults=CommandDefaults(),

@@ -24,7 +24,7 @@ from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
-from opsuite_deployer.adapters.platforms import ConfiguredPlatforms, OwnProcesses
+from opsuite_deployer.adapters.platforms import ConfiguredPlatforms, ConfiguredRouters, OwnProcesses
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.span_table import SpanTable
@@ -40,6 +40,8 @@ from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.pipelines import Pipelines
 from opsuite_deployer.application.ports import CommandDefaults
 from opsuite_deployer.application.preflight import Preflight
+from opsuite_deployer.application.retiring import Retiring
+from opsuite_deployer.application.rollouts import Rollouts
 from opsuite_deployer.application.steps import Steps
 from opsuite_deployer.domain.turn import Limits
 from opsuite_deployer.settings import Settings
@@ -80,6 +82,7 @@ log = structlog.get_logger(__name__)
 
 MIGRATIONS: Final = Path(__file__).parent / "adapters" / "migrations"
 TIDY_EVERY: Final = timedelta(minutes=10)
+RETIRE_EVERY: Final = timedelta(seconds=1)
 REFRESH_EVERY: Final = timedelta(seconds=2)
 PORT: Final = 7401
 
@@ -156,10 +159,22 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         min_free_bytes=settings.min_free_bytes,
         security=audit_log,
     )
+    checks = Checks(prober, clock)
+    rollouts = Rollouts(
+        store=transactions,
+        platforms=platforms,
+        routers=ConfiguredRouters(),
+        prober=prober,
+        checks=checks,
+        machine=machine,
+        clock=clock,
+    )
+    retiring = Retiring(transactions, platforms, clock)
     steps = Steps(
         commands=spawner,
         platforms=platforms,
-        checks=Checks(prober, clock),
+        checks=checks,
+        rollouts=rollouts,
         machine=machine,
         clock=clock,
         defaults=_command_defaults(settings),
@@ -237,6 +252,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         span_table.run,
         lambda: _repeat(REFRESH_EVERY, metrics.refresh),
         lambda: _repeat(TIDY_EVERY, tidying.run),
+        lambda: _repeat(RETIRE_EVERY, retiring.run),
         lambda: _end_watches(draining, hub),
     ]
     if store.dialect == "postgresql":

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from opsuite_deployer.adapters.log_rows import LogRows
 from opsuite_deployer.adapters.queue_rows import QueueRows
 from opsuite_deployer.adapters.revisions import RevisionCache
+from opsuite_deployer.adapters.workload_rows import WorkloadRows
 from opsuite_kernel.clock import Clock
 from opsuite_runs.faults import declare
 from opsuite_runs.lease import Leases
@@ -25,7 +26,7 @@ WRITTEN: Final = declare("deployer.written", "a transaction is written, nothing 
 COMMITTED: Final = declare("deployer.committed", "a transaction is committed, nobody has been told")
 
 
-class SqlTx(QueueRows, LogRows):
+class SqlTx(QueueRows, LogRows, WorkloadRows):
     """Fits `application.ports.Tx`: each base holds one subject."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Final
 
 from opsuite.deployer.v1 import deployment_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
@@ -18,6 +19,13 @@ from opsuite_deployer.domain.errors import EnvironmentOccupied
 from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.turn import Verb
 from opsuite_rpc.calls import audited_as
+
+_SCOPES: Final = {
+    pb.PROMOTION_SCOPE_UNSPECIFIED: Verb.PROMOTE,
+    pb.PROMOTION_SCOPE_NEXT_STEP: Verb.PROMOTE,
+    pb.PROMOTION_SCOPE_SKIP_STEP: Verb.PROMOTE_SKIP_STEP,
+    pb.PROMOTION_SCOPE_FULL: Verb.PROMOTE_FULL,
+}
 
 
 class DeploymentServicer(stubs.DeploymentServiceServicer):
@@ -118,6 +126,29 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
             reference_of(request.name), request.reason, request.etag, call_of(request)
         )
         return pb.ResumeDeploymentResponse(deployment=await self._queries.rendered(standing))
+
+    async def PromoteDeployment(
+        self,
+        request: pb.PromoteDeploymentRequest,
+        context: Context[pb.PromoteDeploymentRequest, pb.PromoteDeploymentResponse],
+    ) -> pb.PromoteDeploymentResponse:
+        """Let a rollout go on."""
+        verb = _SCOPES[request.scope]
+        standing = await self._deployments.steer_rollout(
+            verb, reference_of(request.name), request.reason, request.etag, call_of(request)
+        )
+        return pb.PromoteDeploymentResponse(deployment=await self._queries.rendered(standing))
+
+    async def AbortDeployment(
+        self,
+        request: pb.AbortDeploymentRequest,
+        context: Context[pb.AbortDeploymentRequest, pb.AbortDeploymentResponse],
+    ) -> pb.AbortDeploymentResponse:
+        """Bring a rollout back."""
+        standing = await self._deployments.steer_rollout(
+            Verb.ABORT, reference_of(request.name), request.reason, request.etag, call_of(request)
+        )
+        return pb.AbortDeploymentResponse(deployment=await self._queries.rendered(standing))
 
     async def RetryStep(
         self, request: pb.RetryStepRequest, context: Context[pb.RetryStepRequest, pb.RetryStepResponse]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.deployer.v1 import deployment_pb2 as pb
+from opsuite_deployer.adapters.rollout_status import rollout_status
 from opsuite_deployer.application.ports import Standing
 from opsuite_deployer.domain.deployment import (
     Deployment,
@@ -88,6 +89,8 @@ def event_message(
     )
     if happened.exit_code is not None:
         message.exit_code = happened.exit_code
+    if happened.rollout is not None:
+        message.rollout.CopyFrom(rollout_status(happened.rollout))
     return message
 
 
@@ -151,6 +154,8 @@ def _step_run(name: str, kind: str, part: PartRun) -> pb.StepRun:
     )
     if part.exit_code is not None:
         message.exit_code = part.exit_code
+    if part.rollout is not None:
+        message.rollout.CopyFrom(rollout_status(part.rollout.standing))
     return message
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import structlog
 
-from opsuite_deployer.domain.pipeline import ContainerEngine, Docker, Workload, WorkloadPlatform
+from opsuite_deployer.domain.pipeline import ContainerEngine, Docker, WorkloadPlatform
+from opsuite_deployer.domain.routing import TrafficRouting
 from opsuite_kernel.errors import OpsuiteError, Unavailable
 from opsuite_platforms.port import ContainerRunner, Platform
 from opsuite_platforms.process import ProcessPlatform
+from opsuite_platforms.traffic.port import TrafficRouter, TrafficStats
 
 log = structlog.get_logger(__name__)
 
@@ -54,14 +56,26 @@ class ConfiguredPlatforms:
         self._processes = processes
         self._containers = containers
 
-    def workloads(self, workload: Workload) -> Platform:
-        """The platform that a workload asks for."""
-        if workload.platform is WorkloadPlatform.PROCESS:
+    def workloads(self, platform: WorkloadPlatform, namespace: str = "") -> Platform:
+        """A platform."""
+        if platform is WorkloadPlatform.PROCESS:
             return self._processes
-        raise Unavailable(f"the platform {workload.platform.value} is not configured", reason="PLATFORM_NOT_CONFIGURED")
+        raise Unavailable(f"the platform {platform.value} is not configured", reason="PLATFORM_NOT_CONFIGURED")
 
     def containers(self, docker: Docker) -> ContainerRunner:
         """The engine that a container step asks for."""
         if docker.engine is ContainerEngine.DOCKER:
             return self._containers
         raise Unavailable(f"the engine {docker.engine.value} is not configured", reason="PLATFORM_NOT_CONFIGURED")
+
+
+class ConfiguredRouters:
+    """Fits `application.routing.Routers`."""
+
+    def router(self, routing: TrafficRouting, namespace: str) -> TrafficRouter:
+        """The router that a rollout asks for."""
+        raise Unavailable("no router is configured", reason="ROUTER_NOT_CONFIGURED")
+
+    def stats(self) -> TrafficStats:
+        """What the edges count."""
+        raise Unavailable("no edge counts requests", reason="ROUTER_NOT_CONFIGURED")

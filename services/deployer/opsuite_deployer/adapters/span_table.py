@@ -36,10 +36,13 @@ class SpanTable:
         self._store = store
         self._waiting: deque[SpanRecord] = deque(maxlen=WAITING)
 
+    def wants(self, kind: SpanKind, name: str) -> bool:
+        """Whether it is of a call that deployments come from."""
+        return kind is SpanKind.SERVER and name.endswith(KEPT)
+
     def add(self, span: SpanRecord) -> None:
-        """Take one, if it is of a call that deployments come from."""
-        if span.kind is SpanKind.SERVER and span.name.endswith(KEPT):
-            self._waiting.append(span)
+        """Take one."""
+        self._waiting.append(span)
 
     async def run(self) -> None:
         """Write what waits, until cancelled."""

@@ -213,6 +213,7 @@ workload_revisions: Final = sa.Table(
     sa.Column("created_at", UtcDateTime, nullable=False),
     sa.Column("promoted_at", UtcDateTime),
     sa.Column("retire_at", UtcDateTime, comment="when its replicas may go"),
+    sa.Column("idle", sa.Boolean, nullable=False, comment="whether they are gone"),
 )
 sa.Index("ix_workload_revisions_workload", workload_revisions.c.workload, workload_revisions.c.created_at)
 sa.Index(

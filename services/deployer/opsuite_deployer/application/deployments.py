@@ -12,6 +12,7 @@ from opsuite_deployer.application.ports import Problem, Replay, Revision, Standi
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
 from opsuite_deployer.domain.deployment import (
     FAILED_ENDINGS,
+    GOING_ON,
     Deployment,
     PartKey,
     PauseReason,
@@ -37,6 +38,7 @@ from opsuite_deployer.domain.parts import find_step, parts_left_out
 from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
 from opsuite_deployer.domain.queue import Arrival, arrive
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
+from opsuite_deployer.domain.rollout_parts import check_wish
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
 from opsuite_kernel.clock import Clock
 
@@ -150,7 +152,7 @@ class Deployments:
         """Let the running steps end and start nothing more. Raises DeploymentNotFound, WrongState, EtagMismatch."""
 
         def body(tx: Tx, deployment: Deployment, now: datetime) -> None:
-            _require(deployment, {Status.RUNNING, Status.VERIFYING})
+            _require(deployment, GOING_ON)
             ask(tx, deployment, _wish(Verb.PAUSE, reason, call), now)
 
         return await self._steer(reference, etag, call, body)
@@ -165,6 +167,21 @@ class Deployments:
                     deployment.name, "PAUSED (INTERRUPTED)", "free of interrupted steps: RetryStep or SkipStep them"
                 )
             ask(tx, deployment, _wish(Verb.RESUME, reason, call), now)
+
+        return await self._steer(reference, etag, call, body)
+
+    async def steer_rollout(self, verb: Verb, reference: Reference, reason: str, etag: str, call: Call) -> Standing:
+        """Promote the rollout that is under way, or bring it back, as `verb` says.
+
+        Raises DeploymentNotFound, WrongState, RolloutRefused, EtagMismatch.
+        """
+
+        def body(tx: Tx, deployment: Deployment, now: datetime) -> None:
+            _require(deployment, GOING_ON | {Status.PAUSED})
+            _refuse_if_ending(deployment)
+            wish = _wish(verb, reason, call)
+            check_wish(_recorded(tx, deployment), deployment, wish, now)
+            ask(tx, deployment, wish, now)
 
         return await self._steer(reference, etag, call, body)
 
@@ -269,7 +286,7 @@ def rollback(
         _require(target, {Status.SUCCEEDED})
     target = check_target(original, target)
     if not original.is_terminal:
-        _require(original, {Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+        _require(original, GOING_ON | {Status.PAUSED})
         _refuse_if_ending(original)
         wish = replace(_wish(Verb.ROLLBACK, reason, call), target=target.id if to else "")
         ask(tx, original, wish, now)
@@ -303,7 +320,7 @@ def cancel(tx: Tx, deployment: Deployment, wish: Wish, now: datetime) -> None:
         event = Happened(EventKind.ENDED, Status.CANCELLED, reason="CANCELLED", message=message, actor=wish.actor)
         tx.change(deployment, ended, [event])
         return
-    _require(deployment, {Status.STARTING, Status.RUNNING, Status.VERIFYING, Status.PAUSED})
+    _require(deployment, GOING_ON | {Status.STARTING, Status.PAUSED})
     if deployment.ending is not Status.CANCELLED:
         _refuse_if_ending(deployment)
     ask(tx, deployment, wish, now)
@@ -394,6 +411,13 @@ def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:
         earlier = tx.get(original.rolled_back_by)
         if earlier is not None and not earlier.deployment.is_terminal:
             raise RollbackUnderWay(original.name, earlier.deployment.name)
+
+
+def _recorded(tx: Tx, deployment: Deployment) -> Pipeline:
+    revision = tx.revision_of(deployment.pipeline, deployment.pipeline_revision)
+    if revision is None:
+        raise PipelineNotFound(deployment.pipeline)
+    return revision.pipeline
 
 
 def _stages_through(deployment: Deployment, pipeline: Pipeline) -> list[int]:

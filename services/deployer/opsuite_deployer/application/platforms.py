@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from opsuite_deployer.domain.pipeline import Docker, Workload
+from opsuite_deployer.domain.pipeline import Docker, WorkloadPlatform
 from opsuite_platforms.port import ContainerRunner, Platform
 
 
 class Platforms(Protocol):
     """The platforms that the settings give. Raises: Unavailable (not configured), saying what to set."""
 
-    def workloads(self, workload: Workload) -> Platform:
-        """The platform that a workload asks for."""
+    def workloads(self, platform: WorkloadPlatform, namespace: str = "") -> Platform:
+        """A platform; on Kubernetes it has a namespace, and an empty one means that of the settings."""
 
     def containers(self, docker: Docker) -> ContainerRunner:
         """The engine that a container step asks for."""

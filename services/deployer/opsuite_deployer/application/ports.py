@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from opsuite_deployer.application.workload_ports import WorkloadTx
 from opsuite_deployer.domain.deployment import Deployment
 from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
 from opsuite_deployer.domain.turn import Happened, Wish
@@ -94,7 +95,7 @@ class Replay:
     """Of the whole request: the same id with another one is a mistake."""
 
 
-class Tx(Protocol):
+class Tx(WorkloadTx, Protocol):
     """One transaction. Nothing here waits for anything but the database."""
 
     # replay protection

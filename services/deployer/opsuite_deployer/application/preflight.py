@@ -11,7 +11,16 @@ from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import Machine, Problem, SecurityLog
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
 from opsuite_deployer.domain.filling import fill, values_for
-from opsuite_deployer.domain.pipeline import Command, Docker, Pipeline, Step, StepKind, Workload, WorkloadPlatform
+from opsuite_deployer.domain.pipeline import (
+    Command,
+    Docker,
+    Pipeline,
+    Rollout,
+    Step,
+    StepKind,
+    Workload,
+    WorkloadPlatform,
+)
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
 from opsuite_validation.values import check_dns_label, check_image
@@ -63,13 +72,17 @@ class Preflight:
 
     def _places(self, kinds: Sequence[StepKind]) -> Iterator[Awaitable[Problem]]:
         """Questions to the platforms and engines that the steps need, each asked once."""
-        workloads = {(one.platform, one.namespace): one for one in kinds if isinstance(one, Workload)}
-        for (platform, namespace), workload in workloads.items():
+        workloads = (one.workload if isinstance(one, Rollout) else one for one in kinds)
+        places = {(one.platform, one.namespace): None for one in workloads if isinstance(one, Workload)}
+        for platform, namespace in places:
             place = f"platform {platform.value}" + (f", namespace {namespace}" if namespace else "")
-            yield _ask(place, lambda workload=workload: self._platforms.workloads(workload).check())
+            yield _ask(place, partial(self._check_platform, platform, namespace))
         containers = {(one.engine, one.namespace, one.image): one for one in kinds if isinstance(one, Docker)}
         for container in sorted(containers.values(), key=lambda one: one.image):
             yield _ask(f"image {container.image}", partial(self._check_image, container))
+
+    async def _check_platform(self, platform: WorkloadPlatform, namespace: str) -> None:
+        await self._platforms.workloads(platform, namespace).check()
 
     async def _check_image(self, container: Docker) -> None:
         await self._platforms.containers(container).check(container.image)
@@ -94,6 +107,8 @@ class Preflight:
                     yield _path(once, mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
                 yield from self._workload(workload, f"{planned_step.field}.workload", once)
+            case Rollout(workload):
+                yield from self._workload(workload, f"{planned_step.field}.rollout.workload", once)
 
     def _workload(self, workload: Workload, field: str, once: _Once) -> Iterator[Problem]:
         if workload.platform is WorkloadPlatform.PROCESS:

@@ -16,9 +16,11 @@ from typing import Final, TypeVar
 import structlog
 
 from opsuite_deployer.application.admission import NewWishes, Rules, Settled, Started, record, settle
+from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.ports import FiledWish, Owned, StepLine, Store, Tx
 from opsuite_deployer.application.preflight import Preflight
-from opsuite_deployer.application.steps import Attempt, Steps
+from opsuite_deployer.application.rollout_link import RolloutLink
+from opsuite_deployer.application.steps import Steps
 from opsuite_deployer.domain.deployment import PartKey, PartKind, Status
 from opsuite_deployer.domain.pipeline import Command, Docker
 from opsuite_deployer.domain.progress import advance
@@ -26,9 +28,11 @@ from opsuite_deployer.domain.turn import (
     Action,
     Adopted,
     Input,
+    LookAgain,
     Outcome,
     PartEnded,
     PreflightEnded,
+    Realise,
     RunPart,
     RunPreflight,
     StopPart,
@@ -92,6 +96,7 @@ class Runner:
         self._draining = False
         self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
         self._stopping: set[PartKey | None] = set()
+        self._links: dict[PartKey, RolloutLink] = {}
         self._to_forget: list[Attempt] = []
         self._cleaning: set[asyncio.Task[None]] = set()
 
@@ -264,12 +269,19 @@ class Runner:
                 case RunPart(key, number):
                     INTENT_RECORDED.hit()
                     self._spawn(key, number, partial(self._run_part, Attempt(self._owned, key, number)))
+                case Realise(key) | LookAgain(key):
+                    self._tell_rollout(key, action)
                 case StopPart(key) if key in self._tasks:
                     self._stopping.add(key)
                     self._tasks[key].cancel()
                 case StopPart(key):  # nothing is being done for it here; what an earlier owner began may still run
                     number = self._owned.deployment.part(key).attempt
                     self._spawn(key, number, partial(self._stop_part, Attempt(self._owned, key, number)))
+
+    def _tell_rollout(self, key: PartKey, action: Realise | LookAgain) -> None:
+        link = self._links.get(key)
+        if link is not None:
+            link.answer(action) if isinstance(action, Realise) else link.wake()
 
     def _spawn(self, key: PartKey | None, number: int, work: Callable[[], Awaitable[Input]]) -> None:
         task = asyncio.create_task(self._to_its_end(key, work))
@@ -321,7 +333,8 @@ class Runner:
         try:
             if isinstance(self._first, Adopted) and self._is_a(Docker, attempt.key):
                 attempt = replace(attempt, lines_before=await self._lines_recorded(attempt))
-            ended = await self._steps.run(attempt, self._take_lines)
+            link = self._links[attempt.key] = RolloutLink(self._learn)
+            ended = await self._steps.run(attempt, self._take_lines, link)
         except asyncio.CancelledError:
             if attempt.key not in self._stopping:
                 raise

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
+from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.checks import Checks, Where
 from opsuite_deployer.application.platforms import Platforms
-from opsuite_deployer.application.ports import CommandDefaults, Machine, Owned, SecurityLog, StepLine
+from opsuite_deployer.application.ports import CommandDefaults, Machine, SecurityLog, StepLine
+from opsuite_deployer.application.rollouts import Link, Rollouts
 from opsuite_deployer.application.workloads import workload_spec
-from opsuite_deployer.domain.deployment import PartKey, PartKind
+from opsuite_deployer.domain.deployment import PartKind
 from opsuite_deployer.domain.filling import fill, fill_check, values_for, workloads_of
-from opsuite_deployer.domain.pipeline import Check, Command, Docker, Step, Wait, Workload
+from opsuite_deployer.domain.pipeline import Check, Command, Docker, Rollout, Wait, Workload
+from opsuite_deployer.domain.rollout_parts import rollout_at
 from opsuite_deployer.domain.turn import Outcome, PartEnded
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import NotFound, OpsuiteError
@@ -28,7 +31,6 @@ from opsuite_platforms.port import (
     OutputLine,
     Platform,
 )
-from opsuite_runs.intents import operation_name
 
 LAST_LINES: Final = 10
 """Log lines that a failure carries."""
@@ -46,32 +48,6 @@ _OUTCOMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What is to be done once."""
-
-    owned: Owned
-    key: PartKey
-    number: int
-    lines_before: int = 0
-    """Lines of this attempt that are recorded already: an adopted container tells all of them again."""
-
-    @property
-    def stage(self) -> str:
-        """Name of its stage."""
-        return self.owned.pipeline.stages[self.key.stage].name
-
-    @property
-    def step(self) -> Step:
-        """The step, as the pipeline has it."""
-        return self.owned.pipeline.stages[self.key.stage].steps[self.key.position]
-
-    @property
-    def operation(self) -> str:
-        """The name under which a platform knows it, the same on every try."""
-        return operation_name(self.owned.deployment.id, f"{self.stage}/{self.step.name}", self.number)
-
-
 class Steps:
     """Does steps and gates through the ports of the world."""
 
@@ -81,6 +57,7 @@ class Steps:
         commands: CommandRunner,
         platforms: Platforms,
         checks: Checks,
+        rollouts: Rollouts,
         machine: Machine,
         clock: Clock,
         defaults: CommandDefaults,
@@ -89,13 +66,17 @@ class Steps:
         self._commands = commands
         self._platforms = platforms
         self._checks = checks
+        self._rollouts = rollouts
         self._machine = machine
         self._clock = clock
         self._defaults = defaults
         self._security = security
 
-    async def run(self, attempt: Attempt, sink: Sink) -> PartEnded:
-        """Do it to its end. Cancelling the call ends local programs and leaves containers to whoever adopts them."""
+    async def run(self, attempt: Attempt, sink: Sink, link: Link) -> PartEnded:
+        """Do it to its end; `link` ties a rollout to its deployment.
+
+        Cancelling the call ends local programs and leaves containers to whoever adopts them.
+        """
         last: deque[str] = deque(maxlen=LAST_LINES)
 
         def on_output(lines: Sequence[OutputLine]) -> None:
@@ -103,13 +84,16 @@ class Steps:
             sink([StepLine(attempt.stage, attempt.step.name, attempt.number, line) for line in lines])
 
         try:
-            ended = await self._do(attempt, on_output)
+            ended = await self._do(attempt, on_output, link)
         except OpsuiteError as error:
             ended = PartEnded(attempt.key, attempt.number, Outcome.FAILED, message=error.message)
         return replace(ended, last_log_lines=tuple(last)) if last else ended
 
     async def stop(self, attempt: Attempt) -> None:
-        """End what outlives a cancelled `run`: a container."""
+        """End what outlives a cancelled `run`: a container; a rollout is left as it is."""
+        rollout = rollout_at(attempt.owned.pipeline, attempt.owned.deployment, attempt.key)
+        if rollout is not None:
+            await self._rollouts.leave(attempt, rollout)
         if (docker := _container_of(attempt)) is not None:
             await self._platforms.containers(docker).stop(attempt.operation, grace=self._defaults.grace)
 
@@ -118,7 +102,7 @@ class Steps:
         if (docker := _container_of(attempt)) is not None:
             await self._platforms.containers(docker).forget(attempt.operation)
 
-    async def _do(self, attempt: Attempt, on_output: Callable[[Sequence[OutputLine]], None]) -> PartEnded:
+    async def _do(self, attempt: Attempt, on_output: Callable[[Sequence[OutputLine]], None], link: Link) -> PartEnded:
         values = values_for(attempt.owned.pipeline, attempt.owned.deployment)
         if attempt.key.kind is PartKind.GATE:
             gate = attempt.owned.pipeline.stages[attempt.key.stage].gates[attempt.key.position]
@@ -134,6 +118,8 @@ class Steps:
                 return await self._wait(attempt, duration.total_seconds())
             case Workload() as workload:
                 return await self._in_time(attempt, self._workload(attempt, workload))
+            case Rollout() as rollout:
+                return await self._rollouts.run(attempt, rollout, self._where(attempt), link)
 
     # programs and containers
 
@@ -208,14 +194,14 @@ class Steps:
         def find(name: str) -> tuple[Platform, str]:
             for workload, there in workloads_of(attempt.owned.pipeline, attempt.owned.deployment):
                 if workload.workload == name:
-                    return self._platforms.workloads(workload), there
+                    return self._platforms.workloads(workload.platform, workload.namespace), there
             raise NotFound("workload", name)
 
         return find
 
     async def _workload(self, attempt: Attempt, workload: Workload) -> PartEnded:
         spec = workload_spec(workload, self._machine, _identity(attempt))
-        await self._platforms.workloads(workload).apply(spec, epoch=attempt.owned.fence)
+        await self._platforms.workloads(workload.platform, workload.namespace).apply(spec, epoch=attempt.owned.fence)
         said = f"{workload.replicas} of {workload.workload} {workload.version} asked for"
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED, message=said)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from opsuite_deployer.application.ports import Machine
 from opsuite_deployer.domain.pipeline import Workload, WorkloadPlatform
-from opsuite_platforms.port import PortSpec, WorkloadSpec
+from opsuite_deployer.domain.revisions import revision_name
+from opsuite_deployer.domain.routing import ReplicaHealth
+from opsuite_platforms.port import PortSpec, Readiness, WorkloadSpec
 
 
 def workload_spec(workload: Workload, machine: Machine, env: Mapping[str, str]) -> WorkloadSpec:
@@ -32,3 +35,15 @@ def workload_spec(workload: Workload, machine: Machine, env: Mapping[str, str]) 
         memory_bytes=workload.memory_bytes,
         grace=workload.grace,
     )
+
+
+def revision_spec(
+    workload: Workload, health: ReplicaHealth | None, machine: Machine, env: Mapping[str, str]
+) -> WorkloadSpec:
+    """The spec of a revision. `env` holds nothing that differs from deployment to deployment. Raises InvalidInput."""
+    readiness = None
+    if health is not None and workload.ports:
+        port = health.port or workload.ports[0].name
+        readiness = Readiness(port, health.path, interval=health.interval, timeout=health.timeout)
+    spec = workload_spec(workload, machine, env)
+    return replace(spec, name=revision_name(workload), part_of=workload.workload, readiness=readiness)

@@ -108,6 +108,7 @@ def _get_on(draft: RolloutDraft) -> None:
     """Go through phases and steps as far as what is seen allows."""
     for _ in range(MOST_TURNS):
         before = draft.state
+        rollout_health.count(draft)
         move(draft)
         rollout_phases.advance(draft)
         if draft.state == before:
@@ -116,8 +117,6 @@ def _get_on(draft: RolloutDraft) -> None:
     if draft.state.is_idle and not is_idle:
         draft.got_on()
     draft.change(is_idle=is_idle)
-    available, wanted = draft.count_available(draft.target), draft.state.keep[draft.target]
-    draft.change(available=available, wanted=wanted)
 
 
 # --- wanting ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 from opsuite_deployer.domain.replicas import Bounds, bounds
 from opsuite_deployer.domain.rollout_state import PauseReason, Phase, RolloutState, aborting
 from opsuite_deployer.domain.rollout_words import RolloutEvent, RolloutPlan, Seen, SeenReplica, SeenRevision, Told
-from opsuite_deployer.domain.strategy import BlueGreen, Canary, CanaryStep, moves_replica_by_replica
+from opsuite_deployer.domain.strategy import BlueGreen, CanaryStep, Rolling, moves_replica_by_replica
 
 _ABSENT = SeenRevision(desired=0)
 
@@ -109,8 +109,9 @@ class RolloutDraft:
     def delay(self) -> timedelta:
         """Time that the old version keeps running after the promotion."""
         strategy = self.plan.strategy
-        is_kept = isinstance(strategy, BlueGreen) or (isinstance(strategy, Canary) and not self.shifts_replicas)
-        return strategy.scale_down_delay if is_kept else timedelta(0)  # type: ignore[union-attr]  # rolling has none
+        if self.old is None or self.shifts_replicas or isinstance(strategy, Rolling):
+            return timedelta(0)
+        return strategy.scale_down_delay
 
     # changing and telling
 

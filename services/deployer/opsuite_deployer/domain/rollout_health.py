@@ -113,7 +113,8 @@ def _judge_deadlines(draft: RolloutDraft) -> None:
 def notice_loss(draft: RolloutDraft) -> None:
     """Tell when the old version, which should still serve, does not."""
     old = draft.old
-    is_lost = old is not None and draft.state.keep[old] > 0 and not draft.count_available(old)
+    is_expected = old is not None and draft.state.keep[old] > 0 and not draft.state.is_aborting
+    is_lost = is_expected and old is not None and not draft.count_available(old)
     message = f"{old} has no healthy replica; what is healthy of {draft.target} gets its requests"
     draft.notice(RolloutEvent.STABLE_LOST, is_lost, message, revision=old)
 

@@ -85,8 +85,8 @@ def _beside(draft: RolloutDraft, old: str) -> int:
     """The old version stays whole, unless it may shrink as the new one is sent requests, acknowledged."""
     strategy, keep = draft.plan.strategy, draft.state.keep[old]
     is_shrinking = isinstance(strategy, Canary) and strategy.dynamic_stable_scale and not draft.plan.skips_strategy
-    if not is_shrinking or draft.state.phase is not Phase.PROGRESSING:
-        return keep
+    if not is_shrinking or draft.state.phase is not Phase.PROGRESSING or draft.state.weight == draft.plan.max_weight:
+        return keep  # what is left stays for a way back
     wanted = beside(draft.state.stable_size or 0, draft.state.weight, draft.plan.max_weight)
     return wanted if wanted > keep or is_settled(draft) else keep
 

@@ -90,7 +90,7 @@ def take_look(draft: Draft, given: RolloutSeen) -> None:
     _remember(draft, given, rollout, plan, start, decision)
     _pause_or_go_on(draft, decision.verdict)
     ended = _ended(given, decision)
-    draft.actions.append(Realise(given.key, decision.want, decision.state, decision.wake_at, ended))
+    draft.actions.append(Realise(given.key, decision.want, decision.wake_at, ended))
 
 
 def _remember(

@@ -8,7 +8,7 @@ from typing import Final
 from opsuite_deployer.domain.replicas import behind_router
 from opsuite_deployer.domain.rollout_draft import RolloutDraft
 from opsuite_deployer.domain.rollout_moves import gate_after, is_at_goals, is_in_batch_pause, may_old_go
-from opsuite_deployer.domain.rollout_route import is_settled, may_send_more, split
+from opsuite_deployer.domain.rollout_route import is_alone, is_settled, may_send_more, split
 from opsuite_deployer.domain.rollout_state import PauseReason, Phase
 from opsuite_deployer.domain.rollout_words import GateAsk, GateVerdict, RolloutEvent, standing
 from opsuite_deployer.domain.strategy import Canary, CanaryStep, GateStep, Pause, RolloutGate, SetReplicas, SetWeight
@@ -135,14 +135,9 @@ def _complete(draft: RolloutDraft) -> None:
         if _judged(draft, AFTER, gate):
             draft.got_on(post_passed=True)
         return
-    if may_old_go(draft) and (draft.old is None or _has_gone(draft, draft.old) or _waits_in_vain(draft)):
+    if may_old_go(draft) and ((is_alone(draft) and is_settled(draft)) or _waits_in_vain(draft)):
         draft.enter(Phase.SUCCEEDED)
         draft.tell(RolloutEvent.SUCCEEDED, f"{draft.target} is the stable version", revision=draft.target)
-
-
-def _has_gone(draft: RolloutDraft, old: str) -> bool:
-    is_gone = draft.state.replicas.get(old) == 0 and draft.revision(old).desired == 0
-    return is_gone and is_settled(draft)
 
 
 def _waits_in_vain(draft: RolloutDraft) -> bool:
@@ -177,7 +172,9 @@ def _is_back(draft: RolloutDraft, old: str) -> bool:
 
 def _failed(draft: RolloutDraft, *, is_safe: bool) -> None:
     draft.enter(Phase.FAILED, is_safe=is_safe)
-    draft.tell(RolloutEvent.FAILED, draft.state.abort_message, reason=draft.state.abort_reason, safe=is_safe)
+    rest = f"{draft.old} has all requests" if is_safe else "the requests could not be brought back"
+    message = f"{draft.state.abort_message}; {rest}" if draft.old else draft.state.abort_message
+    draft.tell(RolloutEvent.FAILED, message, reason=draft.state.abort_reason, safe=is_safe)
 
 
 # --- gates -----------------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def split(draft: RolloutDraft) -> Split | None:
         return _first_split(draft, target)
     to_old, to_target = _shares(draft, len(old), len(target))
     if not old:
-        name = STABLE_TRACK if _is_alone(draft) else CANARY_TRACK
+        name = STABLE_TRACK if is_alone(draft) else CANARY_TRACK
         return Split((_track(name, draft.target, ALL, target),))
     if not target or (draft.state.is_aborting and to_target == 0):
         return Split((_track(STABLE_TRACK, draft.old, ALL, old),))
@@ -63,10 +63,10 @@ def _first_split(draft: RolloutDraft, target: Sequence[SeenReplica]) -> Split | 
     return Split((_track(STABLE_TRACK, draft.target, ALL, target),)) if is_out and target else None
 
 
-def _is_alone(draft: RolloutDraft) -> bool:
+def is_alone(draft: RolloutDraft) -> bool:
     """Whether the old version has gone for good."""
-    is_over = draft.state.phase in {Phase.COMPLETING, Phase.SUCCEEDED}
-    return is_over and draft.old is not None and draft.state.replicas.get(draft.old) == 0
+    is_over, old = draft.state.phase in {Phase.COMPLETING, Phase.SUCCEEDED}, draft.old
+    return is_over and (old is None or (draft.state.keep[old] == 0 and draft.revision(old).desired == 0))
 
 
 def _serving(draft: RolloutDraft) -> tuple[Sequence[SeenReplica], Sequence[SeenReplica]]:
@@ -139,9 +139,11 @@ def judge_route(draft: RolloutDraft) -> None:
     message = f"edges that cannot be reached: {silent}; the new version gets no more requests until they are back"
     draft.notice(RolloutEvent.EDGES_SILENT, bool(silent), message, edges=silent)
     rejection = seen.rejection if summary(seen.route.tracks) == draft.state.tracks else ""
-    draft.notice(RolloutEvent.ROUTE_REJECTED, bool(rejection), f"the route is refused: {rejection}", edge=rejection)
-    if rejection:
-        draft.abort("ROUTE_REJECTED", f"the route is refused: {rejection}")
+    said = f"the route is refused: {rejection}"
+    if draft.state.is_aborting:
+        draft.notice(RolloutEvent.ROUTE_REJECTED, bool(rejection), said, rejection=rejection)
+    elif rejection:
+        draft.abort("ROUTE_REJECTED", said)
 
 
 # --- who may be stopped ----------------------------------------------------------------------------------------------
@@ -180,12 +182,23 @@ def _receivers(split: Split) -> frozenset[str]:
 def needed(draft: RolloutDraft, revision: str) -> int:
     """Replicas that must not be stopped yet: those to keep, and all up to the last one that is not drained."""
     seen, keep = draft.revision(revision), draft.state.keep[revision]
-    busy = draft.state.receivers | set(draft.state.leaving)
     floor = 0
     for index, replica in enumerate(seen.replicas[: seen.desired]):
-        in_use = _address(replica.endpoint) in busy if replica.endpoint else keep == 0 and revision in busy
-        floor = index + 1 if in_use else floor
+        floor = index + 1 if _is_busy(draft, revision, replica) else floor
     return max(keep, floor)
+
+
+def _is_busy(draft: RolloutDraft, revision: str, replica: SeenReplica) -> bool:
+    """Whether a replica may have requests to answer. On the way back nobody waits for one that does not answer."""
+    if replica.endpoint is None:  # the platform drains single ones by itself
+        return draft.state.keep[revision] == 0 and _is_used(draft, revision)
+    name = _address(replica.endpoint)
+    is_lost = draft.state.is_aborting and not draft.is_ready(revision, replica)
+    return _is_used(draft, name) and not (is_lost and draft.state.leaving.get(name) is not None)
+
+
+def _is_used(draft: RolloutDraft, name: str) -> bool:
+    return name in draft.state.receivers or name in draft.state.leaving
 
 
 def _address(endpoint: Endpoint) -> str:

@@ -11,7 +11,6 @@ from enum import Enum
 
 from opsuite_deployer.domain.deployment import Deployment, PartKey, Status
 from opsuite_deployer.domain.rollout_run import RolloutStanding, RolloutStart
-from opsuite_deployer.domain.rollout_state import RolloutState
 from opsuite_deployer.domain.rollout_words import Seen, Want
 
 # --- what becomes known ----------------------------------------------------------------------------------------------
@@ -170,7 +169,6 @@ class Realise:
 
     key: PartKey
     want: Want
-    state: RolloutState
     wake_at: datetime | None
     ended: PartEnded | None
     """How the rollout has ended; set with the last want."""

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("promoted_at", UtcDateTime(), nullable=True),
         sa.Column("retire_at", UtcDateTime(), nullable=True, comment="when its replicas may go"),
+        sa.Column("idle", sa.Boolean(), nullable=False, comment="whether they are gone"),
         sa.PrimaryKeyConstraint("name", "workload", name=op.f("pk_workload_revisions")),
     )
     op.create_index("ix_workload_revisions_workload", "workload_revisions", ["workload", "created_at"], unique=False)

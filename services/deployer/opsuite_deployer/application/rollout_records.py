@@ -1,0 +1,77 @@
+"""Transactions at the edges of a rollout: it begins, it ends. Each function is the body of one and never awaits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from opsuite_deployer.application.ports import Tx
+from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
+from opsuite_deployer.domain.deployment import Deployment
+from opsuite_deployer.domain.errors import WorkloadTaken
+from opsuite_deployer.domain.rollout_run import RolloutStart
+from opsuite_runs.port import Lease
+
+ROLLBACK_WINDOW: Final = 3
+"""Revisions back from the stable one that are promoted again without steps and gates."""
+HISTORY_LIMIT: Final = 10
+"""Revisions of a workload that are kept besides those in use."""
+
+
+def begin(
+    tx: Tx, deployment: Deployment, lease: Lease, target: RevisionRecord, known: RolloutStart | None, now: datetime
+) -> tuple[RolloutStart, RevisionRecord | None]:
+    """Register the rollout, and return what it starts from with the revision that is stable there.
+
+    `known` is what it started from if it began before: then that still holds. Both revisions stay from now on, whatever
+    was planned for them. Raises WorkloadTaken, FencedOut, and then nothing is written.
+    """
+    tx.hold(lease)
+    there = tx.workload(target.workload) or WorkloadRecord(target.workload, deployment.pipeline, deployment.environment)
+    if (there.pipeline, there.environment) != (deployment.pipeline, deployment.environment):
+        raise WorkloadTaken(there.id, there.pipeline, there.environment)
+    revisions = {one.name: one for one in tx.workload_revisions(there.id)}
+    start = known or _start(there, list(revisions.values()), target.name)
+    tx.keep_workload(replace(there, rollout_of=deployment.id))
+    standing = revisions.get(target.name)
+    tx.keep_revision(replace(target, promoted_at=standing.promoted_at if standing else None))
+    stable = revisions.get(start.stable) if start.stable else None
+    if stable is not None and stable.name != target.name:
+        tx.keep_revision(replace(stable, retire_at=None, idle=False))
+    return start, stable
+
+
+def finish(
+    tx: Tx, lease: Lease, target: RevisionRecord, retire: Mapping[str, datetime], now: datetime, *, promoted: bool
+) -> None:
+    """Record that a rollout has come to its end: who is stable now, and which revisions go when. Raises FencedOut.
+
+    What neither it nor the plan `retire` has use for is left over from a rollout that was stopped: it goes now.
+    """
+    leave(tx, lease, target, now, promoted=promoted)
+    there = tx.workload(target.workload)
+    for revision in tx.workload_revisions(target.workload):
+        in_use = {target.name, there.stable if there else None} - retire.keys()
+        if not revision.idle and revision.name not in in_use:
+            tx.keep_revision(replace(revision, retire_at=retire.get(revision.name, now)))
+
+
+def leave(tx: Tx, lease: Lease, target: RevisionRecord, now: datetime, *, promoted: bool) -> None:
+    """Record that nobody rolls it out any more; all revisions stay as they are. Raises FencedOut."""
+    tx.hold(lease)
+    there = tx.workload(target.workload)
+    if there is None:
+        return
+    tx.keep_workload(replace(there, stable=target.name if promoted else there.stable, rollout_of=""))
+    if promoted:
+        tx.keep_revision(replace(target, promoted_at=now))
+
+
+def _start(there: WorkloadRecord, revisions: Sequence[RevisionRecord], target: str) -> RolloutStart:
+    stable = next((one for one in revisions if one.name == there.stable), None)
+    if stable is None:
+        return RolloutStart(None)
+    lately = [one.name for one in revisions if one.promoted_at is not None and one.name != stable.name]
+    return RolloutStart(stable.name, stable.spec.version, target in lately[:ROLLBACK_WINDOW])

@@ -1,0 +1,288 @@
+"""Rolls out: looks at the world, has it decided what is wanted, makes that true, and looks again until it has ended.
+
+What is decided is recorded by the deployment's runner before it is acted upon (`Link.report`), and everything done here
+is safe to do again; so a rollout may be left at any moment, and whoever takes over looks and goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from opsuite_deployer.application.attempt import Attempt
+from opsuite_deployer.application.checks import Checks, Where
+from opsuite_deployer.application.platforms import Platforms
+from opsuite_deployer.application.ports import Machine, Store
+from opsuite_deployer.application.replica_health import ReplicaWatch
+from opsuite_deployer.application.rollout_gates import Gates
+from opsuite_deployer.application.rollout_records import begin, finish, leave
+from opsuite_deployer.application.routing import Routers, endpoint_of, route_name, route_of
+from opsuite_deployer.application.workload_ports import RevisionRecord
+from opsuite_deployer.application.workloads import revision_spec
+from opsuite_deployer.domain.pipeline import Rollout, WorkloadPlatform
+from opsuite_deployer.domain.revisions import revision_name, workload_id
+from opsuite_deployer.domain.rollout_run import RolloutStart
+from opsuite_deployer.domain.rollout_words import Seen, SeenReplica, SeenRevision, Want
+from opsuite_deployer.domain.turn import Outcome, PartEnded, Realise, RolloutSeen
+from opsuite_kernel.clock import Clock
+from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from opsuite_platforms.port import Platform, ReplicaPhase, WorkloadStatus
+from opsuite_platforms.traffic.port import RouteStatus, TrackStats, TrafficRouter
+from opsuite_probes.port import Prober
+from opsuite_runs.faults import declare
+
+log = structlog.get_logger(__name__)
+
+WANT_RECORDED: Final = declare("deployer.want_recorded", "what a rollout wants is recorded, nothing of it is done")
+REPLICAS_ASKED: Final = declare("deployer.replicas_asked", "new replicas are asked for, the route is as it was")
+ROUTE_ASKED: Final = declare("deployer.route_asked", "the route is asked for, nothing is scaled down")
+WANT_REALISED: Final = declare("deployer.want_realised", "what a rollout wants is asked for, its end is not recorded")
+
+LOOK_EVERY: Final = timedelta(milliseconds=250)
+"""Longest pause between two looks: platforms and routers are asked, they do not tell."""
+
+
+class Link(Protocol):
+    """Ties a rollout to the deployment that it is a part of."""
+
+    async def report(self, seen: RolloutSeen) -> Realise:
+        """What is wanted after a look; it is recorded when this returns."""
+
+    async def wait(self, timeout: timedelta) -> None:
+        """Return when somebody wished something of the rollout, or after `timeout`."""
+
+    def wake(self) -> None:
+        """End the wait."""
+
+
+class Rollouts:
+    """Rolls workloads out through the ports of the world."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        platforms: Platforms,
+        routers: Routers,
+        prober: Prober,
+        checks: Checks,
+        machine: Machine,
+        clock: Clock,
+    ) -> None:
+        self.store = store
+        self.platforms = platforms
+        self.routers = routers
+        self.prober = prober
+        self.checks = checks
+        self.machine = machine
+        self.clock = clock
+
+    async def run(self, attempt: Attempt, rollout: Rollout, where: Where, link: Link) -> PartEnded:
+        """Roll out to the end. Cancelling the call leaves everything as it is. Raises InvalidInput, Conflict."""
+        target = self._target(attempt, rollout)
+        known = attempt.owned.deployment.part(attempt.key).rollout
+        lease, now = attempt.owned.lease, self.clock.now()
+        start, stable = await self.store.write(
+            lambda tx: begin(tx, attempt.owned.deployment, lease, target, known.start if known else None, now)
+        )
+        following = _Following(self, attempt, rollout, target, stable, start, where, link)
+        try:
+            return await following.to_the_end()
+        finally:
+            await following.close()
+
+    async def leave(self, attempt: Attempt, rollout: Rollout) -> None:
+        """Record that a rollout was cancelled; everything stays as it is."""
+        run = attempt.owned.deployment.part(attempt.key).rollout
+        if run is None:
+            return
+        target, lease, now = self._target(attempt, rollout), attempt.owned.lease, self.clock.now()
+        promoted = run.state.promoted_at is not None and not run.state.is_aborting
+        await self.store.write(lambda tx: leave(tx, lease, target, now, promoted=promoted))
+
+    def _target(self, attempt: Attempt, rollout: Rollout) -> RevisionRecord:
+        """The revision that is to take over."""
+        deployment = attempt.owned.deployment
+        env = {"DEPLOYMENT_VERSION": deployment.version, "DEPLOYMENT_ENVIRONMENT": deployment.environment}
+        workload = rollout.workload
+        return RevisionRecord(
+            name=revision_name(workload),
+            workload=workload_id(workload),
+            spec=revision_spec(workload, rollout.health, self.machine, env),
+            platform=workload.platform,
+            namespace=workload.namespace,
+            deployment=deployment.id,
+            created_at=self.clock.now(),
+        )
+
+
+class _Following:
+    """One rollout while this process follows it."""
+
+    def __init__(
+        self,
+        rollouts: Rollouts,
+        attempt: Attempt,
+        rollout: Rollout,
+        target: RevisionRecord,
+        stable: RevisionRecord | None,
+        start: RolloutStart,
+        where: Where,
+        link: Link,
+    ) -> None:
+        self._world = rollouts
+        self._attempt = attempt
+        self._rollout = rollout
+        self._revisions = {one.name: one for one in (stable, target) if one is not None}
+        self._target = target
+        self._start = start
+        self._link = link
+        self._platform: Platform = rollouts.platforms.workloads(target.platform, target.namespace)
+        traffic = rollout.traffic
+        self._router: TrafficRouter | None = (
+            rollouts.routers.router(traffic, target.namespace) if traffic is not None else None
+        )
+        asks_itself = target.platform is WorkloadPlatform.KUBERNETES  # there readiness is the platform's affair
+        self._health = ReplicaWatch(rollouts.prober, None if asks_itself else rollout.health, link.wake)
+        self._gates = Gates(rollouts.checks, self._where(where), self._counts, rollouts.clock, link.wake)
+        self._desired: dict[str, int] = {}
+        """Replicas that the platform was asked for, as it said at the last look; what is not there has no entry."""
+        self._impossible = ""
+        """Why the platform refuses the target."""
+
+    async def to_the_end(self) -> PartEnded:
+        """Look, decide, do, until it has ended."""
+        out_of_reach: datetime | None = None
+        while True:
+            try:
+                seen = await self._look()
+                wanted = await self._link.report(self._seen(seen))
+                WANT_RECORDED.hit()
+                await self._make_true(wanted.want)
+                WANT_REALISED.hit()
+                if wanted.ended is not None:
+                    await self._finish(wanted.want, wanted.ended)
+                    return wanted.ended
+                out_of_reach, wake_at = None, wanted.wake_at
+            except Unavailable as error:
+                log.warning("rollout_delayed", rollout=self._target.workload, why=error.message)
+                out_of_reach, wake_at = out_of_reach or self._world.clock.now(), None
+                if self._world.clock.now() - out_of_reach > self._rollout.safety.progress_deadline:
+                    said = f"out of reach since {out_of_reach:%H:%M:%S} UTC: {error.message}"
+                    return PartEnded(self._attempt.key, self._attempt.number, Outcome.FAILED, message=said)
+            await self._link.wait(self._pause(wake_at))
+
+    async def close(self) -> None:
+        """Stop asking replicas and gates."""
+        await self._health.close()
+        await self._gates.close()
+
+    def _pause(self, wake_at: datetime | None) -> timedelta:
+        left = LOOK_EVERY if wake_at is None else wake_at - self._world.clock.now()
+        return max(timedelta(0), min(left, LOOK_EVERY))
+
+    def _seen(self, seen: Seen) -> RolloutSeen:
+        return RolloutSeen(self._attempt.key, self._attempt.number, self._start, seen)
+
+    # looking
+
+    async def _look(self) -> Seen:
+        found = await asyncio.gather(*(self._observe(name) for name in self._revisions))
+        there = {status.name: status for status in found if status is not None}
+        self._desired = {name: status.desired_replicas for name, status in there.items()}
+        self._health.follow(replica for status in there.values() for replica in status.replicas)
+        revisions = {name: self._revision(status) for name, status in there.items()}
+        if self._impossible:
+            revisions[self._target.name] = _refused(self._target, self._impossible)
+        return Seen(revisions, await self._route(), self._gates.seen, {})
+
+    async def _observe(self, name: str) -> WorkloadStatus | None:
+        try:
+            return await self._platform.observe(name)
+        except NotFound:
+            return None
+
+    def _revision(self, status: WorkloadStatus) -> SeenRevision:
+        return SeenRevision(
+            status.desired_replicas,
+            tuple(
+                SeenReplica(
+                    name=replica.name,
+                    phase=replica.phase,
+                    healthy=self._health.is_healthy(replica),
+                    endpoint=endpoint_of(replica, self._rollout.traffic),
+                    restarts=replica.restarts,
+                    message=replica.message,
+                )
+                for replica in status.replicas
+            ),
+        )
+
+    async def _route(self) -> RouteStatus | None:
+        if self._router is None:
+            return None
+        try:
+            return await self._router.observe(route_name(self._rollout))
+        except NotFound:
+            return None
+
+    def _where(self, where: Where) -> Where:
+        """The rolled out workload is its new revision, whatever the pipeline as a whole calls so."""
+
+        def find(name: str) -> tuple[Platform, str]:
+            return (self._platform, self._target.name) if name == self._rollout.workload.workload else where(name)
+
+        return find
+
+    async def _counts(self) -> TrackStats:
+        counted = await self._world.routers.stats().stats(route_name(self._rollout))
+        return counted.get(self._target.name, TrackStats())
+
+    # doing
+
+    async def _make_true(self, want: Want) -> None:
+        """Ask for more first, then for the route, then for less: nobody is sent to what is not there."""
+        more = {name: count for name, count in want.replicas.items() if count >= self._desired.get(name, 0)}
+        await self._scale(more)
+        REPLICAS_ASKED.hit()
+        if want.tracks is not None and self._router is not None:
+            route = route_of(self._rollout, want, want.tracks)
+            await self._router.set_route(route, epoch=self._attempt.owned.fence)
+        ROUTE_ASKED.hit()
+        await self._scale({name: count for name, count in want.replicas.items() if name not in more})
+        self._gates.ask(want.gates)
+
+    async def _scale(self, wanted: dict[str, int]) -> None:
+        for name, count in wanted.items():
+            present = self._desired.get(name)
+            if present is None:
+                await self._create(self._revisions[name], count)
+            elif present != count:
+                with suppress(NotFound):  # gone since the look: the next one sees it
+                    await self._platform.scale(name, count)
+
+    async def _create(self, revision: RevisionRecord, count: int) -> None:
+        spec = replace(revision.spec, replicas=count)
+        try:
+            await self._platform.apply(spec, epoch=self._attempt.owned.fence)
+        except (Conflict, InvalidInput) as error:
+            if error.reason == "FENCED_OUT":
+                raise
+            self._impossible = error.message
+
+    async def _finish(self, want: Want, ended: PartEnded) -> None:
+        lease, now = self._attempt.owned.lease, self._world.clock.now()
+        retire = {one.revision: one.not_before for one in want.retire}
+        promoted = ended.outcome is Outcome.SUCCEEDED
+        await self._world.store.write(lambda tx: finish(tx, lease, self._target, retire, now, promoted=promoted))
+
+
+def _refused(target: RevisionRecord, why: str) -> SeenRevision:
+    """A revision that its platform will not run looks like one whose replicas have failed for good."""
+    failed = SeenReplica(target.name, ReplicaPhase.FAILED, healthy=False, message=why)
+    return SeenRevision(target.spec.replicas, (failed,))
