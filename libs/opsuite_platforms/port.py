@@ -183,6 +183,8 @@ class CommandSpec:
     """Output kept; the rest is read and dropped, with a SYSTEM line where it was cut."""
     grace: timedelta = timedelta(seconds=5)
     """Time between SIGTERM and SIGKILL on timeout and cancel."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Not to be seen in the output: *** stands in their place, however the output is cut into lines or at its limit."""
 
 
 class ExitKind(Enum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -67,6 +68,16 @@ async def test_output_beyond_the_limit_is_cut_with_a_mark(runner: CommandRunner)
     assert [(line.stream, line.text) for line in lines[:-1]] == [(OUT, "12345678"), (OUT, "876")]
     assert lines[-1].stream is SYSTEM
     assert "cut" in lines[-1].text
+
+
+async def test_secrets_are_masked_also_where_the_limit_would_cut_them(runner: CommandRunner) -> None:
+    spec = replace(a_command("echo my hunter2; echo hunter2", output_bytes=9), secrets=("hunter2", ""))
+    teach(runner, spec, Script(((OUT, "my hunter2"), (OUT, "hunter2"))))
+    lines = list[OutputLine]()
+
+    await runner.run(spec, lines.extend)
+
+    assert [line.text for line in lines if line.stream is not SYSTEM] == ["my ***", "**"]
 
 
 async def test_a_program_that_takes_too_long_is_stopped(runner: CommandRunner) -> None:

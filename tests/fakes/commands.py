@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fakes.clock import NOON
 
 from opsuite_kernel.errors import Unavailable
+from opsuite_platforms.masking import Masking
 from opsuite_platforms.port import CommandSpec, Exit, ExitKind, OnOutput, OutputLine, Stream
 
 SIGTERM = 15
@@ -46,7 +47,8 @@ class FakeCommands:
         self.running.append(spec)
         self.changed.set()
         try:
-            if lines := within_limit(script.lines, spec.output_bytes):
+            masked = tuple((stream, without_secrets(text, spec.secrets)) for stream, text in script.lines)
+            if lines := within_limit(masked, spec.output_bytes):
                 on_output(lines)
             return await self._end_of(spec, script)
         finally:
@@ -63,6 +65,12 @@ class FakeCommands:
         except TimeoutError:
             return Exit(ExitKind.TIMED_OUT, SIGTERM)
         raise AssertionError
+
+
+def without_secrets(text: str, secrets: tuple[str, ...]) -> str:
+    """The text with *** in the place of secrets."""
+    masking = Masking(secrets)
+    return (masking.feed(text.encode()) + masking.finish()).decode()
 
 
 def within_limit(lines: tuple[tuple[Stream, str], ...], limit_bytes: int) -> list[OutputLine]:

@@ -99,7 +99,7 @@ class Spawner:
             self._idle.append(worker)
 
     async def _run_on(self, worker: Worker, spec: CommandSpec, on_output: OnOutput) -> Exit:
-        reader = Reader(Output(spec.output_bytes), self._clock, on_output)
+        reader = Reader(Output(spec.output_bytes, spec.secrets), self._clock, on_output)
         try:
             answer = await worker.ask(request_of(spec), reader.writing_ends)
             reader.listen()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from opsuite_platforms.masking import Masking
 from opsuite_platforms.port import OutputLine, Stream
 
 MAX_LINE_BYTES = 65_536
@@ -41,16 +42,22 @@ def _text(line: bytes) -> str:
 
 
 class Output:
-    """The lines of both streams of one program, up to a number of bytes in all."""
+    """The lines of both streams of one program without its secrets, up to a number of bytes in all."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, secrets: Sequence[str] = ()) -> None:
         self._limit_bytes = limit_bytes
         self._left_bytes = limit_bytes
         self._dropped_bytes = 0
+        self._maskings = {stream: Masking(secrets) for stream in (Stream.STDOUT, Stream.STDERR)} if secrets else {}
         self._splitters = {Stream.STDOUT: LineSplitter(), Stream.STDERR: LineSplitter()}
 
     def feed(self, stream: Stream, data: bytes, now: datetime) -> Sequence[OutputLine]:
         """The lines that `data` completes; what goes beyond the limit is counted and dropped."""
+        if self._maskings and self._left_bytes:
+            data = self._maskings[stream].feed(data)
+        return self._take(stream, data, now)
+
+    def _take(self, stream: Stream, data: bytes, now: datetime) -> list[OutputLine]:
         kept = data[: self._left_bytes]
         self._left_bytes -= len(kept)
         self._dropped_bytes += len(data) - len(kept)
@@ -58,7 +65,8 @@ class Output:
 
     def finish(self, now: datetime) -> Sequence[OutputLine]:
         """Last lines without a newline, then a mark if anything was dropped."""
-        lines = [OutputLine(now, stream, text) for stream, each in self._splitters.items() for text in each.finish()]
+        lines = [line for stream, each in self._maskings.items() for line in self._take(stream, each.finish(), now)]
+        lines += [OutputLine(now, stream, text) for stream, each in self._splitters.items() for text in each.finish()]
         if self._dropped_bytes:
             mark = f"output cut here: {self._dropped_bytes} bytes beyond the limit of {self._limit_bytes} were dropped"
             lines.append(OutputLine(now, Stream.SYSTEM, mark))

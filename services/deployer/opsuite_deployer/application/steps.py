@@ -144,8 +144,9 @@ class Steps:
             else self._defaults.file_size_bytes,
             output_bytes=self._defaults.output_bytes,
             grace=self._defaults.grace,
+            secrets=tuple(secrets.values()),
         )
-        return await self._commands.run(spec, _masking(on_output, [value for value in secrets.values() if value]))
+        return await self._commands.run(spec, on_output)
 
     async def _container(
         self, attempt: Attempt, docker: Docker, on_output: Callable[[Sequence[OutputLine]], None]
@@ -252,28 +253,6 @@ def _said(exit_: Exit) -> str:
         return f"ended by signal {exit_.code}"
     words: str = exit_.kind.value
     return words.replace("_", " ")
-
-
-def _masking(
-    on_output: Callable[[Sequence[OutputLine]], None], secrets: Sequence[str]
-) -> Callable[[Sequence[OutputLine]], None]:
-    """Replace secrets by *** on their way to the log; longer ones first, so that none shows the rest of another."""
-    if not secrets:
-        return on_output
-    ordered = sorted(secrets, key=len, reverse=True)
-
-    def masked(lines: Sequence[OutputLine]) -> None:
-        on_output([replace(line, text=_mask(line.text, ordered)) for line in lines])
-
-    return masked
-
-
-def _mask(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        for part in secret.splitlines() or [secret]:
-            if part:
-                text = text.replace(part, "***")
-    return text
 
 
 def _skipping(on_output: Callable[[Sequence[OutputLine]], None], count: int) -> Callable[[Sequence[OutputLine]], None]:
