@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import grpc
 
-from opsuite_telemetry.port import SpanRecord
+from opsuite_telemetry.port import SpanKind, SpanRecord
 from opsuite_telemetry.tracing import RpcSpans, Tracing, TracingSettings
 
 ROUNDS = 5
@@ -24,6 +24,9 @@ Work = Callable[[], None]
 
 class Discard:
     """A sink that keeps nothing."""
+
+    def wants(self, kind: SpanKind, name: str) -> bool:
+        return True
 
     def add(self, span: SpanRecord) -> None:
         pass

@@ -110,8 +110,11 @@ class SpanRecord:
 class SpanSink(Protocol):
     """Keeps finished spans: in a table, in memory."""
 
+    def wants(self, kind: SpanKind, name: str) -> bool:
+        """Whether it keeps spans of this kind and name. The answer must always be the same: it is remembered."""
+
     def add(self, span: SpanRecord) -> None:
-        """Take one. Called where the span ends, mostly on the event loop: must not wait. What it raises is logged."""
+        """Take one of those, where the span ends: mostly on the event loop, so no waiting. What it raises is logged."""
 
 
 class SpanEmitter(Protocol):

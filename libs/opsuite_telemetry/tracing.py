@@ -6,7 +6,8 @@ its tracer, so two services can live in one process.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -17,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, TraceIdRatioBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
 
@@ -31,6 +32,7 @@ SERVER_FAULTS: Final = frozenset(
 _SCOPE: Final = InstrumentationScope("opsuite.records")
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED: Final = TraceFlags(TraceFlags.DEFAULT)
+_KINDS: Final = {kind: SpanKind.__members__.get(kind.name, SpanKind.INTERNAL) for kind in trace.SpanKind}
 
 log = structlog.get_logger("opsuite.telemetry")
 
@@ -64,8 +66,10 @@ class Tracing:
         self._processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]  # the SDK left it bare
         for sink in sinks:
             self._processor.add_span_processor(_ToSink(sink))
-        for exporter in (*exporters, *_otlp(settings)):
+        exporters = (*exporters, *_otlp(settings))
+        for exporter in exporters:
             self._processor.add_span_processor(BatchSpanProcessor(exporter))
+        self._sinks = None if exporters else sinks
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(settings.sampled_share)),
             resource=_resource(settings),
@@ -75,7 +79,8 @@ class Tracing:
 
     def tracer(self, name: str) -> trace.Tracer:
         """A tracer for the code called `name` ("opsuite.rpc")."""
-        return self._provider.get_tracer(name)
+        tracer = self._provider.get_tracer(name)
+        return tracer if self._sinks is None else _SparingTracer(tracer, self._provider, self._sinks)
 
     def emit(self, span: SpanRecord) -> None:
         """Hand a span to every sink and exporter, whatever the sampling. The same record again is the same span."""
@@ -110,12 +115,55 @@ def _otlp(settings: TracingSettings) -> list[SpanExporter]:
     return [OTLPSpanExporter(settings.endpoint, insecure=plaintext, headers=dict(settings.headers) or None)]
 
 
+class _SparingTracer(trace.Tracer):
+    """Makes no span that no sink wants, only its place in the trace: by far most spans of RPCs are such."""
+
+    def __init__(self, tracer: trace.Tracer, provider: TracerProvider, sinks: Sequence[SpanSink]) -> None:
+        self._tracer = tracer
+        self._sampler = provider.sampler
+        self._ids = provider.id_generator
+        self._sinks = sinks
+        self._wanted: dict[tuple[trace.SpanKind, str], bool] = {}  # names are those of methods, so they are few
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: trace.SpanKind = trace.SpanKind.INTERNAL,
+        *args: Any,
+        **kwargs: Any,
+    ) -> trace.Span:
+        """A span, or its place alone."""
+        if (wanted := self._wanted.get((kind, name))) is None:
+            wanted = self._wanted[kind, name] = any(sink.wants(_KINDS[kind], name) for sink in self._sinks)
+        if wanted:
+            return self._tracer.start_span(name, context, kind, *args, **kwargs)
+        return NonRecordingSpan(self._place(name, context))
+
+    @contextmanager
+    def start_as_current_span(  # type: ignore[override]  # theirs may decorate coroutines too, by a private class
+        self, name: str, *args: Any, **kwargs: Any
+    ) -> Iterator[trace.Span]:
+        """The same for a block of code."""
+        with trace.use_span(self.start_span(name, *args, **kwargs), end_on_exit=True) as span:
+            yield span
+
+    def _place(self, name: str, context: Context | None) -> SpanContext:
+        parent = trace.get_current_span(context).get_span_context()
+        span_id = self._ids.generate_span_id()
+        if parent.is_valid:
+            return SpanContext(parent.trace_id, span_id, False, parent.trace_flags, parent.trace_state)
+        trace_id = self._ids.generate_trace_id()
+        sampled = self._sampler.should_sample(None, trace_id, name).decision is Decision.RECORD_AND_SAMPLE
+        return SpanContext(trace_id, span_id, False, _SAMPLED if sampled else _UNSAMPLED)
+
+
 class _ToSink(SpanProcessor):
     def __init__(self, sink: SpanSink) -> None:
         self._sink = sink
 
     def on_end(self, span: ReadableSpan) -> None:
-        if not (span.context and span.context.trace_flags.sampled):
+        if not (span.context and span.context.trace_flags.sampled and self._sink.wants(_KINDS[span.kind], span.name)):
             return
         try:
             self._sink.add(record_from(span))
@@ -154,7 +202,7 @@ def record_from(span: ReadableSpan) -> SpanRecord:
         start=_datetime(span.start_time),
         end=_datetime(span.end_time),
         parent_span_id=f"{span.parent.span_id:016x}" if span.parent else "",
-        kind=SpanKind[span.kind.name] if span.kind.name in SpanKind.__members__ else SpanKind.INTERNAL,
+        kind=_KINDS[span.kind],
         attributes={key: _plain(value) for key, value in (span.attributes or {}).items()},
         failed=span.status.status_code is StatusCode.ERROR,
         error=span.status.description or "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,12 +26,18 @@ class Kept:
     def __init__(self) -> None:
         self.spans: list[SpanRecord] = []
 
+    def wants(self, kind: SpanKind, name: str) -> bool:
+        return name != "unwanted"
+
     def add(self, span: SpanRecord) -> None:
         self.spans.append(span)
 
 
 class Broken:
     """A sink that fails."""
+
+    def wants(self, kind: SpanKind, name: str) -> bool:
+        return True
 
     def add(self, span: SpanRecord) -> None:
         raise OSError("full")
@@ -99,6 +106,44 @@ def test_a_span_of_code_reaches_the_sinks() -> None:
     assert (kept.name, kept.attributes["size"], kept.attributes["names"]) == ("work", 3, "('a', 'b')")
     assert kept.start <= kept.end
     assert not span.is_recording()
+
+
+def test_a_span_that_no_sink_wants_is_a_place_in_the_trace_and_nothing_more() -> None:
+    sink = Kept()
+    tracer = a_tracing(sink).tracer("t")
+
+    with tracer.start_as_current_span("unwanted") as span, tracer.start_as_current_span("wanted"):
+        pass
+
+    (kept,) = sink.spans
+    place = span.get_span_context()
+    assert not span.is_recording()
+    assert (kept.trace_id, kept.parent_span_id) == (f"{place.trace_id:032x}", f"{place.span_id:016x}")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_span_that_no_sink_wants_follows_the_choice_of_its_caller(share: float) -> None:
+    spans = RpcSpans(a_tracing(Kept(), share=share).tracer("t"), "unwanted")
+
+    begun = spans.begin("").get_span_context()
+    sampled = spans.begin(CALLER.traceparent).get_span_context()
+    unsampled = spans.begin(replace(CALLER, sampled=False).traceparent).get_span_context()
+
+    assert begun.trace_flags.sampled == bool(share)
+    assert (sampled.trace_flags.sampled, unsampled.trace_flags.sampled) == (True, False)
+    assert f"{sampled.trace_id:032x}" == CALLER.trace_id
+
+
+def test_exporters_get_what_no_sink_wants(exporter: InMemorySpanExporter) -> None:
+    sink = Kept()
+    tracing = a_tracing(sink, exporters=[exporter])
+
+    with tracing.tracer("t").start_as_current_span("unwanted"):
+        pass
+    tracing.close()
+
+    assert [span.name for span in exporter.get_finished_spans()] == ["unwanted"]
+    assert sink.spans == []
 
 
 def test_spans_that_are_not_sampled_are_not_kept() -> None:
