@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
@@ -87,22 +87,22 @@ class Sshd:
             told += line
         self._server.stderr.close()
 
+    def processes(self) -> list[psutil.Process]:
+        """The server itself, and then those that serve its connections."""
+        assert self._server is not None
+        server = psutil.Process(self._server.pid)
+        return [server, *server.children(recursive=True)]
+
     def kill(self) -> None:
         """Kill it with all its connections, as if the host had lost power; what was started over it lives on."""
-        if self._server is None:
-            return
-        for process in [psutil.Process(self._server.pid), *psutil.Process(self._server.pid).children(recursive=True)]:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._server.wait()
-        self._server = None
+        if self._server is not None:
+            kill_all(self.processes())
+            self._server.wait()
+            self._server = None
 
     def cut(self) -> None:
         """Kill its connections; it goes on taking new ones."""
-        assert self._server is not None
-        for process in psutil.Process(self._server.pid).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_all(self.processes()[1:])
 
 
 class SshHost:
@@ -176,6 +176,13 @@ def own_hosts() -> Iterator[tuple[SshHost, SshHost]]:
     """Two hosts for one test alone, which may kill what it likes."""
     with running_hosts() as hosts:
         yield hosts
+
+
+def kill_all(processes: Sequence[psutil.Process]) -> None:
+    """Kill those that live."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def find_sshd() -> str:
