@@ -79,6 +79,8 @@ class Route:
     mirror: Mirror | None = None
     drain: timedelta = timedelta(seconds=30)
     """Time that requests under way have after their endpoint has left the route."""
+    draining: frozenset[Endpoint] = frozenset()
+    """Endpoints of the tracks that finish what they have and get no new requests."""
 
 
 @dataclass(frozen=True, slots=True)

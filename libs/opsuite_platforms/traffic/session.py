@@ -1,0 +1,245 @@
+"""What one xDS stream has asked for and been sent, and what goes out next. Pure: no network, no clock.
+
+State of the world: each response holds everything of its kind that the client asked for. Listeners and routes wait
+until the client has settled clusters and endpoints, so that a route never names what the client does not have yet
+(Envoy settles a cluster when it has its endpoints). What a client refused is sent again only when it has changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opsuite_platforms.traffic.messages import message_class
+from opsuite_platforms.traffic.resources import KINDS, Kind, Resource, Resources
+
+BY_NAME: Final = frozenset({Kind.ENDPOINTS, Kind.ROUTES})
+"""Kinds of which a client without names wants none; of the others it wants all."""
+AFTER: Final[Mapping[Kind, tuple[Kind, ...]]] = {
+    Kind.CLUSTER: (),
+    Kind.ENDPOINTS: (),
+    Kind.LISTENER: (Kind.CLUSTER, Kind.ENDPOINTS),
+    Kind.ROUTES: (Kind.CLUSTER, Kind.ENDPOINTS),
+}
+"""Kinds that have to be settled before one is sent."""
+ORDER: Final[Mapping[Kind, int]] = {kind: place for place, kind in enumerate(Kind)}
+EVERYTHING: Final = "*"
+
+
+class Snapshot:
+    """Everything that there is to send at one version. What is sent to many is made once."""
+
+    def __init__(self, version: int, resources: Resources, routes: Mapping[str, int]) -> None:
+        """`routes`: the version at which each route changed last."""
+        self.version = version
+        self.resources = resources
+        self.routes = routes
+        self._heads: dict[Kind, bytes] = {}
+        self._bodies: dict[tuple[Kind, frozenset[str] | None], bytes] = {}
+
+    def wanted(self, kind: Kind, names: frozenset[str] | None) -> Iterable[Resource]:
+        """Resources of those names that exist, in order; None means all that edges get."""
+        if names is None:
+            return self.resources.edges[kind].values()
+        found = self.resources.named[kind]
+        return [found[name] for name in sorted(names) if name in found]
+
+    def body(self, kind: Kind, names: frozenset[str] | None) -> bytes:
+        """The resources as they go into a response."""
+        key = (kind, names)
+        if (body := self._bodies.get(key)) is None:
+            body = self._bodies[key] = b"".join(resource.wire for resource in self.wanted(kind, names))
+        return body
+
+    def head(self, kind: Kind) -> bytes:
+        """The rest of a response but its nonce: serialised messages that are joined are merged."""
+        if (head := self._heads.get(kind)) is None:
+            response = _response(version_info=str(self.version), type_url=kind.type_url)
+            head = self._heads[kind] = response.SerializeToString()
+        return head
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """One kind of resource on one stream."""
+
+    names: frozenset[str] | None
+    """None: all."""
+    is_owed: bool = True
+    """Whether an answer is due even if nothing has changed."""
+    is_settled: bool = True
+    """Whether the client has taken or refused what it was sent last."""
+    body: bytes | None = None
+    """What it was sent last."""
+    nonce: str = ""
+    sent: Snapshot | None = None
+    taken: int = 0
+    """Version up to which the client has all of this kind."""
+    refusals: dict[str, str] = field(default_factory=dict)
+
+
+class Session:
+    """One stream, from its first request to its end."""
+
+    def __init__(self) -> None:
+        self.node = ""
+        """The id that the client gave itself; empty before its first request."""
+        self.version = 0
+        """Everything up to this version has been taken, or refused by name."""
+        self._kinds: dict[Kind, _Subscription] = {}
+        self._nonces = 0
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Routes that the client asked for by name; `*` for a client that takes all. Empty before it has asked."""
+        listeners = self._kinds.get(Kind.LISTENER)
+        if listeners is None:
+            everything = Kind.CLUSTER in self._kinds and self._kinds[Kind.CLUSTER].names is None
+            return frozenset({EVERYTHING}) if everything else frozenset()
+        return frozenset({EVERYTHING}) if listeners.names is None else listeners.names
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """Route to the client's words, for what it refused and has not taken since."""
+        return {route: words for each in self._kinds.values() for route, words in each.refusals.items()}
+
+    def routes_version(self) -> int:
+        """Version of the route configurations that the client goes by: it may still use clusters of that version."""
+        routes = self._kinds.get(Kind.ROUTES)
+        return self.version if routes is None else routes.taken
+
+    # ---- what comes in ----------------------------------------------------------------------------------------------
+
+    def receive(self, request: Any) -> None:
+        """Take in one DiscoveryRequest; kinds that we do not have are passed over."""
+        self.node = self.node or request.node.id
+        if (kind := KINDS.get(request.type_url)) is None:
+            return
+        subscription = self._kinds.get(kind)
+        if subscription is None:
+            self._kinds[kind] = _Subscription(_names(kind, request, None))
+        elif request.response_nonce == subscription.nonce:
+            self._settle(kind, subscription, request)
+        # Otherwise the client had not yet seen what it was sent last; its answer to that will say all again.
+
+    def _settle(self, kind: Kind, subscription: _Subscription, request: Any) -> None:
+        names = _names(kind, request, subscription)
+        # Who speaks without having been sent anything asks for it: again, or under other names.
+        subscription.is_owed |= subscription.is_settled or names != subscription.names
+        if kind is Kind.LISTENER and names is not None and not names <= (subscription.names or frozenset()):
+            self.version = 0  # of the routes that it now wants as well it has none yet
+        subscription.names = names
+        if request.HasField("error_detail"):
+            _refused(kind, subscription, request.error_detail.message)
+        elif not subscription.is_settled and subscription.sent is not None:
+            subscription.refusals.clear()
+            subscription.taken = max(subscription.taken, subscription.sent.version)
+        subscription.is_settled = True
+
+    # ---- what goes out ----------------------------------------------------------------------------------------------
+
+    def due(self, snapshot: Snapshot) -> bytes | None:
+        """The response to send now, serialised; None when nothing is to be said before the client has spoken."""
+        for kind, subscription in sorted(self._kinds.items(), key=_in_order):
+            if not subscription.is_settled or not self._are_settled(AFTER[kind]):
+                continue
+            if kind in BY_NAME and not subscription.names:
+                continue
+            body = snapshot.body(kind, subscription.names)
+            if subscription.is_owed or body != subscription.body:
+                return self._send(kind, subscription, snapshot, body)
+            if not subscription.refusals:
+                subscription.taken = max(subscription.taken, snapshot.version)
+        if self._are_settled(self._kinds):
+            self._note_progress(snapshot)
+        return None
+
+    def _are_settled(self, kinds: Iterable[Kind]) -> bool:
+        return all(self._kinds[kind].is_settled for kind in kinds if kind in self._kinds)
+
+    def _send(self, kind: Kind, subscription: _Subscription, snapshot: Snapshot, body: bytes) -> bytes:
+        self._nonces += 1
+        subscription.nonce = str(self._nonces)
+        subscription.body, subscription.sent = body, snapshot
+        subscription.is_owed = subscription.is_settled = False
+        return snapshot.head(kind) + body + bytes(_response(nonce=subscription.nonce).SerializeToString())
+
+    def _note_progress(self, snapshot: Snapshot) -> None:
+        """Everything asked for is settled; whether all that is needed was asked for is another question."""
+        refused, scopes = self.refusals.keys(), self.scopes
+        if EVERYTHING in scopes:
+            is_complete = self._has_all(snapshot, refused)
+        else:
+            is_complete = bool(scopes) and all(self._has_route(snapshot, name) for name in scopes - refused)
+        if is_complete:
+            self.version = max(self.version, snapshot.version)
+
+    def _has_all(self, snapshot: Snapshot, refused: Iterable[str]) -> bool:
+        """Whether a proxy has asked for the endpoints of all clusters and the routes of all ports."""
+        if not {Kind.CLUSTER, Kind.LISTENER} <= self._kinds.keys():
+            return False
+        return all(
+            self._covers(
+                kind, (r.name for r in snapshot.resources.edges[kind].values() if r.routes.isdisjoint(refused))
+            )
+            for kind in (Kind.ENDPOINTS, Kind.ROUTES)
+        )
+
+    def _has_route(self, snapshot: Snapshot, name: str) -> bool:
+        """Whether a client that asked for this route knows where it leads; one that does not exist leads nowhere."""
+        used = snapshot.resources.used.get(name)
+        if used is None:
+            return True
+        return (
+            self._covers(Kind.ROUTES, (name,))
+            and self._covers(Kind.CLUSTER, used)
+            and self._covers(Kind.ENDPOINTS, used)
+        )
+
+    def _covers(self, kind: Kind, names: Iterable[str]) -> bool:
+        subscription = self._kinds.get(kind)
+        asked_for: frozenset[str] | None = frozenset() if subscription is None else subscription.names
+        return asked_for is None or asked_for.issuperset(names)
+
+
+def _in_order(item: tuple[Kind, _Subscription]) -> int:
+    return ORDER[item[0]]
+
+
+def _response(**fields: str) -> Any:
+    return message_class("envoy.service.discovery.v3.DiscoveryResponse")(**fields)
+
+
+def _names(kind: Kind, request: Any, before: _Subscription | None) -> frozenset[str] | None:
+    """Names that a client wants; None for all, which only a stream that never gave names can mean by giving none."""
+    names = frozenset(request.resource_names)
+    if kind in BY_NAME:
+        return names
+    never_named = before is None or before.names is None
+    return None if EVERYTHING in names or (not names and never_named) else names
+
+
+def _refused(kind: Kind, subscription: _Subscription, words: str) -> None:
+    """Note which routes a refusal is about.
+
+    Envoy takes clusters and listeners one by one and names those that it refuses. Where it names none, every route
+    that has changed since the client last took this kind may be meant.
+    """
+    snapshot = subscription.sent
+    if snapshot is None:
+        return
+    resources = list(snapshot.wanted(kind, subscription.names))
+    named = [resource for resource in resources if _mentions(words, resource.name)]
+    if kind in BY_NAME or not named:
+        routes = {route for resource in resources for route in resource.routes}
+        routes = {route for route in routes if snapshot.routes.get(route, 0) > subscription.taken} or routes
+    else:
+        routes = {route for resource in named for route in resource.routes}
+        subscription.refusals.clear()  # the rest of it was taken
+    subscription.refusals.update(dict.fromkeys(routes, words))
+
+
+def _mentions(words: str, name: str) -> bool:
+    return re.search(rf"(?<![\w./:-]){re.escape(name)}(?![\w./-])", words) is not None
