@@ -94,7 +94,7 @@ def plan(
 
     planned = talk(work)
     _print_plan(planned) if screen.wants_table() else screen.document(planned)
-    if not planned.ready:
+    if not planned.ready or planned.HasField("refusal"):
         raise typer.Exit(1)
 
 
@@ -256,7 +256,17 @@ def _print_plan(planned: PlanDeploymentResponse) -> None:
     )
     screen.say()
     when = f"would wait at position {planned.queue_position}" if planned.queue_position else "would start at once"
+    if planned.HasField("refusal"):
+        when = "would be refused"
     back = planned.rollback_version or "nothing: there is no earlier version"
     screen.say(f"pipeline revision {planned.pipeline_revision}; {when}; would go back to {back}")
+    for name in planned.supersedes:
+        screen.say(f"would take the place of {short(name)} in the queue", "yellow")
+    if planned.cancels:
+        screen.say(f"would cancel {short(planned.cancels)} and wait for its end", "yellow")
+    if planned.lifts_bar_of:
+        screen.say(f"would lift the bar that {short(planned.lifts_bar_of)} left when its rollback failed", "yellow")
+    if planned.HasField("refusal"):
+        screen.complain([f"error: it would be refused: {planned.refusal.message}"])
     if not planned.ready:
         screen.complain(["error: it could not start: see the checks that failed"])

@@ -254,6 +254,28 @@ def test_a_plan_says_what_would_be_done_and_whether_it_could_start(pipelines: De
     assert "FAILED" in bad.out
 
 
+@pytest.mark.parametrize(
+    ("policy", "status", "told"),
+    [
+        ("reject", 1, "error: it would be refused: {} is under way there"),
+        ("cancel_running", 0, "would cancel {} and wait for its end"),
+    ],
+)
+def test_a_plan_says_what_becomes_of_those_that_are_there(
+    pipelines: DeployerProcess, tmp_path: Path, policy: str, status: int, told: str
+) -> None:
+    name, wait = policy.replace("_", "-"), {"name": "wait", "steps": [{"name": "long", "wait": {"duration": "60s"}}]}
+    opsuite(pipelines, "apply", "-f", str(write_pipeline(tmp_path, name, wait, concurrency=policy)))
+    running = uid_of(deploy(pipelines, name, "1"))
+
+    planned = opsuite(pipelines, "plan", name, "2", "--env", "staging")
+    opsuite(pipelines, "cancel", running)
+
+    assert planned.status == status
+    holder = running if status == 0 else f"pipelines/{name}/environments/staging/deployments/{running}"
+    assert told.format(holder) in planned.out + planned.err
+
+
 def test_what_a_step_writes_cannot_touch_the_terminal(pipelines: DeployerProcess, tmp_path: Path) -> None:
     nasty = {"name": "look", "steps": [a_script(pipelines, "nasty", 'print("\\x1b]0;owned\\x07\\x1b[2J gone\\tfine")')]}
     opsuite(pipelines, "apply", "-f", str(write_pipeline(tmp_path, "nasty", nasty)))
