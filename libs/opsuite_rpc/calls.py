@@ -29,12 +29,16 @@ class Call:
     principal: Principal = ANONYMOUS
     violations: tuple[Violation, ...] = ()
     """What is wrong with the shape of the request, where the method is one that judges that itself."""
+    action: str = ""
+    """Full name of the method."""
     resource: str = ""
     code: grpc.StatusCode = grpc.StatusCode.OK
     reason: str = ""
     details: dict[str, str] = field(default_factory=dict)
     is_done: bool = False
     """The handler has succeeded; what comes after is telling of it."""
+    audits_itself: bool = False
+    """The handler records its success in the transaction of the act; failures and refusals are recorded for it."""
     task: asyncio.Task[Any] | None = None
     ended_by: OpsuiteError | None = None
     """Why the server itself ends a stream."""
@@ -77,6 +81,13 @@ def shape_violations() -> tuple[Violation, ...]:
     Such a handler is called with requests that keep no rule, and has to end in an error or an answer that tells these.
     """
     return _current.get().violations
+
+
+def audits_itself() -> Call:
+    """The call in work, of which the handler promises to audit a success together with what it does."""
+    call = _current.get()
+    call.audits_itself = True
+    return call
 
 
 def audited_as(resource: str, **details: str) -> None:

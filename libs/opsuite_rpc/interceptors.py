@@ -122,6 +122,7 @@ class GuardedMethod:
         if self._counted:
             self._gate.opened(context)
         call = self._observer.began(context)
+        call.action = self._method.full_name
         calls.enter(call)
         return call
 

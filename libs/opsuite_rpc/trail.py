@@ -36,7 +36,7 @@ class AuditTrail:
         An act that nobody can trace back is not acknowledged; a repeat with the same request_id finds it done and
         records it then.
         """
-        if self._sink is None:
+        if self._sink is None or call.audits_itself:
             return
         try:
             await self._sink.record(_entry(action, call))

@@ -14,13 +14,53 @@ from fakes.pipelines import a_docker, a_pipeline, a_script, a_stage, a_wait, fal
 
 from opsuite.deployer.v1 import deployment_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as d
+from opsuite.deployer.v1.history_service_pb2 import ListAuditEventsRequest, VerifyAuditRequest
 from opsuite_kernel.errors import Conflict, OpsuiteError
 
+REQUEST = "2f0c1a52-6c1e-4f0e-9d0b-0a1f6a5a7b11"
 TALKS = """
 import sys
 for number in range(int(sys.argv[1])):
     print("line", number, file=sys.stderr if number % 2 else sys.stdout, flush=True)
 """
+
+
+# ---- audit -----------------------------------------------------------------------------------------------------------
+
+
+async def test_every_act_is_audited_once_and_names_what_it_was_done_to(
+    start_deployer: Callable[..., DeployerProcess],
+) -> None:
+    deployer = start_deployer()
+    held = HeldSteps(deployer.work)
+    async with deployer.client() as client:
+        await register(client, a_pipeline("audited", a_stage("work", held.step("endless"))))
+        request = d.DeployRequest(pipeline="pipelines/audited", version="1", environment="staging", request_id=REQUEST)
+        names = {(await client.deployments.Deploy(request)).deployment.name for _ in range(2)}
+        (name,) = names
+        await held.started("endless")
+        for verb in (pause, resume, cancel):
+            await verb(client, name)
+        await ended(client, name)
+        again = await retry(client, name)
+        await cancel(client, again.name)
+        with pytest.raises(OpsuiteError):
+            await client.deployments.Rollback(d.RollbackRequest(name=name))
+
+        rows = (await client.history.ListAuditEvents(ListAuditEventsRequest(page_size=100))).events
+        told = [(row.action.rpartition("/")[2], row.resource, row.outcome) for row in reversed(rows)]
+        assert told == [
+            ("RegisterPipeline", "pipelines/audited", "OK"),
+            ("Deploy", name, "OK"),
+            ("Deploy", name, "OK"),  # the repeat is an act, too, though it found everything done
+            ("PauseDeployment", name, "OK"),
+            ("ResumeDeployment", name, "OK"),
+            ("CancelDeployment", name, "OK"),
+            ("RetryDeployment", name, "OK"),
+            ("CancelDeployment", again.name, "OK"),
+            ("Rollback", name, "FAILED_PRECONDITION"),
+        ]
+        assert (await client.history.VerifyAudit(VerifyAuditRequest())).intact
 
 
 # ---- steering -------------------------------------------------------------------------------------------------------

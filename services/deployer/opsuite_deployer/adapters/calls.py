@@ -10,19 +10,22 @@ from google.protobuf.message import Message
 from opsuite_deployer.application.deployments import Call, Reference
 from opsuite_deployer.application.ports import Replay
 from opsuite_rpc.access import current_principal
-from opsuite_rpc.calls import current_call
+from opsuite_rpc.calls import audits_itself
+from opsuite_runs.port import AuditEntry
 
 Context = grpc.aio.ServicerContext
 
 
 def call_of(request: Message) -> Call:
-    """Who makes the present call, its trace, and its replay protection if the request has an id."""
-    span = current_call().span.get_span_context()
+    """Who makes the present call, its trace, its replay protection if the request has an id, and its audit entry."""
+    call = audits_itself()
+    span = call.span.get_span_context()
     return Call(
-        actor=current_principal().name,
+        actor=call.principal.name,
         trace_id=f"{span.trace_id:032x}",
         span_id=f"{span.span_id:016x}",
         replay=replay_of(request),
+        audit=AuditEntry(call.principal.name, call.action, call.resource, "OK", call.details, call.trace_id),
     )
 
 

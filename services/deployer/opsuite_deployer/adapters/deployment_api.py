@@ -18,7 +18,6 @@ from opsuite_deployer.application.deployments import Deployments, DeployWish
 from opsuite_deployer.domain.errors import EnvironmentOccupied
 from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.turn import Verb
-from opsuite_rpc.calls import audited_as
 
 _SCOPES: Final = {
     pb.PROMOTION_SCOPE_UNSPECIFIED: Verb.PROMOTE,
@@ -47,7 +46,6 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
     ) -> pb.DeployResponse:
         """Record a deployment."""
         standing = await self._deployments.deploy(_deploy_wish(request, request.reason), call_of(request))
-        audited_as(standing.deployment.name)
         return pb.DeployResponse(deployment=await self._queries.rendered(standing))
 
     async def PlanDeployment(

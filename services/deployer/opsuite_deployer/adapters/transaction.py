@@ -14,9 +14,10 @@ from opsuite_deployer.adapters.totals import count_ended
 from opsuite_deployer.domain.deployment import Deployment
 from opsuite_deployer.domain.turn import Happened
 from opsuite_kernel.clock import Clock
+from opsuite_runs import audit
 from opsuite_runs import events as event_log
 from opsuite_runs.lease import Leases
-from opsuite_runs.port import Event
+from opsuite_runs.port import AuditEntry, Event
 from opsuite_storage.listen import notify
 from opsuite_storage.store import Store as Database
 
@@ -49,17 +50,27 @@ class Transaction:
         """When everything in this transaction happened: the moment of its first event."""
         self._told: list[event_log.NewEvent] = []
         self._ended: list[Deployment] = []
+        self._audited: list[AuditEntry] = []
         self.has_told_people = False
 
     def flush(self) -> Sequence[Event]:
-        """Write the events of the transaction, all at its end: the feed they share is locked for a moment only."""
+        """Write audit rows and events of the transaction, all at its end: what they share is locked for a moment only.
+
+        Always in this order, as PostgreSQL would see a deadlock otherwise.
+        """
         if self._ended:
             count_ended(self.connection, self._ended)
+        if self._audited:
+            audit.append(self.connection, tables.audit, self._audited, self.clock.now())
         if not self._told:
             return ()
         appended = event_log.append(self.connection, tables.events, self._told)
         notify(self.connection, WAKE_CHANNEL, f"{EVENTS} {self.owner}")
         return appended
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Keep an act in the audit log together with what it did."""
+        self._audited.append(entry)
 
     def count(self, before: Deployment, after: Deployment) -> None:
         """Count a deployment that this transaction ends."""

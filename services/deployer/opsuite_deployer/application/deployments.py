@@ -41,6 +41,7 @@ from opsuite_deployer.domain.rollback import check_target, rollback_deployment
 from opsuite_deployer.domain.rollout_parts import check_wish
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
 from opsuite_kernel.clock import Clock
+from opsuite_runs.port import AuditEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Call:
     trace_id: str = ""
     span_id: str = ""
     replay: Replay | None = None
+    audit: AuditEntry | None = None
+    """What the audit log keeps of the call if it succeeds; None: somebody else sees to that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class Deployments:
 
     async def deploy(self, wish: DeployWish, call: Call) -> Standing:
         """Record a deployment. Raises PipelineNotFound, EnvironmentNotListed, UnknownVariable, EnvironmentOccupied."""
-        return await self._start(call, lambda tx, now: deploy(tx, wish, call, self._rules, now))
+        return await self._start(call, lambda tx, now: deploy(tx, wish, call, self._rules, now), audits_new=True)
 
     async def plan(self, wish: DeployWish) -> Plan:
         """Say what `deploy` would do, and change nothing. Raises what `deploy` does, but for EnvironmentOccupied."""
@@ -199,16 +202,30 @@ class Deployments:
 
         return await self._steer(reference, etag, call, body)
 
-    async def _start(self, call: Call, body: Callable[[Tx, datetime], tuple[str, tuple[Started, ...]]]) -> Standing:
-        def whole(tx: Tx) -> tuple[Standing, tuple[Started, ...]]:
-            tx.serialise_admission()  # before anything is looked at
-            now = self._clock.now()
+    async def _start(
+        self,
+        call: Call,
+        body: Callable[[Tx, datetime], tuple[str, tuple[Started, ...]]],
+        *,
+        audits_new: bool = False,
+    ) -> Standing:
+        """With `audits_new` the audit log names the deployment that is made, rather than what the request names."""
+
+        def once(tx: Tx, now: datetime) -> tuple[str, tuple[Started, ...]]:
             if call.replay and (earlier := tx.replayed(call.replay)):
-                return _found(tx.get(earlier), earlier), ()
+                return earlier, ()
             uid, started = body(tx, now)
             if call.replay:
                 tx.remember(call.replay, uid, now)
-            return _found(tx.get(uid), uid), started
+            return uid, started
+
+        def whole(tx: Tx) -> tuple[Standing, tuple[Started, ...]]:
+            tx.serialise_admission()  # before anything is looked at
+            uid, started = once(tx, self._clock.now())
+            standing = _found(tx.get(uid), uid)
+            if call.audit:
+                tx.audit(replace(call.audit, resource=standing.deployment.name) if audits_new else call.audit)
+            return standing, started
 
         standing, _ = await self._store.write(whole, lambda done: self._fleet.launch(done[1]))
         return standing
@@ -219,6 +236,8 @@ class Deployments:
         def whole(tx: Tx) -> Standing:
             tx.serialise_admission()  # before the row's lock, as everywhere
             now = self._clock.now()
+            if call.audit:
+                tx.audit(call.audit)
             if call.replay and tx.replayed(call.replay) is not None:
                 return find(tx, reference)
             standing = find(tx, reference, lock=True)

@@ -16,7 +16,7 @@ from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
 from opsuite_deployer.domain.turn import Happened, Wish
 from opsuite_notify.port import Message, SecretRef
 from opsuite_platforms.port import OutputLine
-from opsuite_runs.port import Lease
+from opsuite_runs.port import AuditEntry, Lease
 
 T = TypeVar("T")
 
@@ -104,6 +104,9 @@ class Tx(WorkloadTx, Protocol):
 
     def remember(self, call: Replay, result: str, now: datetime) -> None:
         """Keep what a call returned."""
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Keep an act in the audit log."""
 
     # pipelines
     def revision_of(self, pipeline: str, number: int | None = None) -> Revision | None:
