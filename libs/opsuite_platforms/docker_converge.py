@@ -23,11 +23,12 @@ from opsuite_platforms.docker_engine import (
     FoundContainer,
     NameTaken,
     NoSuchImage,
+    PortTaken,
     Refused,
     refusal_as_unavailable,
 )
 from opsuite_platforms.docker_output import LogReader
-from opsuite_platforms.docker_replicas import KEPT, PLATFORM, WORKLOAD, Identity, config_of, difference
+from opsuite_platforms.docker_replicas import KEPT, PLATFORM, WORKLOAD, Identity, config_of, difference, index_of
 from opsuite_platforms.workload_files import Record
 
 # Pause between two looks at an engine that is still busy with an earlier call for the same container.
@@ -90,10 +91,11 @@ class ReplicaContainers:
             message = f"image {image} is not on the engine and cannot be pulled: {refusal.message}"
             raise Conflict(message, reason="SPEC_IMPOSSIBLE", metadata={"image": image}) from refusal
 
-    async def converge(self, record: Record) -> bool:
+    async def converge(self, record: Record) -> frozenset[int]:
         """Make the engine agree with the record: what is not wanted stops, then what is missing starts.
 
-        Whether everything could be started; of what could not, the engine keeps the reason.
+        Returns the replicas that could not be started because somebody has a port of theirs. Of what could not be
+        started for another reason the engine keeps the reason.
         Raises: Conflict (the engine refuses the spec; a stranger has the name), Unavailable.
         """
         begin = self._clock.monotonic()
@@ -117,14 +119,15 @@ class ReplicaContainers:
         except Refused as refusal:
             log.warning("container_not_started", container=container.name, error=refusal.message)
 
-    async def _converge_once(self, record: Record) -> bool:
+    async def _converge_once(self, record: Record) -> frozenset[int]:
         todo = difference(record, self.identity, await self.find(record.spec.name))
         await self.discard(todo.surplus, record.spec.grace)
-        bringing_up = [self._bring_up(record, index) for index in todo.missing]
-        starting = [self._start(container.name) for container in todo.idle]
-        return all(await together([*bringing_up, *starting]))
+        await together(self._create(record, index) for index in todo.missing)
+        to_start = [*todo.missing, *(index_of(container) for container in todo.idle)]
+        have_ports = await together(self._start(self.identity.container(record, index)) for index in to_start)
+        return frozenset(index for index, has_ports in zip(to_start, have_ports, strict=True) if not has_ports)
 
-    async def _bring_up(self, record: Record, index: int) -> bool:
+    async def _create(self, record: Record, index: int) -> None:
         name = self.identity.container(record, index)
         try:
             with _refusal_as_conflict(name):
@@ -132,7 +135,6 @@ class ReplicaContainers:
         except NameTaken as taken:
             await self._refuse_stranger(name)
             raise _Overtaken from taken
-        return await self._start(name)
 
     async def _refuse_stranger(self, container: str) -> None:
         """Return if the name belongs to a container of ours, or to one that the engine does not show yet."""
@@ -143,13 +145,15 @@ class ReplicaContainers:
             raise Conflict(message, reason="NAME_TAKEN", metadata={"container": container})
 
     async def _start(self, name: str) -> bool:
+        """Whether it has its ports now."""
         try:
             await self._engine.start(name)
+        except PortTaken:
+            return False
         except Refused as refusal:
             if refusal.status == HTTPStatus.NOT_FOUND and await self._state(name) is None:
                 raise _Overtaken from refusal
             log.warning("container_not_started", container=name, error=refusal.message)
-            return False
         return True
 
     async def _discard(self, container: FoundContainer, grace: timedelta) -> None:

@@ -27,6 +27,8 @@ CALL_TIMEOUT: Final = 60
 CONNECT_TIMEOUT: Final = 5
 # How aiodocker says that it had no answer.
 NO_CONNECTION: Final = 900
+# How the engine says that one of its containers has a port, and how the kernel does of anybody else.
+PORT_TAKEN: Final = ("port is already allocated", "address already in use")
 # The engine's name for "never".
 ZERO_TIME: Final = "0001-01-01T00:00:00Z"
 
@@ -46,6 +48,10 @@ class NoSuchImage(Refused):
 
 class NameTaken(Refused):
     """There is a container of that name."""
+
+
+class PortTaken(Refused):
+    """Somebody has a port that the container is to be reached on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,14 @@ class DockerEngine:
             raise precise.get(HTTPStatus(refusal.status), Refused)(refusal.status, refusal.message) from refusal
 
     async def start(self, name: str) -> None:
-        """Start it; one that runs stays as it is, one that has ended runs again."""
-        with self._translated():
-            await self._docker.containers.container(name).start()
+        """Start it; one that runs stays as it is, one that has ended runs again. Raises also: PortTaken."""
+        try:
+            with self._translated():
+                await self._docker.containers.container(name).start()
+        except Refused as refusal:
+            if any(words in refusal.message for words in PORT_TAKEN):
+                raise PortTaken(refusal.status, refusal.message) from refusal
+            raise
 
     async def state(self, name: str) -> ContainerState | None:
         """What is recorded about it; None if there is no such container."""

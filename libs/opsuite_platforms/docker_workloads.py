@@ -41,6 +41,8 @@ from opsuite_platforms.ports import Ports, allocate, is_free
 from opsuite_platforms.workload_files import Record, next_record
 
 PORTS: Final = range(21_000, 22_000)
+# Others that look for ports in the same range at the same time take one each at most.
+PORT_TRIES: Final = 20
 
 
 class DockerPlatform:
@@ -179,13 +181,15 @@ class DockerPlatform:
             await self._put_back(before, name)
             raise
 
-    async def _remember(self, before: Record | None, after: Record, found: Collection[FoundContainer]) -> Record:
-        """The record with ports, written; they are given out one workload at a time."""
+    async def _remember(
+        self, before: Record | None, after: Record, found: Collection[FoundContainer], lost: Collection[int] = ()
+    ) -> Record:
+        """The record with ports, written; they are given out one workload at a time. `lost` replicas get others."""
         running = {index_of(container) for container in found if container.status in KEPT}
 
         def remember() -> Record:
             with self._records.locked():
-                had = still_ours(before.ports if before else {}, running, is_free)
+                had = still_ours(before.ports if before else {}, running, lost, is_free)
                 ports = allocate(after.spec, had, self._records.ports_in_use(), self._ports, is_free)
                 refuse_ports_of_strangers(after.spec, had, is_free)
                 with_ports = replace(after, ports=ports)
@@ -196,13 +200,13 @@ class DockerPlatform:
         return await asyncio.to_thread(remember)
 
     async def _converge(self, record: Record) -> None:
-        """Make it true; a replica whose port somebody took meanwhile gets another one."""
-        while not await self._containers.converge(record):
-            found = await self._containers.find(record.spec.name)
-            moved = await self._remember(record, record, found)
-            if moved == record:
+        """Make it true; replicas whose ports somebody took meanwhile get others. Raises: Conflict."""
+        for _ in range(PORT_TRIES):
+            lost = await self._containers.converge(record)
+            if not lost:
                 return
-            record = moved
+            record = await self._remember(record, record, await self._containers.find(record.spec.name), lost)
+        raise Conflict(f"{record.spec.name}: another program of this machine has its ports", reason="PORT_TAKEN")
 
     async def _put_back(self, before: Record | None, name: str) -> None:
         if before is None:
@@ -243,12 +247,12 @@ def _chosen(record: Record, replica: str | None) -> Collection[int]:
     return [names.index(replica)]
 
 
-def still_ours(had: Ports, running: Collection[int], is_free: Callable[[int], bool]) -> Ports:
-    """The ports of replicas that run, or that nobody took while theirs did not."""
+def still_ours(had: Ports, running: Collection[int], lost: Collection[int], is_free: Callable[[int], bool]) -> Ports:
+    """The ports of replicas that run, or that nobody took while theirs did not; none of the `lost` ones."""
     return {
         index: ports
         for index, ports in had.items()
-        if index in running or all(is_free(number) for number in ports.values())
+        if index not in lost and (index in running or all(is_free(number) for number in ports.values()))
     }
 
 
