@@ -42,27 +42,32 @@ class Watches:
 
     async def one(self, request: pb.WatchDeploymentRequest) -> AsyncIterator[bytes]:
         """A snapshot unless it resumes, every event after it, and the end after the last one."""
-        reference = reference_of(request.name)
-        deployment = (await self._queries.deployment(reference)).message
-        name = reference.name
-        if request.resume_token:
-            after = tokens.decode(request.resume_token, life=self._life, follows=name, latest=deployment.revision)
-            if after == deployment.revision and deployment.status in _ENDED:
-                return
-        else:
-            after = deployment.revision
-            snapshot = pb.WatchDeploymentResponse(
-                snapshot=deployment, resume_token=self._token(name, after), server_time=self._now()
-            )
-            yield snapshot.SerializeToString()
-            if deployment.status in _ENDED:
-                return
+        # Thousands of these frames wait for what comes next, so no message is a variable here.
+        after, is_over, snapshot = await self._begin_one(request)
+        if snapshot:
+            yield snapshot
+        if is_over:
+            return
+        name, snapshot = request.name, b""
         following = self._hub.follow(name, after, max_batch=_most(request), heartbeat=_heartbeat(request))
         async with aclosing(following) as answers:
             async for answer in answers:
                 yield self._rendered(name, answer, pb.WatchDeploymentResponse)
                 if isinstance(answer, Batch) and _is_last(answer):
                     return
+
+    async def _begin_one(self, request: pb.WatchDeploymentRequest) -> tuple[int, bool, bytes]:
+        """The revision after which to go on, whether nothing will come, and the snapshot, empty for who resumes."""
+        name = request.name
+        deployment = (await self._queries.deployment(reference_of(name))).message
+        latest, has_ended = deployment.revision, deployment.status in _ENDED
+        if request.resume_token:
+            after = tokens.decode(request.resume_token, life=self._life, follows=name, latest=latest)
+            return after, has_ended and after == latest, b""
+        snapshot = pb.WatchDeploymentResponse(
+            snapshot=deployment, resume_token=self._token(name, latest), server_time=self._now()
+        )
+        return latest, has_ended, snapshot.SerializeToString()
 
     async def many(self, request: pb.WatchDeploymentsRequest) -> AsyncIterator[bytes]:
         """A snapshot of what is under way unless it resumes, then the events of all deployments below the parent."""
