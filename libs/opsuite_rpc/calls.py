@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +20,8 @@ class Call:
     """One call in work, filled in on its way through the interceptors."""
 
     context: Any
-    metadata: Mapping[str, str] = field(repr=False)  # holds the token, and a logged traceback may show locals
+    authorization: str = field(repr=False)  # holds the token, and a logged traceback may show locals
+    """The header of that name, empty if absent; the others are not kept, for a call may last for long."""
     started: float
     span: trace.Span
     identity: Identity | None = None

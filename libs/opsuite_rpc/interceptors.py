@@ -130,7 +130,7 @@ class GuardedMethod:
         if self._method.rights.anonymous:
             return
         access = self._gate.access
-        call.identity = await access.authenticate(call.metadata.get("authorization", ""), call.context)
+        call.identity = await access.authenticate(call.authorization, call.context)
         call.principal = access.principal(call.identity)
         if self._limiter is not None:
             check_rate(self._limiter, call.principal.name, self._method.call_class)

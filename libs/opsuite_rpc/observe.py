@@ -54,7 +54,7 @@ class Observer:
         metadata = dict(context.invocation_metadata() or ())
         span = self._spans.begin(metadata.get("traceparent", ""))
         otel_context.attach(trace.set_span_in_context(span))
-        return Call(context, metadata, started, span)
+        return Call(context, metadata.get("authorization", ""), started, span)
 
     def ended(self, call: Call) -> None:
         """Note how it ended."""

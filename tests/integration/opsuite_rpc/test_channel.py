@@ -156,7 +156,7 @@ async def inside_a_call(seconds: float | None, stub: Any) -> None:
     """Call from inside a handler; a task of its own, because a context variable is set."""
 
     async def handler() -> None:
-        calls.enter(calls.Call(InWork(seconds), {}, 0.0, trace.INVALID_SPAN))
+        calls.enter(calls.Call(InWork(seconds), "", 0.0, trace.INVALID_SPAN))
         await stub.GetDeployment(GET)
 
     await asyncio.create_task(handler())

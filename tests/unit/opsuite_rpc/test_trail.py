@@ -27,7 +27,7 @@ class Context:
 
 
 def a_call(code: grpc.StatusCode = DENIED, actor: str = "ann") -> Call:
-    return Call(Context(), {}, 0.0, trace.INVALID_SPAN, principal=Principal(actor), code=code, reason="REASON")
+    return Call(Context(), "", 0.0, trace.INVALID_SPAN, principal=Principal(actor), code=code, reason="REASON")
 
 
 def a_trail(burst: int = 100) -> tuple[AuditTrail, RecordingAudit, FakeClock]:
