@@ -90,7 +90,7 @@ class SupervisedWorkloads:
         with self.files.locked(spec.name):
             record = self.files.find(spec.name)
             refuse_earlier_owner(record, epoch)
-            self._change(record, next_record(record, spec, epoch, born=int(time.time())))
+            self._change(record, next_record(record, spec, epoch, born=time.time_ns() // 1_000_000))
 
     def scale(self, name: str, replicas: int, expected: int | None) -> Record:
         """The record after it. Raises: NotFound, Conflict, Unavailable."""
