@@ -121,11 +121,16 @@ class SshLink:
             raise unreachable(host, error) from error
 
     async def _equip(self, connection: asyncssh.SSHClientConnection) -> Session:
+        """The session over a new connection, which is given up when the host does not take part in all of it."""
         if self._sockets is None:
             self._sockets = tempfile.TemporaryDirectory(prefix="opsuite-ssh-")  # for its owner alone
         socket = Path(self._sockets.name) / f"{next(self._serials)}.sock"
-        await connection.forward_local_path(str(socket), str(self._host.data / "supervisor" / "supervisor.sock"))
-        return Session(connection, await connection.start_sftp_client(), socket)
+        try:
+            await connection.forward_local_path(str(socket), str(self._host.data / "supervisor" / "supervisor.sock"))
+            return Session(connection, await connection.start_sftp_client(), socket)
+        except BaseException:
+            connection.abort()
+            raise
 
 
 class KeyWitness(asyncssh.SSHClient):

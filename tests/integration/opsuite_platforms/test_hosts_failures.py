@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -30,6 +31,12 @@ AT_ONCE = Barrier(steady=timedelta(0))
 
 
 @pytest.fixture
+def sleeping() -> tuple[str, ...]:
+    """A command that nobody else on this machine runs."""
+    return ("/bin/sleep", f"1000.{uuid4().int % 10**12:012}")
+
+
+@pytest.fixture
 async def platform(own_hosts: Hosts) -> AsyncIterator[HostsPlatform]:
     platform = a_platform(own_hosts)
     await platform.prepare()
@@ -41,8 +48,8 @@ def a_platform(hosts: Hosts, limits: SshLimits | None = None) -> HostsPlatform:
     return HostsPlatform([host.spec for host in hosts], barrier=AT_ONCE, limits=limits)
 
 
-def a_workload(version: str = "1.0.0", *command: str, marker: str = "1000") -> WorkloadSpec:
-    command = command or ("/bin/sleep", marker)
+def a_workload(version: str = "1.0.0", *command: str) -> WorkloadSpec:
+    command = command or ("/bin/sleep", "1000")
     return WorkloadSpec("web", version, command, "/", {}, (), 2, grace=timedelta(seconds=30))
 
 
@@ -71,10 +78,9 @@ async def status_when(platform: HostsPlatform, holds: Callable[[WorkloadStatus],
     return status
 
 
-def running(*arguments: str) -> int:
-    """How many processes have exactly these last arguments."""
-    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-    return sum(line[-len(arguments) :] == list(arguments) for line in lines)
+def running(command: tuple[str, ...]) -> int:
+    """How many processes run exactly that."""
+    return sum(process.info["cmdline"] == list(command) for process in psutil.process_iter(["cmdline"]))
 
 
 async def test_a_host_that_is_down_is_named_and_the_others_go_on(platform: HostsPlatform, own_hosts: Hosts) -> None:
@@ -143,18 +149,21 @@ async def test_with_no_host_left_nothing_is_known(platform: HostsPlatform, own_h
             await call
 
 
-async def test_a_workload_exists_until_every_host_has_forgotten_it(platform: HostsPlatform, own_hosts: Hosts) -> None:
-    await platform.apply(a_workload(marker="1101"), epoch=1)
+async def test_a_workload_exists_until_every_host_has_forgotten_it(
+    platform: HostsPlatform, own_hosts: Hosts, sleeping: tuple[str, ...]
+) -> None:
+    await platform.apply(a_workload("1.0.0", *sleeping), epoch=1)
+    await event(lambda: running(sleeping) == 2)
     own_hosts[1].sshd.kill()
     with pytest.raises(Unavailable, match="host two"):
         await platform.remove("web")
-    left = (await platform.list_workloads(), running("sleep", "1101") + running("/bin/sleep", "1101"))
+    left = (await platform.list_workloads(), running(sleeping))
     own_hosts[1].sshd.start()
 
     await platform.remove("web")
 
     assert left == (["web"], 1)
-    assert (await platform.list_workloads(), running("/bin/sleep", "1101")) == ([], 0)
+    assert (await platform.list_workloads(), running(sleeping)) == ([], 0)
 
 
 async def test_a_cut_connection_is_opened_again(platform: HostsPlatform, own_hosts: Hosts) -> None:
@@ -166,38 +175,42 @@ async def test_a_cut_connection_is_opened_again(platform: HostsPlatform, own_hos
 
 
 async def test_a_connection_cut_in_the_middle_of_a_change_doubles_nothing(
-    platform: HostsPlatform, own_hosts: Hosts, tmp_path: Path
+    platform: HostsPlatform, own_hosts: Hosts, tmp_path: Path, sleeping: tuple[str, ...]
 ) -> None:
     gate = tmp_path / "gate"
     await platform.apply(stubborn(gate), epoch=1)
-    applying = asyncio.create_task(platform.apply(a_workload("2.0.0", marker="1102"), epoch=1))
+    applying = asyncio.create_task(platform.apply(a_workload("2.0.0", *sleeping), epoch=1))
     await event(lambda: asked(own_hosts[0]) == "2.0.0")  # it waits for the old replica to stop
 
     own_hosts[0].sshd.cut()
     with pytest.raises(Unavailable, match="host one"):
         await applying
     gate.touch()
-    await platform.apply(a_workload("2.0.0", marker="1102"), epoch=1)
+    await platform.apply(a_workload("2.0.0", *sleeping), epoch=1)
 
     await status_when(platform, lambda status: status.is_ready)
-    assert (running("/bin/sleep", "1102"), running(str(gate))) == (2, 0)
+    await event(lambda: running(sleeping) == 2)
+    assert running(stubborn(gate).command) == 0
 
 
 async def test_a_killed_caller_is_followed_by_one_that_finishes_its_work(
-    platform: HostsPlatform, own_hosts: Hosts, tmp_path: Path
+    platform: HostsPlatform, own_hosts: Hosts, tmp_path: Path, sleeping: tuple[str, ...]
 ) -> None:
     gate = tmp_path / "gate"
     await platform.apply(stubborn(gate), epoch=1)
-    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", caller_of(own_hosts), env={"PATH": os.defpath})
+    caller = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", caller_of(own_hosts, sleeping), env={"PATH": os.defpath}
+    )
     await event(lambda: asked(own_hosts[0]) == "2.0.0")
 
     caller.send_signal(signal.SIGKILL)
     await caller.wait()
     gate.touch()
-    await platform.apply(a_workload("2.0.0", marker="1103"), epoch=3)
+    await platform.apply(a_workload("2.0.0", *sleeping), epoch=3)
 
     await status_when(platform, lambda status: status.is_ready)
-    assert (running("/bin/sleep", "1103"), running(str(gate))) == (2, 0)
+    await event(lambda: running(sleeping) == 2)
+    assert running(stubborn(gate).command) == 0
 
 
 async def test_a_host_that_falls_silent_is_given_up(platform: HostsPlatform, own_hosts: Hosts) -> None:
@@ -228,13 +241,31 @@ async def test_a_change_waits_for_another_one_only_so_long(own_hosts: Hosts) -> 
     await platform.close()
 
 
+async def test_a_verb_that_takes_too_long_lets_go_of_the_host(own_hosts: Hosts, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    platform = a_platform(own_hosts)
+    await platform.prepare()
+    await platform.apply(stubborn(gate), epoch=1)
+    impatient = a_platform(own_hosts, SshLimits(operation=timedelta(seconds=2)))
+
+    with pytest.raises(Unavailable, match="host one"):
+        await impatient.apply(a_workload("2.0.0"), epoch=1)
+
+    gate.touch()
+    await platform.apply(a_workload("2.0.0"), epoch=1)
+    await status_when(platform, lambda status: status.is_ready)
+    await impatient.close()
+    await platform.close()
+
+
 async def test_replicas_of_a_dead_supervisord_come_back_once_when_the_host_is_prepared_again(
-    platform: HostsPlatform, own_hosts: Hosts
+    platform: HostsPlatform, own_hosts: Hosts, sleeping: tuple[str, ...]
 ) -> None:
-    await platform.apply(a_workload(marker="1104"), epoch=1)
+    await platform.apply(a_workload("1.0.0", *sleeping), epoch=1)
+    await event(lambda: running(sleeping) == 2)
     pid = int((own_hosts[1].data / "supervisor" / "supervisord.pid").read_text())
     os.kill(pid, signal.SIGKILL)
-    await event(lambda: running("/bin/sleep", "1104") == 1)
+    await event(lambda: running(sleeping) == 1)
     with pytest.raises(Unavailable, match="opsuite host prepare"):
         await platform.check()
 
@@ -242,7 +273,7 @@ async def test_replicas_of_a_dead_supervisord_come_back_once_when_the_host_is_pr
     await platform.prepare()
 
     await status_when(platform, lambda status: status.is_ready)
-    assert running("/bin/sleep", "1104") == 2
+    await event(lambda: running(sleeping) == 2)
 
 
 async def test_a_host_without_supervisor_is_told_what_to_install(own_hosts: Hosts) -> None:
@@ -254,7 +285,7 @@ async def test_a_host_without_supervisor_is_told_what_to_install(own_hosts: Host
     await platform.close()
 
 
-def caller_of(hosts: Hosts) -> str:
+def caller_of(hosts: Hosts, command: tuple[str, ...]) -> str:
     """A program that asks for another version of the workload."""
     return f"""
 import asyncio
@@ -263,7 +294,7 @@ from pathlib import PosixPath, PurePosixPath
 from opsuite_platforms.hosts import HostsPlatform
 from opsuite_platforms.port import WorkloadSpec
 from opsuite_platforms.ssh import HostSpec
-spec = WorkloadSpec("web", "2.0.0", ("/bin/sleep", "1103"), "/", replicas=2, grace=timedelta(seconds=30))
+spec = WorkloadSpec("web", "2.0.0", {command!r}, "/", replicas=2, grace=timedelta(seconds=30))
 async def main():
     await HostsPlatform({[host.spec for host in hosts]!r}).apply(spec, epoch=2)
 asyncio.run(main())
