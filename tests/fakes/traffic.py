@@ -67,9 +67,11 @@ class MemoryRouteStore:
             if (report.scope == ALL) != scope_all or report.last_seen is None or report.last_seen >= before
         }
 
-    async def save_counts(self, edge: str, counts: Mapping[str, TrackStats]) -> None:
+    async def add_counts(self, edge: str, counts: Mapping[str, TrackStats]) -> None:
         self._answer()
-        self._counts.setdefault(edge, {}).update(counts)
+        known = self._counts.setdefault(edge, {})
+        known.update({cluster: known.get(cluster, TrackStats()).plus(more) for cluster, more in counts.items()})
+        self._tell(Change.COUNTS)
 
     async def counts(self, route: str) -> Mapping[str, Mapping[str, TrackStats]]:
         self._answer()

@@ -10,8 +10,7 @@ from typing import Any, Final
 UNIX: Final = "unix:"
 SERVER: Final = "opsuite"
 """Name of the cluster by which Envoy knows us."""
-CLIENT_PORT: Final = 443
-COUNTED: Final = r"cluster\.[^.]*/.*\.upstream_rq_(completed|5xx|time)"
+COUNTED: Final = r"cluster\.[^.]+/[^.]+\.upstream_rq_(completed|5xx|time)"
 """Statistics that are sent to us: of the clusters of routes, which are called `<route>/<workload>`."""
 TYPES: Final = "type.googleapis.com/envoy"
 
@@ -107,6 +106,8 @@ def _sink() -> dict[str, Any]:
             "transport_api_version": "V3",
             "grpc_service": {"envoy_grpc": {"cluster_name": SERVER}},
             "emit_tags_as_labels": True,
+            # What was counted since the last time: neither side's restart counts anything twice.
+            "report_counters_as_deltas": True,
             "histogram_emit_mode": "SUMMARY",
         },
     }

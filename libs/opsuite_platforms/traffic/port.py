@@ -151,6 +151,10 @@ class TrackStats:
     latency_seconds: Mapping[float, float] = field(default_factory=dict)
     """Quantile (0.99) to seconds, over the edges' last interval; empty while there is nothing to tell."""
 
+    def plus(self, more: TrackStats) -> TrackStats:
+        """These and what was counted since; latencies are those of `more`."""
+        return TrackStats(self.requests + more.requests, self.errors + more.errors, more.latency_seconds)
+
 
 class TrafficStats(Protocol):
     """What edges count by themselves. Raises: Unavailable (nobody counts)."""

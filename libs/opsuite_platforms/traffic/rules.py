@@ -13,7 +13,8 @@ from opsuite_platforms.traffic.port import Endpoint, Match, Mirror, Route, Stick
 
 MAX_WEIGHT: Final = 1_000_000
 MAX_PORT: Final = 65_535
-NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
+NAME: Final = re.compile(r"[a-z0-9]([a-z0-9_-]{0,251}[a-z0-9])?")
+"""Of routes and workloads; a dot would part a name in Envoy's statistics."""
 HOST: Final = re.compile(r"\*|(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """Names of headers and cookies (RFC 9110, section 5.6.2)."""
@@ -58,7 +59,7 @@ def conflicts(route: Route, others: Iterable[Route]) -> list[Violation]:
 
 def _names(route: Route) -> Iterator[Violation]:
     if not NAME.fullmatch(route.name):
-        yield Violation("name", "must be lower-case letters, digits, dots and dashes", "PATTERN")
+        yield Violation("name", "must be lower-case letters, digits and dashes", "PATTERN")
     if not 0 <= route.listen_port <= MAX_PORT:
         yield Violation("listen_port", f"must be 0 to {MAX_PORT}", "RANGE")
     if route.listen_port and not route.hosts:
@@ -83,7 +84,7 @@ def _shares(route: Route) -> Iterator[Violation]:
 
 def _track(route: Route, track: Track) -> Iterator[Violation]:
     if not NAME.fullmatch(track.workload):
-        yield Violation("workload", "must be lower-case letters, digits, dots and dashes", "PATTERN")
+        yield Violation("workload", "must be lower-case letters, digits and dashes", "PATTERN")
     if not 0 <= track.weight <= MAX_WEIGHT:
         yield Violation("weight", f"must be 0 to {MAX_WEIGHT}", "RANGE")
     for index, endpoint in enumerate(track.endpoints):

@@ -59,6 +59,7 @@ class Change(Enum):
 
     ROUTES = "routes"
     EDGES = "edges"
+    COUNTS = "counts"
 
 
 class RouteStore(Protocol):
@@ -88,8 +89,8 @@ class RouteStore(Protocol):
     async def forget_silent(self, before: datetime, *, scope_all: bool) -> None:
         """Remove reports last seen earlier: those of scope `ALL`, or all others."""
 
-    async def save_counts(self, edge: str, counts: Mapping[str, TrackStats]) -> None:
-        """Replace the counts of some clusters (`<route>/<workload>`) at one edge."""
+    async def add_counts(self, edge: str, counts: Mapping[str, TrackStats]) -> None:
+        """Add what an edge has counted since the last time, by cluster (`<route>/<workload>`); latencies replace."""
 
     async def counts(self, route: str) -> Mapping[str, Mapping[str, TrackStats]]:
         """Counts of a route's clusters: edge, then cluster."""
