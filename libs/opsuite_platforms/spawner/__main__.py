@@ -1,5 +1,5 @@
-"""Entry of the nursery process: `python -S -s -P -m opsuite_platforms.spawner <fd of its socket>`."""
+"""Entry of the guard, which forks the nursery: `python -S -s -P -m opsuite_platforms.spawner <fd of its socket>`."""
 
-from opsuite_platforms.spawner.nursery import main
+from opsuite_platforms.spawner.guard import main
 
 main()

@@ -1,7 +1,7 @@
 """`Spawner`: runs commands through a resident process, so that a step costs a `posix_spawn` and leaves nothing behind.
 
-Service → nursery (one process, started before the service has threads) → workers, one per step at a time, kept for the
-next. The service talks to each worker directly and reads the program's pipes itself; the nursery is asked only for a
+Service → guard → nursery (started before the service has threads) → workers, one per step at a time, kept for the next.
+The service talks to each worker directly and reads the program's pipes itself; the nursery is asked only for a
 new worker, or when one died. Each worker is the subreaper of its step, so two steps at once never mix up what they left
 behind, and no mark in the environment nor cgroup is needed to tell.
 """
@@ -137,14 +137,14 @@ class Spawner:
         return message
 
     async def _lost(self, worker: Worker) -> Message:
-        """The worker died: what it minded goes to the nursery. When that is gone as well, nobody is left to ask."""
+        """The worker died: what it minded goes to its nursery, or to the guard if that is gone as well."""
         worker.close()
         message = "the worker that minded the program died"
         try:
-            if self._nursery is not None:
-                await self._nursery.sweep(worker.pid)
+            await worker.nursery.sweep(worker.pid)
         except Disconnected:
             message = "the spawner died"
+            await worker.nursery.wait()
         return {"kind": "lost", "code": None, "message": message, "left": []}
 
 

@@ -129,13 +129,15 @@ class Link:
 class Worker(Link):
     """The socket of one worker."""
 
-    def __init__(self, pid: int, end: socket.socket) -> None:
+    def __init__(self, pid: int, end: socket.socket, nursery: Nursery) -> None:
         super().__init__(end)
         self.pid = pid
+        self.nursery = nursery
+        """Its parent."""
 
 
 class Nursery(Link):
-    """The socket of the nursery, and its process."""
+    """The socket of the nursery, and the process of its guard."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
@@ -148,7 +150,6 @@ class Nursery(Link):
                 stdout=subprocess.DEVNULL,
             )
         super().__init__(ours)
-        self.pid = self._process.pid
 
     async def make_worker(self) -> Worker:
         """A new worker. Raises Disconnected."""
@@ -158,14 +159,14 @@ class Nursery(Link):
         except asyncio.CancelledError:
             answer.abandon()
             raise
-        return Worker(message["pid"], socket.socket(fileno=descriptor))
+        return Worker(message["pid"], socket.socket(fileno=descriptor), self)
 
     async def sweep(self, worker: int) -> None:
         """Returns when that worker and all below it are dead. Raises Disconnected."""
         await (await self.ask({"op": "sweep", "pid": worker})).wait()
 
     async def wait(self) -> None:
-        """Returns when its process has ended."""
+        """Returns when the guard has ended, and with it everything."""
         await asyncio.to_thread(self._process.wait)
 
 

@@ -1,70 +1,65 @@
 """The nursery: the one process that makes workers, and takes over the children of a worker that dies.
 
-It starts before the service has threads, and stays small, so that forking a worker is cheap. Lines of its socket:
+It is forked from the guard before the service has threads, and stays small, so that forking a worker is cheap. Lines of
+its socket:
 
     {"op": "worker"}             → {"pid": 17} and the service's end of the new worker's socket
     {"op": "sweep", "pid": 17}   → {"swept": 17} when that worker and all its descendants are dead
 
-Who dies when: the service (our socket ends) → everything. A worker → its orphans come here and are killed. The nursery
-→ each worker notices (its end of the lifeline pipe closes), kills its step and ends.
+Who dies when: the service (our socket ends) or the guard (its pipe ends) → everything. A worker → its orphans come here
+and are killed. The nursery → the guard kills everything; each worker also notices (its end of the lifeline pipe
+closes), kills its step and ends.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import select
 import signal
 import socket
-import sys
 import traceback
 from contextlib import suppress
+from typing import NoReturn
 
 from opsuite_platforms.spawner import worker
 from opsuite_platforms.spawner.children import become_subreaper, kill_children, reap
 from opsuite_platforms.spawner.wire import Disconnected, Wire
 
-UMASK = 0o022
 
-
-def main() -> None:
-    """Serve until the service is gone."""
-    prepare()
-    nursery = Nursery(Wire(socket.socket(fileno=int(sys.argv[1]))))
+def become(service: Wire, guard: int) -> NoReturn:
+    """Serve until the service is gone, then end the process; `guard` is a pipe that closes with the guard."""
     try:
-        nursery.serve()
-    except Disconnected:
-        nursery.end()
-
-
-def prepare() -> None:
-    """Settle what workers and programs inherit."""
-    become_subreaper()
-    os.setsid()  # Ctrl-C in a terminal is for the service, which decides what becomes of its steps
-    os.umask(UMASK)
-    os.chdir("/")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # A worker carries the limits of its program for the moment of the start; they must not end the worker.
-    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        become_subreaper()
+        nursery = Nursery(service, guard)
+        try:
+            nursery.serve()
+        except Disconnected:
+            nursery.end()
+    except Exception:  # noqa: BLE001  # never returns into the guard, which handles its death
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 class Nursery:
     """Makes workers on request."""
 
-    def __init__(self, service: Wire) -> None:
+    def __init__(self, service: Wire, guard: int) -> None:
         self._service = service
+        self._guard = guard
         self._workers = set[int]()
         self._lifeline, self._lifeline_of_mine = os.pipe()
         self._bell = ring_on_sigchld()
 
     def serve(self) -> None:
-        """Answer one request after the other. Raises Disconnected."""
+        """Answer one request after the other. Raises Disconnected when service or guard is gone."""
         poll = select.poll()
-        poll.register(self._service, select.POLLIN)
-        poll.register(self._bell, select.POLLIN)
+        for source in (self._service, self._guard, self._bell):
+            poll.register(source, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll()}
+            if self._guard in ready:
+                raise Disconnected
             if self._bell in ready:
                 silence(self._bell)
                 self._bury()
@@ -93,6 +88,7 @@ class Nursery:
         """Never returns. Every descriptor of the nursery that would hide its death or the service's is closed."""
         os.close(self._lifeline_of_mine)
         self._service.socket.close()
+        os.close(self._guard)
         os.close(self._bell)
         become_subreaper()
         left_orphans = True
@@ -127,7 +123,7 @@ class Nursery:
         self._workers -= kill_children(spared=self._workers).keys()
 
     def end(self) -> None:
-        """The service is gone: workers notice by themselves, and their orphans come here."""
+        """Service or guard is gone: workers notice by themselves, and their orphans come here."""
         os.close(self._lifeline_of_mine)
         for pid in self._workers:
             with suppress(ChildProcessError):

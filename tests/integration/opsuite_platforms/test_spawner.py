@@ -326,6 +326,29 @@ async def test_when_a_worker_is_killed_its_step_dies_and_other_steps_do_not(spaw
     assert (await other).succeeded
 
 
+@pytest.mark.parametrize("victims", [(0, 1), (0, 2), (1, 2)], ids=["worker+nursery", "worker+guard", "nursery+guard"])
+async def test_when_two_of_the_spawner_are_killed_at_once_nothing_of_the_step_stays(
+    spawner: Spawner, tmp_path: Path, victims: tuple[int, int]
+) -> None:
+    run = asyncio.create_task(spawner.run(shell('"$@"; exec sleep 1000', *daemon(tmp_path)), print))
+    daemon_pid = await told(tmp_path / "pid")
+    worker, nursery, guard = psutil.Process(daemon_pid).parents()[:3]
+    family = [*worker.children(recursive=True), worker, nursery, guard]
+    assert guard.ppid() == os.getpid()
+
+    dying = [(worker, nursery, guard)[each] for each in victims]
+    for process in dying:
+        process.suspend()  # none of them can do anything about the end of the other
+    for process in dying:
+        process.kill()
+    killed_at = time.monotonic()
+
+    assert (await run).kind is ExitKind.LOST
+    await until(lambda: not any(is_alive(process.pid) for process in family))
+    assert time.monotonic() - killed_at < 2, "the promise, with room to spare: it takes milliseconds"
+    assert (await spawner.run(a_command("/bin/true"), print)).succeeded
+
+
 SERVICE = """
 import asyncio, sys
 from datetime import timedelta
@@ -350,7 +373,7 @@ async def test_when_the_service_is_killed_everything_is_dead_within_two_seconds(
     with start_service(*daemon(tmp_path)) as service:
         await told(tmp_path / "pid")
         family = psutil.Process(service.pid).children(recursive=True)
-        assert len(family) >= 4, "nursery, worker, shell, daemon"
+        assert len(family) >= 5, "guard, nursery, worker, shell, daemon"
 
         service.kill()
         killed_at = time.monotonic()
