@@ -6,7 +6,8 @@ this uses what a person cannot write in an afternoon: kubeconfig with its ways t
 It is imported on first use: two thirds of a second that a deployer without Kubernetes need not spend.
 
 Raises, in every call: Unavailable (no answer, or "not now"); the kinds of `kubernetes_errors` where the server says no.
-A busy server (429, 503) is asked again for `patience`, after the time that it asks for.
+A busy server (429, 503) is asked again for `patience`, after the time that it asks for. So is one that denies something
+before it is ready: it does that, to everyone, until it has read who may do what.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -25,7 +27,7 @@ from urllib.parse import quote
 import tenacity
 import yaml
 
-from opsuite_kernel.errors import NotFound, Unavailable
+from opsuite_kernel.errors import Denied, NotFound, OpsuiteError, Unavailable
 from opsuite_platforms.kubernetes_errors import BUSY, error_of, unavailable
 
 if TYPE_CHECKING:
@@ -118,13 +120,15 @@ class KubernetesApi:
         query = {"fieldManager": FIELD_MANAGER}
         return await self._object("POST", resource, namespace, body=body, query=query)
 
-    async def apply(self, resource: Resource, namespace: str, body: Object, *, force: bool = False) -> Object:
+    async def apply(
+        self, resource: Resource, namespace: str, body: Object, *, force: bool = False, dry_run: bool = False
+    ) -> Object:
         """The object after a server-side apply of `body`, which names it and owns every field that it holds.
 
         `force` takes fields over that others own. With `metadata.resourceVersion` only the object in that version is
-        changed. Raises: Conflict (FIELDS_OWNED), Stale.
+        changed; with `dry_run` nothing is. Raises: Conflict (FIELDS_OWNED), Stale.
         """
-        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "dryRun": "All" if dry_run else ""}
         name = str(body["metadata"]["name"])
         return await self._object("PATCH", resource, namespace, name, body=body, query=query, content=APPLY)
 
@@ -234,6 +238,7 @@ class KubernetesApi:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT)
+        was_ready = False
         try:
             async for attempt in tenacity.AsyncRetrying(
                 retry=tenacity.retry_if_exception(is_busy),
@@ -244,7 +249,11 @@ class KubernetesApi:
                 with attempt:
                     response = await self._send(method, path, query, body, content, timeout)
                     if response.status >= 300:  # the API redirects nobody
-                        raise await self._refusal(response, what)
+                        error = await self._refusal(response, what)
+                        if isinstance(error, Denied) and not was_ready:
+                            was_ready = await self._is_ready(timeout)
+                            raise Unsettled(error.message, reason=error.reason, metadata=error.metadata)
+                        raise error
             async with response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
@@ -265,7 +274,11 @@ class KubernetesApi:
         )
         return (await client.call_api(*request, _request_timeout=timeout)).response
 
-    async def _refusal(self, response: Any, what: str) -> Exception:
+    async def _is_ready(self, timeout: Any) -> bool:
+        async with await self._send("GET", "/readyz", {}, None, JSON, timeout) as response:
+            return bool(response.status == HTTPStatus.OK)
+
+    async def _refusal(self, response: Any, what: str) -> OpsuiteError:
         async with response:
             body = await response.read()
         return error_of(response.status, body, what, response.headers.get("Retry-After", ""))
@@ -277,9 +290,13 @@ class KubernetesApi:
             return self._lazy_client
 
 
+class Unsettled(Denied):
+    """Denied by a server that may not have been ready."""
+
+
 def is_busy(error: BaseException) -> bool:
     """Whether the server answered that it cannot answer now: worth asking again within the same call."""
-    return isinstance(error, Unavailable) and error.reason == BUSY
+    return isinstance(error, Unsettled) or (isinstance(error, Unavailable) and error.reason == BUSY)
 
 
 PAUSE: Final = tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)

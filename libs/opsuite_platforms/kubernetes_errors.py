@@ -37,8 +37,7 @@ def error_of(code: int, body: bytes, what: str, retry_after: str = "") -> Opsuit
             reason="KUBERNETES_UNAUTHENTICATED",
         )
     if code == HTTPStatus.NOT_FOUND:
-        kind, _, name = what.partition(" ")
-        return NotFound(kind, name)
+        return _not_found(status, what)
     if code == HTTPStatus.FORBIDDEN:
         return _forbidden(message)
     if code == HTTPStatus.CONFLICT:
@@ -67,6 +66,14 @@ def unavailable(
 ) -> Unavailable:
     """The error of a server that gives no answer, or none that helps."""
     return Unavailable(f"the Kubernetes API server cannot answer now: {why}", retry_after=retry_after, reason=reason)
+
+
+def _not_found(status: Mapping[str, Any], what: str) -> NotFound:
+    details = status.get("details") or {}
+    if details.get("kind") == "namespaces":  # it may be what is missing, whatever was asked for in it
+        return NotFound("namespace", str(details.get("name", "")), reason="NAMESPACE_UNKNOWN")
+    kind, _, name = what.partition(" ")
+    return NotFound(kind, name)
 
 
 def _forbidden(message: str) -> OpsuiteError:

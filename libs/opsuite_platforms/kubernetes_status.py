@@ -70,9 +70,14 @@ def replica_of(pod: Object, deployment: Object, verdict: str, warning: str) -> R
 
 
 def phase_of(pod: Object, deployment: Object) -> tuple[ReplicaPhase, str]:
-    """Where a pod stands, and what there is to say about it."""
+    """Where a pod of a workload stands, and what there is to say about it."""
     if annotation(pod, SPEC) != annotation(deployment, SPEC):
         return ReplicaPhase.STOPPED, "about to be replaced"
+    return pod_phase(pod)
+
+
+def pod_phase(pod: Object) -> tuple[ReplicaPhase, str]:
+    """Where any pod stands, and what stands in its way."""
     if condition(pod, "Ready").get("status") == "True":
         return ReplicaPhase.RUNNING, ""
     if condition(pod, "PodScheduled").get("status") == "False":
