@@ -18,6 +18,7 @@ from opsuite.deployer.v1 import (
     pipeline_pb2,
 )
 from opsuite.deployer.v1.deployment_service_pb2 import (
+    AbortDeploymentRequest,
     CancelDeploymentRequest,
     DeployRequest,
     GetDeploymentRequest,
@@ -26,6 +27,7 @@ from opsuite.deployer.v1.deployment_service_pb2 import (
     ListLogsRequest,
     PauseDeploymentRequest,
     PlanDeploymentRequest,
+    PromoteDeploymentRequest,
     ResumeDeploymentRequest,
     RetryDeploymentRequest,
     RetryStepRequest,
@@ -338,6 +340,21 @@ DEPLOYMENT_TABLES: Final = {
         barred("it has ended", lambda w: ResumeDeploymentRequest(name=w.first)),
         barred("it runs", lambda w: ResumeDeploymentRequest(name=w.running)),
         barred("it waits", lambda w: ResumeDeploymentRequest(name=w.queued)),
+    ],
+    "PromoteDeployment": [
+        *of_a_wish(PromoteDeploymentRequest),
+        *of_an_etag(PromoteDeploymentRequest),
+        bad("unknown scope", lambda w: PromoteDeploymentRequest(name=w.running, scope=99), "scope"),  # type: ignore[arg-type]  # what a newer client may send
+        barred("it has ended", lambda w: PromoteDeploymentRequest(name=w.first)),
+        barred("it waits", lambda w: PromoteDeploymentRequest(name=w.queued)),
+        barred("nothing is rolled out", lambda w: PromoteDeploymentRequest(name=w.running), "NO_ROLLOUT"),
+    ],
+    "AbortDeployment": [
+        *of_a_wish(AbortDeploymentRequest),
+        *of_an_etag(AbortDeploymentRequest),
+        barred("it has ended", lambda w: AbortDeploymentRequest(name=w.first)),
+        barred("it waits", lambda w: AbortDeploymentRequest(name=w.queued)),
+        barred("nothing is rolled out", lambda w: AbortDeploymentRequest(name=w.running), "NO_ROLLOUT"),
     ],
     "RetryDeployment": [
         *of_a_wish(RetryDeploymentRequest),

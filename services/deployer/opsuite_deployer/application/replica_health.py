@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from opsuite_deployer.domain.routing import ReplicaHealth
 from opsuite_platforms.port import Replica, ReplicaPhase
@@ -21,6 +22,7 @@ class ReplicaWatch:
         self._on_change = on_change
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._states: dict[tuple[str, str], HealthState] = {}
+        self._answer = asyncio.Event()
 
     def is_healthy(self, replica: Replica) -> bool | None:
         """What is known of it: None while it was not asked yet."""
@@ -42,6 +44,17 @@ class ReplicaWatch:
         for life in running.keys() - self._asking.keys():
             self._asking[life] = asyncio.create_task(self._ask(life, running[life], self._health))
 
+    async def answered(self) -> None:
+        """Return when every replica that is asked has answered for the first time, or had the time to."""
+        if self._health is None:
+            return
+        limit = self._health.timeout.total_seconds() * (1 + self._health.failure_threshold)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                while any(self._states.get(life, HealthState()).verdict is None for life in self._asking):
+                    self._answer.clear()
+                    await self._answer.wait()
+
     async def close(self) -> None:
         """Stop asking."""
         for task in self._asking.values():
@@ -54,6 +67,7 @@ class ReplicaWatch:
             answer = await self._prober.ask(probe, timeout=health.timeout)
             before = self._states.get(life, HealthState())
             self._states[life] = follow(before, answer.outcome, thresholds)
+            self._answer.set()
             if self._states[life].verdict is not before.verdict:
                 self._on_change()
             await asyncio.sleep(health.interval.total_seconds())

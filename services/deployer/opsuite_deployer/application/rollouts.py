@@ -152,6 +152,7 @@ class _Following:
         self._gates = Gates(rollouts.checks, self._where(where), self._counts, rollouts.clock, link.wake)
         self._desired: dict[str, int] = {}
         """Replicas that the platform was asked for, as it said at the last look; what is not there has no entry."""
+        self._has_looked = False
         self._impossible = ""
         """Why the platform refuses the target."""
 
@@ -196,6 +197,9 @@ class _Following:
         there = {status.name: status for status in found if status is not None}
         self._desired = {name: status.desired_replicas for name, status in there.items()}
         self._health.follow(replica for status in there.values() for replica in status.replicas)
+        if not self._has_looked:  # what ran before must not seem lost only because nobody has asked it yet
+            await self._health.answered()
+            self._has_looked = True
         revisions = {name: self._revision(status) for name, status in there.items()}
         if self._impossible:
             revisions[self._target.name] = _refused(self._target, self._impossible)

@@ -27,6 +27,7 @@ MOMENTS: Final[Mapping[Status, Moment]] = {
     Status.FAILED: Moment.FAILED,
     Status.TIMED_OUT: Moment.FAILED,
     Status.CANCELLED: Moment.FAILED,
+    Status.ABORTED: Moment.ROLLED_BACK,
     Status.ROLLED_BACK: Moment.ROLLED_BACK,
     Status.ROLLBACK_FAILED: Moment.ROLLED_BACK,
 }
@@ -35,11 +36,13 @@ MOMENTS: Final[Mapping[Status, Moment]] = {
 _WORDS: Final[Mapping[Status, str]] = {
     Status.RUNNING: "has started",
     Status.VERIFYING: "has started",
+    Status.PROMOTING: "has started",
     Status.PAUSED: "waits for a person",
     Status.SUCCEEDED: "succeeded",
     Status.FAILED: "failed and was left as it is",
     Status.TIMED_OUT: "ran out of time",
     Status.CANCELLED: "was cancelled",
+    Status.ABORTED: "was aborted; the old version has all requests",
     Status.ROLLED_BACK: "failed; the old version is back",
     Status.ROLLBACK_FAILED: "failed, and so did putting the old version back",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from opsuite_deployer.domain.rollout_draft import record_key
 from opsuite_deployer.domain.rollout_run import (
     EdgeStanding,
     ReplicaStanding,
@@ -55,7 +56,7 @@ def _track(
     plan: RolloutPlan, state: RolloutState, seen: Seen, name: str, revision: str, version: str, *, now: datetime
 ) -> TrackStanding:
     there = seen.revisions.get(revision)
-    replicas = tuple(_replica(plan, state, one, now) for one in (there.replicas if there else ()))
+    replicas = tuple(_replica(plan, state, revision, one, now) for one in (there.replicas if there else ()))
     total = sum(weight for weight, _ in state.tracks.values())
     weight, _ = state.tracks.get(revision, (0, ()))
     return TrackStanding(
@@ -78,8 +79,10 @@ def _in_force(revision: str, weight: int, seen: Seen) -> bool:
     return asked == weight and seen.route.in_force
 
 
-def _replica(plan: RolloutPlan, state: RolloutState, replica: SeenReplica, now: datetime) -> ReplicaStanding:
-    record = state.records.get(replica.name)
+def _replica(
+    plan: RolloutPlan, state: RolloutState, revision: str, replica: SeenReplica, now: datetime
+) -> ReplicaStanding:
+    record = state.records.get(record_key(revision, replica))
     since = record.healthy_since if record else None
     return ReplicaStanding(
         name=replica.name,

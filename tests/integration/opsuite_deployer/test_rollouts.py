@@ -1,0 +1,200 @@
+"""Rollouts on the process platform by the real deployer, without a router: replicas are moved and watched."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from deployer import Client, DeployerProcess, a_deployer, a_pipeline, deploy, ended, events_of, register
+
+from opsuite.deployer.v1 import deployment_pb2, rollout_pb2
+from opsuite.deployer.v1 import deployment_service_pb2 as pb
+from opsuite_kernel.errors import Conflict
+
+SERVER = """#!/usr/bin/env python3
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(int(os.environ.get("ANSWER", "200")))
+        self.end_headers()
+        self.wfile.write(os.environ["DEPLOYMENT_VERSION"].encode())
+
+    def log_message(self, *words):
+        pass
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+QUICK: dict[str, Any] = {"scaleDownDelay": "0s", "abortScaleDownDelay": "0.1s"}
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[DeployerProcess]:
+    """A deployer whose work directory holds a small web server."""
+    with a_deployer(DEPLOYER_LEASE="3") as deployer:
+        deployer.work.mkdir(parents=True, exist_ok=True)
+        program = deployer.work / "serve"
+        program.write_text(SERVER)
+        program.chmod(0o755)
+        yield deployer
+
+
+def a_rollout(workload: str, *, replicas: int = 2, answer: str = "200", **strategy: Any) -> dict[str, Any]:
+    """A step that rolls the server out."""
+    rollout = {
+        "workload": {
+            "workload": workload,
+            "command": ["./serve", "${port}"],
+            "env": {"ANSWER": answer},
+            "ports": [{"name": "http"}],
+            "replicas": replicas,
+        },
+        "health": {"path": "/", "interval": "0.05s"},
+        "minHealthyTime": "0.1s",
+        "healthyDeadline": "30s",
+        "progressDeadline": "60s",
+        **strategy,
+    }
+    return {"name": "roll", "rollout": rollout}
+
+
+def rollout_of(deployment: deployment_pb2.Deployment) -> rollout_pb2.RolloutStatus:
+    return deployment.stages[0].steps[0].rollout
+
+
+def status_of(deployment: deployment_pb2.Deployment) -> str:
+    return deployment_pb2.DeploymentStatus.Name(deployment.status).removeprefix("DEPLOYMENT_STATUS_")
+
+
+def reasons(events: Sequence[deployment_pb2.DeploymentEvent]) -> list[str]:
+    kind = deployment_pb2.DEPLOYMENT_EVENT_KIND_ROLLOUT
+    return [event.reason for event in events if event.kind == kind]
+
+
+async def until(client: Client, name: str, status: str, *, step: int | None = None) -> deployment_pb2.Deployment:
+    """The deployment when it stands there, at that step of its rollout; the test's own time limit is the limit."""
+    while True:
+        answer = await client.deployments.GetDeployment(pb.GetDeploymentRequest(name=name))
+        if status_of(answer.deployment) == status and step in {None, rollout_of(answer.deployment).step}:
+            return answer.deployment
+        await asyncio.sleep(0.05)
+
+
+async def test_a_first_version_starts_without_a_strategy_and_a_second_one_rolls(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        await register(client, a_pipeline("rolling", a_rollout("rolling", replicas=3, rolling={})))
+        first = (await deploy(client, "rolling", "1.0")).name
+        told = reasons(await events_of(client, first))
+        second = await ended(client, (await deploy(client, "rolling", "1.1")).name)
+
+    assert "STRATEGY_SKIPPED" in told
+    assert told[-1] == "SUCCEEDED"
+    assert status_of(second) == "SUCCEEDED"
+    track = rollout_of(second).tracks[-1]
+    assert (track.version, track.available_replicas) == ("1.1", 3)
+
+
+async def test_a_version_that_answers_badly_never_takes_over(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        step = a_rollout("bad", answer="${answer}", rolling={}, healthyDeadline="2s")
+        await register(client, a_pipeline("bad", step, variables={"answer": "200"}))
+        good = await ended(client, (await deploy(client, "bad", "1.0")).name)
+        request = pb.DeployRequest(
+            pipeline="pipelines/bad", version="1.1", environment="staging", variables={"answer": "503"}
+        )
+        name = (await client.deployments.Deploy(request)).deployment.name
+        told = reasons(await events_of(client, name))
+        broken = await ended(client, name)
+        back = await ended(client, broken.rolled_back_by)
+
+    assert "ABORTING" in told
+    assert "PROMOTED" not in told
+    assert status_of(broken) == "ROLLED_BACK"
+    assert "was not healthy within 2 s" in broken.failure.message
+    assert rollout_of(back).tracks[0].revision == rollout_of(good).tracks[-1].revision
+    assert rollout_of(back).tracks[0].available_replicas == 2
+
+
+async def test_a_canary_waits_for_a_person_and_goes_on_when_promoted(platform: DeployerProcess) -> None:
+    steps = [{"setWeight": 50}, {"pause": {}}, {"setWeight": 75}, {"pause": {"duration": "3600s"}}]
+    async with platform.client() as client:
+        await register(client, a_pipeline("canary", a_rollout("canary", canary={"steps": steps, **QUICK})))
+        await ended(client, (await deploy(client, "canary", "1.0")).name)
+        name = (await deploy(client, "canary", "1.1")).name
+
+        waiting = await until(client, name, "PAUSED")
+        await client.deployments.ResumeDeployment(pb.ResumeDeploymentRequest(name=name))
+        await until(client, name, "RUNNING", step=4)
+        await client.deployments.PromoteDeployment(
+            pb.PromoteDeploymentRequest(name=name, scope=pb.PROMOTION_SCOPE_FULL, reason="looks good")
+        )
+        done = await ended(client, name)
+
+    assert waiting.pause_reason == deployment_pb2.PAUSE_REASON_STEP
+    assert [track.replicas for track in rollout_of(waiting).tracks] == [1, 1]
+    assert status_of(done) == "SUCCEEDED"
+    assert rollout_of(done).phase == rollout_pb2.ROLLOUT_PHASE_SUCCEEDED
+
+
+async def test_who_aborts_first_wins_over_who_promotes(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        canary = {"steps": [{"setWeight": 50}, {"pause": {}}], **QUICK}
+        await register(client, a_pipeline("race", a_rollout("race", canary=canary)))
+        await ended(client, (await deploy(client, "race", "1.0")).name)
+        name = (await deploy(client, "race", "1.1")).name
+        await until(client, name, "PAUSED")
+
+        promotion = pb.PromoteDeploymentRequest(name=name, scope=pb.PROMOTION_SCOPE_FULL)
+        await client.deployments.AbortDeployment(pb.AbortDeploymentRequest(name=name, reason="looks odd"))
+        with pytest.raises(Conflict):
+            await client.deployments.PromoteDeployment(promotion)
+        aborted = await ended(client, name)
+
+    assert status_of(aborted) == "ABORTED"
+    assert "looks odd" in aborted.message
+    assert not aborted.rolled_back_by
+    assert rollout_of(aborted).tracks[0].available_replicas == 2
+
+
+async def test_blue_and_green_change_places_at_once(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        blue_green = {"autoPromotionEnabled": False, **QUICK}
+        await register(client, a_pipeline("colours", a_rollout("colours", blueGreen=blue_green)))
+        await ended(client, (await deploy(client, "colours", "1.0")).name)
+        name = (await deploy(client, "colours", "1.1")).name
+
+        preview = await until(client, name, "PAUSED")
+        await client.deployments.PromoteDeployment(pb.PromoteDeploymentRequest(name=name))
+        done = await ended(client, name)
+
+    assert [track.available_replicas for track in rollout_of(preview).tracks] == [2, 2]
+    assert status_of(done) == "SUCCEEDED"
+
+
+async def test_a_workload_belongs_to_one_pipeline(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        await register(client, a_pipeline("owner", a_rollout("shared", rolling={})))
+        await register(client, a_pipeline("other", a_rollout("shared", rolling={})))
+        await ended(client, (await deploy(client, "owner", "1.0")).name)
+
+        refused = await ended(client, (await deploy(client, "other", "1.0")).name)
+
+    assert status_of(refused) == "FAILED"
+    assert "belongs to pipeline owner in staging" in refused.failure.message
+
+
+async def test_a_deployer_that_dies_in_the_middle_goes_on_where_it_was(platform: DeployerProcess) -> None:
+    steps = [{"setWeight": 50}, {"pause": {"duration": "1s"}}]
+    async with platform.client() as client:
+        await register(client, a_pipeline("dying", a_rollout("dying", canary={"steps": steps, **QUICK})))
+        await ended(client, (await deploy(client, "dying", "1.0")).name)
+        name = (await deploy(client, "dying", "1.1")).name
+        await until(client, name, "RUNNING")
+
+    platform.kill()
+    await asyncio.to_thread(platform.start)
+    async with platform.client() as client:
+        done = await ended(client, name)
+
+    assert status_of(done) == "SUCCEEDED"
+    assert rollout_of(done).tracks[-1].available_replicas == 2
