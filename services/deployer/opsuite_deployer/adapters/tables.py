@@ -222,3 +222,39 @@ sa.Index(
     sqlite_where=workload_revisions.c.retire_at.is_not(None),
     postgresql_where=workload_revisions.c.retire_at.is_not(None),
 )
+
+routes: Final = sa.Table(
+    "routes",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False, comment="version of the whole at which it changed last"),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("document", Json, nullable=False),
+)
+
+route_version: Final = sa.Table(
+    "route_version",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("version", sa.BigInteger, nullable=False, comment="grows with every change of any route"),
+)
+
+edge_reports: Final = sa.Table(
+    "edge_reports",
+    metadata,
+    sa.Column("edge", sa.Text, primary_key=True),
+    sa.Column("scope", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, nullable=False, comment="taken, or refused by name"),
+    sa.Column("refusals", Json, nullable=False),
+    sa.Column("last_seen", UtcDateTime),
+)
+
+edge_counts: Final = sa.Table(
+    "edge_counts",
+    metadata,
+    sa.Column("edge", sa.Text, primary_key=True),
+    sa.Column("cluster", sa.Text, primary_key=True),
+    sa.Column("requests", sa.BigInteger, nullable=False),
+    sa.Column("errors", sa.BigInteger, nullable=False),
+    sa.Column("latency", Json, nullable=False),
+)

@@ -1,4 +1,4 @@
-"""Workloads that are rolled out, and what a rollout remembers. Additive: the old version leaves all of it alone."""
+"""Workloads that are rolled out, their routes, what a rollout remembers. Additive: the old version leaves it alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the tables of workloads, and room for what a rollout remembers."""
+    """Make the tables of workloads, routes and edges, and room for what a rollout remembers."""
     op.add_column("parts", sa.Column("rollout", Json(), nullable=True, comment="what a rollout remembers"))
     op.create_table(
         "workloads",
@@ -43,4 +43,36 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("retire_at IS NOT NULL"),
         postgresql_where=sa.text("retire_at IS NOT NULL"),
+    )
+    op.create_table(
+        "routes",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False, comment="version of the whole at which it changed last"),
+        sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("document", Json(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_routes")),
+    )
+    op.create_table(
+        "route_version",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False, comment="grows with every change of any route"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_route_version")),
+    )
+    op.create_table(
+        "edge_reports",
+        sa.Column("edge", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False, comment="taken, or refused by name"),
+        sa.Column("refusals", Json(), nullable=False),
+        sa.Column("last_seen", UtcDateTime(), nullable=True),
+        sa.PrimaryKeyConstraint("edge", "scope", name=op.f("pk_edge_reports")),
+    )
+    op.create_table(
+        "edge_counts",
+        sa.Column("edge", sa.Text(), nullable=False),
+        sa.Column("cluster", sa.Text(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("errors", sa.BigInteger(), nullable=False),
+        sa.Column("latency", Json(), nullable=False),
+        sa.PrimaryKeyConstraint("edge", "cluster", name=op.f("pk_edge_counts")),
     )
