@@ -46,6 +46,11 @@ FOREIGN: Final[Mapping[str, Rights]] = MappingProxyType(
         "grpc.health.v1.Health/List": Rights(anonymous=True),
         # The contracts are public; asking for a principal keeps the port from being mapped by strangers.
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rights(),
+        # Edges are told where every workload listens, and what they count decides rollouts.
+        "envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources": Rights(
+            permission="edges.connect"
+        ),
+        "envoy.service.metrics.v3.MetricsService/StreamMetrics": Rights(permission="edges.connect"),
         # Channelz shows the addresses of peers.
         **{
             f"grpc.channelz.v1.Channelz/{method}": Rights(permission="channelz.inspect")

@@ -83,7 +83,9 @@ class GuardedMethod:
         self._gate = gate
         self._slots = gate.slots[method.call_class]
         self._limiter = gate.limiters.get(method.call_class)
-        self._counted = method.service != HEALTH  # health watches end only with the server
+        self._is_upload = method.request_streaming and not method.response_streaming
+        # Health watches and uploads that report for ever end only with the server.
+        self._counted = method.service != HEALTH and not self._is_upload
 
     async def single(self, request: Any, context: Any) -> Any:
         """Answer with one message."""
@@ -154,7 +156,7 @@ class GuardedMethod:
         """Call the handler; grpc cancels it at the caller's deadline, we at ours where theirs is later or missing."""
         cap = self._gate.deadline_cap_seconds
         remaining = context.time_remaining()
-        if remaining is not None and remaining <= cap:
+        if self._is_upload or (remaining is not None and remaining <= cap):
             return await self._behaviour(request, context)
         limit = asyncio.timeout(cap)
         try:

@@ -34,6 +34,7 @@ BUILT_IN_ROLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "approver": ("*.read", "*.approve"),
         # Whoever registers a pipeline decides which commands run, so it is nobody's by the way.
         "registrar": ("*.read", "pipelines.register", "pipelines.delete"),
+        "edge": ("edges.connect",),
         "admin": (ALL,),
     }
 )

@@ -122,15 +122,19 @@ class AdsServer:
         self._progressed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._unwatch: Callable[[], None] = lambda: None
+        self._is_over = False
 
     async def start(self) -> None:
         """Begin to follow the store. Streams get nothing before it has answered: never an empty configuration."""
+        self._is_over = False
         self._unwatch = self._store.watch(self._store_changed)
         self._changed.set()
         self._tasks = [asyncio.create_task(run()) for run in (self._follow, self._report, self._tick)]
 
     async def stop(self) -> None:
-        """Stop following; streams are ended by the server that carries them."""
+        """Stop following, and end every stream: edges keep what they have and come back to whoever serves next."""
+        self._is_over = True
+        self._wake_all()
         self._unwatch()
         for task in self._tasks:
             task.cancel()
@@ -155,7 +159,7 @@ class AdsServer:
         self._streams[session] = wake
         reader = asyncio.create_task(_read(requests, session, wake))
         try:
-            while not reader.done():
+            while not reader.done() and not self._is_over:
                 wake.clear()
                 while (response := self._due(session)) is not None:
                     yield response

@@ -27,6 +27,7 @@ from opsuite_deployer.adapters.pipeline_api import PipelineServicer
 from opsuite_deployer.adapters.platforms import ConfiguredPlatforms, ConfiguredRouters, OwnProcesses
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
+from opsuite_deployer.adapters.route_store import ROUTES, SqlRouteStore
 from opsuite_deployer.adapters.span_table import SpanTable
 from opsuite_deployer.adapters.tidying import Tidying
 from opsuite_deployer.adapters.totals import DeploymentMetrics
@@ -55,6 +56,12 @@ from opsuite_notify.senders import ChannelSender
 from opsuite_notify.smtp import SmtpMailer, SmtpSettings
 from opsuite_platforms.docker import DEFAULT_URL, DockerContainers
 from opsuite_platforms.spawner.client import Spawner
+from opsuite_platforms.traffic import ads, messages, stats
+from opsuite_platforms.traffic.ads import AdsServer
+from opsuite_platforms.traffic.ads import Settings as EdgeSettings
+from opsuite_platforms.traffic.envoy import EnvoyRouter
+from opsuite_platforms.traffic.stats import EnvoyStats, MetricsServer
+from opsuite_platforms.traffic.store import Change
 from opsuite_probes.prober import NetworkProber
 from opsuite_rpc.access import AccessControl
 from opsuite_rpc.identity import local_token
@@ -148,6 +155,10 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         stack.push_async_callback(processes.cancel)
     platforms = ConfiguredPlatforms(processes=processes, containers=containers)
     prober = await stack.enter_async_context(NetworkProber(clock=clock))
+    routes = SqlRouteStore(store)
+    edges = AdsServer(routes, settings=EdgeSettings(listen_host=settings.edge_listen_host), clock=clock)
+    await edges.start()
+    stack.push_async_callback(edges.stop)
 
     # the work
     audit_log = SqlAuditLog(store, clock)
@@ -163,7 +174,10 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     rollouts = Rollouts(
         store=transactions,
         platforms=platforms,
-        routers=ConfiguredRouters(),
+        routers=ConfiguredRouters(
+            edges=EnvoyRouter(routes, grace=settings.edge_grace, clock=clock),
+            stats=EnvoyStats(routes, grace=settings.edge_grace, clock=clock),
+        ),
         prober=prober,
         checks=checks,
         machine=machine,
@@ -229,6 +243,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
                 history_service_pb2_grpc.add_HistoryServiceServicer_to_server,
                 "opsuite.deployer.v1.HistoryService",
             ),
+            *_for_edges(edges, MetricsServer(routes)),
         ],
         access=access_control(settings, clock),
         settings=server_settings(settings),
@@ -240,7 +255,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
 
     # what runs beside it
     transactions.on_outbox = dispatcher.wake
-    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(fleet, hub, owner, payload))
+    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(fleet, hub, routes, owner, payload))
     await listener.start()
     stack.push_async_callback(listener.close)
     await metrics.refresh()
@@ -253,7 +268,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         lambda: _repeat(REFRESH_EVERY, metrics.refresh),
         lambda: _repeat(TIDY_EVERY, tidying.run),
         lambda: _repeat(RETIRE_EVERY, retiring.run),
-        lambda: _end_watches(draining, hub),
+        lambda: _end_watches(draining, hub, edges),
     ]
     if store.dialect == "postgresql":
         background.append(lambda: _repeat(settings.poll_every, _news(store, hub)))
@@ -362,9 +377,14 @@ def _news(store: Store, hub: Hub) -> Callable[[], Awaitable[None]]:
     return look
 
 
-def _wake(fleet: Fleet, hub: Hub, owner: str, payload: str) -> None:
+def _wake(fleet: Fleet, hub: Hub, routes: SqlRouteStore, owner: str, payload: str) -> None:
     """Another replica has done something; an empty payload means that nobody knows what."""
     about, _, whose = payload.partition(" ")
+    if about == ROUTES:
+        routes.changed(Change(whose))
+        return
+    if not payload:
+        routes.changed(Change.ROUTES)
     if about == WISH:
         fleet.nudge(whose)
     elif whose != owner:
@@ -381,9 +401,18 @@ async def _flush(spans: SpanTable) -> None:
         log.warning("spans_not_kept", why=error.message)
 
 
-async def _end_watches(draining: asyncio.Event, hub: Hub) -> None:
+async def _end_watches(draining: asyncio.Event, hub: Hub, edges: AdsServer) -> None:
     await draining.wait()
     hub.end_all()
+    await edges.stop()
+
+
+def _for_edges(edges: AdsServer, metrics: MetricsServer) -> list[Service]:
+    """The services that edges call, by contracts of their own."""
+    return [
+        Service(edges, AdsServer.add_to_server, ads.SERVICE, messages.service(ads.SERVICE)),
+        Service(metrics, MetricsServer.add_to_server, stats.SERVICE, messages.service(stats.SERVICE)),
+    ]
 
 
 async def _repeat(every: timedelta, work: Callable[[], Awaitable[Any]]) -> None:

@@ -118,6 +118,10 @@ class Settings(BaseSettings):
     """Start supervisord for workloads unless it runs already; it and they outlive the deployer."""
     workload_ports: str = "20000-29999"
     """Range that workloads get their ports from."""
+    edge_listen_host: str = "127.0.0.1"
+    """Address on which edges take requests on the ports of routes; "0.0.0.0" for all of theirs."""
+    edge_grace: Duration = timedelta(seconds=15)
+    """Time for which an edge may not be heard of and still counts as connected."""
     docker_url: str = ""
     """Docker Engine; empty means DOCKER_HOST or its usual socket."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from opsuite_deployer.domain.pipeline import ContainerEngine, Docker, WorkloadPlatform
-from opsuite_deployer.domain.routing import TrafficRouting
+from opsuite_deployer.domain.routing import EdgeRouter, TrafficRouting
 from opsuite_kernel.errors import OpsuiteError, Unavailable
 from opsuite_platforms.port import ContainerRunner, Platform
 from opsuite_platforms.process import ProcessPlatform
@@ -72,10 +72,16 @@ class ConfiguredPlatforms:
 class ConfiguredRouters:
     """Fits `application.routing.Routers`."""
 
+    def __init__(self, *, edges: TrafficRouter, stats: TrafficStats) -> None:
+        self._edges = edges
+        self._stats = stats
+
     def router(self, routing: TrafficRouting, namespace: str) -> TrafficRouter:
         """The router that a rollout asks for."""
-        raise Unavailable("no router is configured", reason="ROUTER_NOT_CONFIGURED")
+        if isinstance(routing.router, EdgeRouter):
+            return self._edges
+        raise Unavailable("no Kubernetes cluster is configured", reason="ROUTER_NOT_CONFIGURED")
 
     def stats(self) -> TrafficStats:
         """What the edges count."""
-        raise Unavailable("no edge counts requests", reason="ROUTER_NOT_CONFIGURED")
+        return self._stats
