@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,7 +35,8 @@ from kubelet import Kubelet
 from opsuite_platforms.kubernetes_api import KubernetesApi, Object, Resource
 
 HOW_TO_GET_IT = "tools/kube-assets/build.sh, with Go; about ten minutes"
-ROLES = Path(__file__).parents[1] / "deploy/kubernetes/deployer-role.yaml"
+GRANTS = Path(__file__).parents[1] / "deploy/kubernetes"
+WORKLOADS, MANIFESTS = GRANTS / "deployer-role.yaml", GRANTS / "deployer-manifests-role.yaml"
 START_SECONDS = 120
 ADMIN_TOKEN = token_hex(16)
 
@@ -45,6 +46,10 @@ KINDS = {
     "Role": Resource("rbac.authorization.k8s.io/v1", "roles", "Role"),
     "RoleBinding": Resource("rbac.authorization.k8s.io/v1", "rolebindings", "RoleBinding"),
 }
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io/v1", "clusterroles", "ClusterRole", is_namespaced=False)
+CLUSTER_BINDINGS = Resource(
+    "rbac.authorization.k8s.io/v1", "clusterrolebindings", "ClusterRoleBinding", is_namespaced=False
+)
 
 
 class ControlPlane:
@@ -149,7 +154,7 @@ class ControlPlane:
 
     def _controller_arguments(self) -> list[Any]:
         return [
-            "--use-service-account-credentials=true",
+            *("--use-service-account-credentials=true", "--pvclaimbinder-sync-period=1s"),
             f"--service-account-private-key-file={self.directory / 'sa.key'}",
             f"--root-ca-file={self.authorities}",
         ]
@@ -187,6 +192,15 @@ class Cluster:
         self.opened.append(api := KubernetesApi(path, patience=patience))
         return api
 
+    async def grant_everywhere(self, *rules: Object) -> None:
+        """Let the ServiceAccount do that in the whole cluster."""
+        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": self.namespace}
+        subject = {"kind": "ServiceAccount", "name": "opsuite-deployer", "namespace": self.namespace}
+        metadata = {"name": self.namespace}
+        await self.admin.create(CLUSTER_ROLES, "", {"metadata": metadata, "rules": list(rules)})
+        binding = {"metadata": metadata, "roleRef": role, "subjects": [subject]}
+        await self.admin.create(CLUSTER_BINDINGS, "", binding)
+
 
 @pytest.fixture(scope="session")
 def control_plane() -> Iterator[ControlPlane]:
@@ -220,12 +234,14 @@ async def cluster(control_plane: ControlPlane, kubelet: Kubelet) -> AsyncIterato
 
 
 @asynccontextmanager
-async def own_cluster(control_plane: ControlPlane, kubelet: Kubelet) -> AsyncIterator[Cluster]:
+async def own_cluster(
+    control_plane: ControlPlane, kubelet: Kubelet, grants: Sequence[Path] = (WORKLOADS,)
+) -> AsyncIterator[Cluster]:
     """A namespace for one test; what is in it is left to die with the control plane."""
     namespace = f"test-{token_hex(4)}"
     admin = KubernetesApi(control_plane.directory / "admin.json")
     await admin.create(NAMESPACES, "", {"metadata": {"name": namespace}})
-    token = await service_account(admin, namespace, ROLES.read_text())
+    token = await service_account(admin, namespace, "\n---\n".join(path.read_text() for path in grants))
     kubeconfig = control_plane.directory / f"{namespace}.json"
     kubeconfig.write_text(json.dumps(control_plane.kubeconfig(token)))
     cluster = Cluster(control_plane, kubelet, namespace, kubeconfig, token, admin)

@@ -22,6 +22,8 @@ class Fault:
     method: str
     status: int
     times: int
+    after: int = 0
+    """How many such requests pass before."""
     retry_after: str = ""
     reason: str = "InternalError"
     message: str = "injected"
@@ -41,8 +43,12 @@ class FaultyServer:
     def fault_for(self, method: str) -> Fault | None:
         """The next fault for such a request, used up by this."""
         found = next((each for each in self.faults if each.method == method and each.times > 0), None)
-        if found is not None:
-            found.times -= 1
+        if found is None:
+            return None
+        if found.after > 0:
+            found.after -= 1
+            return None
+        found.times -= 1
         return found
 
 
