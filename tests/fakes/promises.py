@@ -58,16 +58,17 @@ def _wrong_effects(story: Story, played: Played) -> Iterable[str]:
     begun_at_death = Counter(_step_of(line) for line in played.effects_at_death if line.startswith("begin"))
     asked = Counter(_key(e) for e in played.events if e.kind == messages.DEPLOYMENT_EVENT_KIND_STEP_STARTED)
     known = {_key(event) for event in played.events_at_death if _is_success(event)}
-    commands = {step.name for stage in story.pipeline.stages for step in stage.steps if step.HasField("command")}
+    steps = [step for stage in story.pipeline.stages for step in stage.steps]
+    telling = {step.name for step in steps if step.HasField("command")} | story.boxed
     for key, times in begun.items():
         if times > asked[key]:
             yield f"{key} ran {times} times, {asked[key]} were recorded"
-        if times > 1 and key[1] in story.once:
+        if times > 1 and key[1] in story.once | story.boxed:
             yield f"{key} ran {times} times"
         if key in known and times > begun_at_death[key]:
             yield f"{key} had finished and ran again"
     for event in played.events:
-        if _is_success(event) and event.step in commands and not done[_key(event)]:
+        if _is_success(event) and event.step in telling and not done[_key(event)]:
             yield f"{_key(event)} is called successful and was not"
 
 

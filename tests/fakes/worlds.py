@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 from deployer import DeployerProcess, deploy, ended, python_directories, register
-from fakes.pipelines import Form, a_command
+from fakes.pipelines import Form, a_command, a_docker
 from fakes.warm_deployer import Nursery, WarmDeployer
 from postgres import Cluster
 
@@ -40,6 +40,14 @@ def an_effect(name: str, *args: str, **fields: Any) -> Form:
     return a_command(name, "effect", name, *args, **fields)
 
 
+def a_boxed_effect(name: str, image: str, *, seconds: float = 0.3) -> Form:
+    """The same from a container, which takes its time between the two lines."""
+    tell = 'echo "$1 $DEPLOYMENT_ID $2" >> /data/effects'
+    script = f"tell() {{ {tell}; }}; tell begin {name}; sleep {seconds}; tell end {name}; echo told"
+    mount = {"source": ".", "target": "/data", "writable": True}
+    return a_docker(name, image, "/bin/sh", "-c", script, docker={"mounts": [mount]})
+
+
 # ---- stories --------------------------------------------------------------------------------------------------------
 
 
@@ -58,12 +66,20 @@ class Story:
     """Step during which somebody cancels the deployment."""
     is_racy: bool = False
     """Whether the number of turns, and so of hits, differs from play to play."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings that its deployer needs besides the usual ones."""
 
     @property
     def once(self) -> frozenset[str]:
         """Steps that must not run again when it is not known how they ended."""
         steps = [step for stage in self.pipeline.stages for step in stage.steps]
         return frozenset(step.name for step in steps if step.HasField("command") and not step.idempotent)
+
+    @property
+    def boxed(self) -> frozenset[str]:
+        """Steps in containers, which outlive the deployer and are found again: each attempt runs just once."""
+        steps = [step for stage in self.pipeline.stages for step in stage.steps]
+        return frozenset(step.name for step in steps if step.HasField("docker"))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -131,7 +147,7 @@ class World:
         await asyncio.to_thread(shutil.copytree, template, data, ignore=shutil.ignore_patterns("run", "*.lock"))
         if self.cluster is not None:
             database = await asyncio.to_thread(self.cluster.create_database, database)
-        return self.new(data, database)
+        return self.new(data, database, **story.settings)
 
     def discard(self, deployer: DeployerProcess) -> None:
         """Remove what a deployer that has ended leaves."""
@@ -144,7 +160,7 @@ class World:
         data = self.directory / uuid.uuid4().hex[:8] / "data"
         data.parent.mkdir()
         database = "" if self.cluster is None else self.cluster.create_database()
-        deployer = self.new(data, database)
+        deployer = self.new(data, database, **story.settings)
         await asyncio.to_thread(deployer.start)
         async with deployer.client() as client:
             registered = await register(client, story.pipeline)

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from docker import docker_url, tiny_image  # noqa: F401  # fixtures
 from fakes.pipelines import a_gate, a_pipeline, a_stage, a_wait
 from fakes.promises import die_at, points_hit
 from fakes.warm_deployer import Nursery, a_nursery
-from fakes.worlds import Fault, Story, World, an_effect
+from fakes.worlds import Fault, Story, World, a_boxed_effect, an_effect
 from postgres import Cluster
 
 import opsuite_deployer.composition  # noqa: F401 - declares its fault points
@@ -120,10 +121,30 @@ def checked() -> Iterator[Story]:
         thread.join()
 
 
-@pytest.fixture(params=[*STORIES, "waits and checks"])
+@pytest.fixture(scope="module")
+def boxed(docker_url: str, tiny_image: str) -> Story:  # noqa: F811 - the fixtures
+    """Containers, which run on while the deployer is dead."""
+    steps = [
+        a_boxed_effect("box", tiny_image),
+        an_effect("between", idempotent=True),
+        a_boxed_effect("last", tiny_image),
+    ]
+    return Story(
+        a_pipeline("boxed", a_stage("work", *steps)),
+        {"2.0.0": "SUCCEEDED"},
+        is_racy=True,
+        settings={"DEPLOYER_DOCKER_URL": docker_url},
+    )
+
+
+MADE: dict[str, str] = {"waits and checks": "checked", "containers": "boxed"}
+"""Stories that need something to be there first, by the fixture that tells them."""
+
+
+@pytest.fixture(params=[*STORIES, *MADE])
 def story(request: pytest.FixtureRequest) -> Story:
     """Each story."""
-    told: Story = STORIES.get(request.param) or request.getfixturevalue("checked")
+    told: Story = STORIES.get(request.param) or request.getfixturevalue(MADE[request.param])
     return told
 
 
