@@ -50,6 +50,12 @@ _SAVE = Prepared(
     .values(**_SET, revision=_d.revision + sa.bindparam("more"), turn=_d.turn + 1)
     .returning(_d.revision)
 )
+_SAVE_PARTS = Prepared(
+    sa.update(tables.deployments)
+    .where(_d.id == sa.bindparam("uid"), _d.epoch == sa.bindparam("mine"), _d.turn == sa.bindparam("at_turn"))
+    .values(revision=_d.revision + sa.bindparam("more"), turn=_d.turn + 1)
+    .returning(_d.revision)
+)
 _CHANGE = Prepared(
     sa.update(tables.deployments)
     .where(_d.id == sa.bindparam("uid"), _d.status == sa.bindparam("present"))
@@ -143,17 +149,14 @@ class DeploymentRows(PipelineRows):
 
     def save(self, owned: Owned, after: Deployment, happened: Sequence[Happened]) -> Owned:
         """Record a turn of the owner. Raises FencedOut, and then nothing is written."""
-        values = {f"new_{name}": value for name, value in changing_columns(after).items()}
-        revision = _SAVE.value(
-            self.connection,
-            {
-                **values,
-                "uid": after.id,
-                "mine": owned.lease.epoch,
-                "at_turn": owned.turn,
-                "more": len(happened),
-            },
-        )
+        which: dict[str, object] = {"uid": after.id, "mine": owned.lease.epoch, "at_turn": owned.turn}
+        which["more"] = len(happened)
+        columns = changing_columns(after)
+        if columns == changing_columns(owned.deployment):  # most turns change parts alone
+            revision = _SAVE_PARTS.value(self.connection, which)
+        else:
+            values = {f"new_{name}": value for name, value in columns.items()}
+            revision = _SAVE.value(self.connection, {**values, **which})
         if revision is None:
             raise FencedOut(after.id)
         self._keep_parts(owned.deployment, after)

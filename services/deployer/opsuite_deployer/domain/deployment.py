@@ -248,15 +248,13 @@ def _keys(stage: int, kind: PartKind, count: int) -> tuple[PartKey, ...]:
 def stage_status(deployment: Deployment, stage: Stage, index: int) -> StepStatus:
     """Where stage number `index` stands, as its parts have it."""
     steps, gates = stage_parts(stage, index)
-    standing = [deployment.part(key).status for key in (*steps, *gates)]
-    if all(status is StepStatus.PENDING for status in standing):
+    standing = {deployment.parts.get(key, PENDING).status for key in (*steps, *gates)}
+    if standing <= {StepStatus.PENDING}:
         return StepStatus.PENDING
-    if any(status in BROKEN for status in standing):
-        still = any(deployment.part(key).status is StepStatus.RUNNING for key in (*steps, *gates))
-        return StepStatus.RUNNING if still else StepStatus.FAILED
-    if all(status is StepStatus.SKIPPED for status in standing):
+    if standing & BROKEN:
+        return StepStatus.RUNNING if StepStatus.RUNNING in standing else StepStatus.FAILED
+    if standing == {StepStatus.SKIPPED}:
         return StepStatus.SKIPPED
-    if all(status in PASSED for status in standing):
-        continued = StepStatus.FAILED_CONTINUED in standing
-        return StepStatus.FAILED_CONTINUED if continued else StepStatus.SUCCEEDED
+    if standing <= PASSED:
+        return StepStatus.FAILED_CONTINUED if StepStatus.FAILED_CONTINUED in standing else StepStatus.SUCCEEDED
     return StepStatus.RUNNING

@@ -34,6 +34,12 @@ class Draft:
     hold: bool
     happened: list[Happened] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    _parts: dict[PartKey, PartRun] = field(init=False, repr=False)
+    """The parts of `deployment`, which are the draft's own: a deployment has many fields, and one copy is enough."""
+
+    def __post_init__(self) -> None:
+        self._parts = dict(self.deployment.parts)
+        self.deployment = replace(self.deployment, parts=self._parts)
 
     # going on
 
@@ -113,12 +119,13 @@ class Draft:
 
     def set(self, key: PartKey, part: PartRun) -> None:
         """Change one part."""
-        self.deployment = replace(self.deployment, parts={**self.deployment.parts, key: part})
+        self._parts[key] = part
 
     def end_part(self, key: PartKey, status: StepStatus, given: PartEnded) -> None:
         """Record the end of a part, and of its stage if that was its last."""
         part = self.deployment.part(key)
-        self.deployment = replace(self.deployment, takeovers=0)
+        if self.deployment.takeovers:
+            self.deployment = replace(self.deployment, takeovers=0)
         self.set(key, replace(part, status=status, ended_at=self.now, exit_code=given.exit_code, message=given.message))
         self.note_part(_ended(key), key, reason=status.value, message=given.message, exit_code=given.exit_code)
         self.note_stage_end(key.stage)
