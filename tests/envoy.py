@@ -22,6 +22,7 @@ from aiohttp import web
 from components import missing
 from fakes.traffic import MemoryRouteStore
 
+from opsuite_platforms.traffic import ads
 from opsuite_platforms.traffic.ads import AdsServer, Settings
 from opsuite_platforms.traffic.bootstrap import EdgeBootstrap, as_json, envoy_bootstrap
 from opsuite_platforms.traffic.envoy import EnvoyRouter
@@ -95,17 +96,25 @@ class Edge:
         self.admin = folder / f"{self.id}.sock"
         self._log = folder / f"{self.id}.log"
         self._file = folder / f"{self.id}.json"
-        self._file.write_text(as_json(envoy_bootstrap(replace(bootstrap, admin_socket=str(self.admin)))))
+        self.bootstrap = as_json(envoy_bootstrap(replace(bootstrap, admin_socket=str(self.admin))))
+        self._file.write_text(self.bootstrap)
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         options = ["--concurrency", "1", "--use-dynamic-base-id", "--log-path", str(self._log), "-l", "info"]
+        options += ["--component-log-level", "connection:debug", "--file-flush-interval-msec", "20"]
         self._process = await asyncio.create_subprocess_exec(str(envoy_program()), "-c", str(self._file), *options)
 
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+    async def logged(self, words: str) -> None:
+        """Return once it has logged something that holds `words`."""
+        async with asyncio.timeout(PATIENCE):
+            while words not in (self._log.read_text() if self._log.exists() else ""):  # noqa: ASYNC110  # a file is read
+                await asyncio.sleep(0.01)
 
     async def console(self, path: str) -> str:
         """What Envoy's own console says."""
@@ -132,8 +141,8 @@ class Control:
         self.router = EnvoyRouter(self.store)
         self.stats = EnvoyStats(self.store)
         self.ads = AdsServer(self.store, settings=settings)
-        self.metadata: list[dict[str, str]] = []
-        """What came with each call."""
+        self.metadata: list[tuple[str, dict[str, str]]] = []
+        """Method and metadata of each call."""
         self.address = ""
         self._server: grpc.aio.Server | None = None
         self._edges: list[Edge] = []
@@ -150,9 +159,23 @@ class Control:
         await self.ads.start()
         await self._server.start()
 
+    @property
+    def streams(self) -> list[dict[str, str]]:
+        """What came with each stream of an edge that wanted routes."""
+        return [headers for path, headers in self.metadata if path == f"/{ads.SERVICE}/{ads.METHOD}"]
+
+    async def replace_server(self) -> None:
+        """End every stream, and serve at the same address with a server that remembers nothing."""
+        await self._stop_server()
+        self.ads = AdsServer(self.store)
+        await self.start(self.address)
+
     async def stop(self) -> None:
         for edge in self._edges:
             await edge.kill()
+        await self._stop_server()
+
+    async def _stop_server(self) -> None:
         await self.ads.stop()
         if self._server is not None:
             await self._server.stop(0)
@@ -195,12 +218,12 @@ class Control:
             unwatch()
 
 
-class _Listening(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # generic in the stubs only
-    def __init__(self, heard: list[dict[str, str]]) -> None:
+class _Listening(grpc.aio.ServerInterceptor):
+    def __init__(self, heard: list[tuple[str, dict[str, str]]]) -> None:
         self._heard = heard
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
-        self._heard.append(dict(details.invocation_metadata))
+        self._heard.append((details.method, dict(details.invocation_metadata)))
         return await continuation(details)
 
 

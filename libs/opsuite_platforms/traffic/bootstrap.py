@@ -10,7 +10,7 @@ from typing import Any, Final
 UNIX: Final = "unix:"
 SERVER: Final = "opsuite"
 """Name of the cluster by which Envoy knows us."""
-COUNTED: Final = r"cluster\.[^.]+/[^.]+\.upstream_rq_(completed|5xx|time)"
+COUNTED: Final = r"cluster\.[^.]+/[^.]+\.(upstream_rq_(completed|5xx|time)|grpc\.[0-9]+)"
 """Statistics that are sent to us: of the clusters of routes, which are called `<route>/<workload>`."""
 TYPES: Final = "type.googleapis.com/envoy"
 

@@ -24,6 +24,7 @@ UNLIMITED: Final = 1_000_000
 RETRIES_AT_ONCE: Final = 1_000
 RETRY_ON: Final = "connect-failure,refused-stream,reset-before-request"
 """Cases in which no replica has seen the request, so that another may be asked without doing anything twice."""
+ROUTER: Final = "envoy.extensions.filters.http.router.v3.Router"
 ADS: Final[Mapping[str, Any]] = {"ads": {}, "resource_api_version": "V3"}
 
 
@@ -198,7 +199,11 @@ def _endpoint(route: Route, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _edge_listener(port: int, host: str) -> Any:
-    manager = packed(_connection_manager(edge_name(port)))
+    # A failed call answers 200 and tells its status in a trailer: only this filter counts it, then it does so alone.
+    counter = message_class("envoy.extensions.filters.http.grpc_stats.v3.FilterConfig")(stats_for_all_methods={})
+    counting = {"name": "envoy.filters.http.grpc_stats", "typed_config": packed(counter)}
+    router = message_class(ROUTER)(suppress_grpc_request_failure_code_stats=True)
+    manager = packed(_connection_manager(edge_name(port), [counting, _router_filter(router)]))
     name = "envoy.filters.network.http_connection_manager"
     return message_class(Kind.LISTENER.value)(
         name=edge_name(port),
@@ -208,17 +213,20 @@ def _edge_listener(port: int, host: str) -> Any:
 
 
 def _api_listener(route: Route) -> Any:
-    manager = packed(_connection_manager(route.name))
+    manager = packed(_connection_manager(route.name, [_router_filter(message_class(ROUTER)())]))
     return message_class(Kind.LISTENER.value)(name=route.name, api_listener={"api_listener": manager})
 
 
-def _connection_manager(name: str) -> Any:
-    router = packed(message_class("envoy.extensions.filters.http.router.v3.Router")())
+def _router_filter(router: Any) -> dict[str, Any]:
+    return {"name": "envoy.filters.http.router", "typed_config": packed(router)}
+
+
+def _connection_manager(name: str, filters: list[dict[str, Any]]) -> Any:
     package = "envoy.extensions.filters.network.http_connection_manager.v3"
     return message_class(f"{package}.HttpConnectionManager")(
         stat_prefix=name,
         rds={"config_source": ADS, "route_config_name": name},
-        http_filters=[{"name": "envoy.filters.http.router", "typed_config": router}],
+        http_filters=filters,
         use_remote_address={"value": True},
         upgrade_configs=[{"upgrade_type": "websocket"}],
     )

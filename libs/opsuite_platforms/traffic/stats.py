@@ -1,7 +1,7 @@
 """What edges count by themselves: each Envoy pushes it to us over gRPC, so it works wherever the edge is.
 
 Errors are answers 5xx, among them those that Envoy makes where a replica gave none (connection refused, reset), and
-failed gRPC calls, which Envoy counts under the HTTP status that stands for theirs.
+gRPC calls that failed by the server's fault. Of a gRPC call only its status is counted: it answers 200 whatever comes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ METHOD: Final = "StreamMetrics"
 REQUESTS: Final = "cluster.upstream_rq_completed"
 ANSWERS: Final = "cluster.upstream_rq_xx"
 """By the first digit of the status."""
+GRPC_ERRORS: Final = frozenset(f"cluster.grpc.{code}" for code in (2, 4, 12, 13, 14, 15))
+"""Statuses that stand for 5xx: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS."""
 LATENCY: Final = "cluster.upstream_rq_time"
 """In milliseconds, over the last interval."""
 CLUSTER_LABEL: Final = "envoy.cluster_name"
@@ -37,24 +39,25 @@ def counted(families: Iterable[Any]) -> dict[str, TrackStats]:
     """What one message (io.prometheus.client.MetricFamily) says of the clusters of routes, by cluster."""
     found: dict[str, TrackStats] = {}
     for family in families:
-        if family.name not in (REQUESTS, ANSWERS, LATENCY):
-            continue
         for metric in family.metric:
             labels = {label.name: label.value for label in metric.label}
-            cluster = labels.get(CLUSTER_LABEL, "")
-            before = found.get(cluster, TrackStats())
-            found[cluster] = _with(before, family.name, metric, labels)
+            if (more := _meaning(family.name, metric, labels)) is not None:
+                cluster = labels.get(CLUSTER_LABEL, "")
+                before = found.get(cluster, TrackStats())
+                latency = more.latency_seconds or before.latency_seconds
+                found[cluster] = TrackStats(before.requests + more.requests, before.errors + more.errors, latency)
     return found
 
 
-def _with(stats: TrackStats, name: str, metric: Any, labels: Mapping[str, str]) -> TrackStats:
+def _meaning(name: str, metric: Any, labels: Mapping[str, str]) -> TrackStats | None:
+    """What one figure says; None where it says nothing that we tell."""
     if name == REQUESTS:
-        return TrackStats(int(metric.counter.value), stats.errors, stats.latency_seconds)
+        return TrackStats(requests=int(metric.counter.value))
+    if name in GRPC_ERRORS or (name == ANSWERS and labels.get(CLASS_LABEL) == "5"):
+        return TrackStats(errors=int(metric.counter.value))
     if name == LATENCY:
-        return TrackStats(stats.requests, stats.errors, _quantiles(metric.summary))
-    if labels.get(CLASS_LABEL) == "5":
-        return TrackStats(stats.requests, int(metric.counter.value), stats.latency_seconds)
-    return stats
+        return TrackStats(latency_seconds=_quantiles(metric.summary))
+    return None
 
 
 def _quantiles(summary: Any) -> dict[float, float]:
