@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -59,10 +60,24 @@ class Dispatcher:
         """Send once what is due now, at most `at_once`; how many those were. Raises: Unavailable (the outbox)."""
         now = self._clock.now()
         claimed = await self._outbox.claim(now=now, until=now + self._limits.claim, limit=self._limits.at_once)
-        async with asyncio.TaskGroup() as group:
-            for delivery in claimed:
-                group.create_task(self._send(delivery))
+        holding = asyncio.create_task(self._hold([delivery.id for delivery in claimed]))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for delivery in claimed:
+                    group.create_task(self._send(delivery))
+        finally:
+            holding.cancel()
         return len(claimed)
+
+    async def _hold(self, delivery_ids: Sequence[str]) -> None:
+        """Prolong the claims until cancelled: tries may last longer than anybody should wait for a dead dispatcher."""
+        while delivery_ids:
+            await asyncio.sleep((self._limits.claim / 3).total_seconds())
+            now = self._clock.now()
+            try:
+                await self._outbox.hold(delivery_ids, now=now, until=now + self._limits.claim)
+            except Unavailable as error:
+                log.warning("notification_outbox_unavailable", error=error.message)
 
     async def _send(self, delivery: Delivery) -> None:
         result = await self._try(delivery)

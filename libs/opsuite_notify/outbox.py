@@ -11,7 +11,7 @@ only the standard library and the kernel; `dispatcher` does the sending.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -96,6 +96,9 @@ class Outbox(Protocol):
         two dispatchers get the same delivery before `until`.
         """
 
+    async def hold(self, delivery_ids: Collection[str], *, now: datetime, until: datetime) -> None:
+        """Prolong the claims on those among them that are still claimed."""
+
     async def record(self, delivery_id: str, record: AttemptRecord) -> None:
         """Write what a try changed, and `claimed_until = null`, unless the delivery is no longer PENDING."""
 
@@ -109,7 +112,7 @@ class DispatchLimits:
 
     at_once: int = 16
     """Deliveries sent at the same time."""
-    claim: timedelta = timedelta(seconds=60)
-    """After which a delivery whose dispatcher died is sent by another; longer than any one try can last."""
+    claim: timedelta = timedelta(seconds=15)
+    """After which a delivery whose dispatcher died is sent by another; one that lives prolongs it while it sends."""
     poll: timedelta = timedelta(seconds=5)
     """Pause between two looks when nobody wakes the dispatcher."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -40,6 +40,8 @@ class FakeOutbox:
         """While set, every call of the dispatcher raises it."""
         self.asked = asyncio.Event()
         """Set once a dispatcher has asked for work, whatever it got."""
+        self.held = asyncio.Event()
+        """Set once claims were prolonged."""
         self.recorded = asyncio.Event()
         """Set once a try was recorded."""
 
@@ -54,6 +56,13 @@ class FakeOutbox:
         for _, row in due:
             row.claimed_until = until
         return [row.delivery for _, row in due]
+
+    async def hold(self, delivery_ids: Collection[str], *, now: datetime, until: datetime) -> None:
+        self._check()
+        for row in self.rows.values():
+            if row.delivery.id in delivery_ids and row.claimed_until is not None:
+                row.claimed_until = until
+        self.held.set()
 
     async def record(self, delivery_id: str, record: AttemptRecord) -> None:
         self._check()

@@ -220,7 +220,10 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     stack.push_async_callback(asyncio.to_thread, tracing.close)
     traces = Traces(store, queries)
     sender = await stack.enter_async_context(ChannelSender(secrets, clock, smtp=_mailer(settings, secrets)))
-    dispatcher = Dispatcher(SqlOutbox(store), sender, clock)
+    outbox = SqlOutbox(store)
+    if store.dialect == "sqlite":
+        await outbox.release_all()  # whoever was sending is dead: this process holds the data directory
+    dispatcher = Dispatcher(outbox, sender, clock)
 
     # the face
     watches = Watches(store, hub, queries, clock, life)

@@ -195,6 +195,24 @@ async def test_what_was_not_told_is_told_after_a_restart(start_deployer: Callabl
     assert (told["event"], told["key"]) == ("DEPLOYMENT_SUCCEEDED", done.name)
 
 
+async def test_what_was_being_sent_at_a_crash_is_sent_at_the_next_start(
+    start_deployer: Callable[..., DeployerProcess],
+) -> None:
+    port = free_port()
+    deployer = start_deployer(DEPLOYER_SECRET_ENV="HOOK_KEY", HOOK_KEY=KEY)
+    async with deployer.client() as client:
+        hooks = [a_hook(f"http://127.0.0.1:{port}/hook", events=["NOTIFICATION_EVENT_SUCCEEDED"])]
+        await run(client, "cut-off", a_stage(), notifications=hooks)
+    await tried(deployer, "cut-off")
+    deployer.kill()
+    with closing(sqlite3.connect(f"{deployer.data_dir}/deployer.db")) as database, database:
+        database.execute("UPDATE notification_outbox SET claimed_until = '2999-01-01 00:00:00.000000'")
+    async with serving(port) as receiver:
+        deployer.start()
+        [told] = await receiver.wait_for(1)
+    assert told["event"] == "DEPLOYMENT_SUCCEEDED"
+
+
 async def test_a_mail_is_sent_over_smtp(secretive: DeployerProcess, mail_port: int) -> None:
     mailbox: asyncio.Queue[tuple[list[str], email.message.EmailMessage]] = asyncio.Queue()
 

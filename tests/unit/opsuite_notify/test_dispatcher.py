@@ -144,12 +144,29 @@ async def test_a_delivery_whose_dispatcher_died_is_sent_again_under_the_same_id(
     await killed_after_delivery(bench)
 
     assert await bench.dispatcher().send_due() == 0, "the claim still stands"
-    bench.clock.advance(timedelta(seconds=60))
+    bench.clock.advance(timedelta(seconds=15))
     assert await bench.dispatcher().send_due() == 1
 
     assert len(bench.receiver.sent) == 2
     assert len({delivery_id for delivery_id, _, _ in bench.receiver.sent}) == 1
     assert bench.row.status is DeliveryStatus.SENT
+
+
+async def test_a_dispatcher_that_lives_keeps_what_it_sends_however_long_that_takes() -> None:
+    bench = Bench(FakeSender())
+    bench.sender = stuck = Stuck(bench.receiver)
+    dispatching = asyncio.create_task(bench.dispatcher(claim=timedelta(milliseconds=30)).run())
+    await stuck.delivered.wait()
+    bench.outbox.held.clear()
+    bench.clock.advance(timedelta(milliseconds=20))
+    await bench.outbox.held.wait()
+    bench.clock.advance(timedelta(milliseconds=20))
+
+    assert await bench.dispatcher().send_due() == 0, "the first claim has run out, but was prolonged"
+
+    dispatching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dispatching
 
 
 async def test_a_running_dispatcher_sends_what_is_written_later_as_soon_as_it_is_woken() -> None:

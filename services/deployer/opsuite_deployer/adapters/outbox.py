@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from opsuite_deployer.adapters import tables
 from opsuite_notify.codec import channel_from_json, channel_to_json, message_from_json, message_to_json
 from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus
+from opsuite_storage.columns import UtcDateTime
 from opsuite_storage.store import Store
 
 _o = tables.notification_outbox.c
@@ -45,33 +46,31 @@ class SqlOutbox:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    async def release_all(self) -> None:
+        """Let everything be claimed again. Only for the one process of a data directory, before it sends anything."""
+        statement = sa.update(tables.notification_outbox).where(_o.status == _PENDING).values(claimed_until=None)
+        await self._store.write(lambda connection: connection.execute(statement).rowcount)
+
     async def claim(self, *, now: datetime, until: datetime, limit: int) -> Sequence[Delivery]:
         """Take deliveries that are due, longest due first."""
-        due = (
-            sa.select(_o.id)
-            .where(
-                _o.status == _PENDING,
-                _o.next_attempt_at <= now,
-                sa.or_(_o.claimed_until.is_(None), _o.claimed_until <= now),
-            )
-            .order_by(_o.next_attempt_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        statement = (
-            sa.update(tables.notification_outbox)
-            # A CTE: PostgreSQL may run a plain subquery with LIMIT more than once and then claim too many.
-            .where(_o.id.in_(sa.select(due.cte("due").c.id)))
-            .values(claimed_until=until)
-            .returning(_o.id, _o.channel_name, _o.channel, _o.message, _o.attempts)
-        )
-        rows = await self._store.write(lambda connection: connection.execute(statement).all())
+        rows = await self._store.write(lambda connection: _claim(connection, now, until, limit))
         return [
             Delivery(
                 row.id, row.channel_name, channel_from_json(row.channel), message_from_json(row.message), row.attempts
             )
             for row in rows
         ]
+
+    async def hold(self, delivery_ids: Collection[str], *, now: datetime, until: datetime) -> None:
+        """Prolong claims."""
+        chosen = sa.and_(_o.id.in_(delivery_ids), _o.status == _PENDING, _o.claimed_until.is_not(None))
+
+        def prolong(connection: sa.Connection) -> int:
+            _, end = _moments(connection, now, until)
+            statement = sa.update(tables.notification_outbox).where(chosen).values(claimed_until=end)
+            return connection.execute(statement).rowcount
+
+        await self._store.write(prolong)
 
     async def record(self, delivery_id: str, record: AttemptRecord) -> None:
         """Write what a try changed."""
@@ -94,3 +93,36 @@ class SqlOutbox:
         later = sa.case((_o.claimed_until > _o.next_attempt_at, _o.claimed_until), else_=_o.next_attempt_at)
         statement = sa.select(sa.func.min(later, type_=_o.next_attempt_at.type)).where(_o.status == _PENDING)
         return await self._store.read(lambda connection: connection.execute(statement).scalar_one_or_none())
+
+
+def _claim(connection: sa.Connection, now: datetime, until: datetime, limit: int) -> Sequence[sa.Row[Any]]:
+    moment, end = _moments(connection, now, until)
+    due = (
+        sa.select(_o.id)
+        .where(
+            _o.status == _PENDING,
+            _o.next_attempt_at <= now,
+            sa.or_(_o.claimed_until.is_(None), _o.claimed_until <= moment),
+        )
+        .order_by(_o.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    statement = (
+        sa.update(tables.notification_outbox)
+        # A CTE: PostgreSQL may run a plain subquery with LIMIT more than once and then claim too many.
+        .where(_o.id.in_(sa.select(due.cte("due").c.id)))
+        .values(claimed_until=end)
+        .returning(_o.id, _o.channel_name, _o.channel, _o.message, _o.attempts)
+    )
+    return connection.execute(statement).all()
+
+
+def _moments(
+    connection: sa.Connection, now: datetime, until: datetime
+) -> tuple[sa.ColumnElement[datetime], sa.ColumnElement[datetime]]:
+    """Now, and the end of a claim, by the one clock that judges claims: the database's, where there are replicas."""
+    if connection.dialect.name == "postgresql":
+        moment = sa.func.clock_timestamp(type_=UtcDateTime)
+        return moment, moment + sa.literal(until - now, sa.Interval)
+    return sa.literal(now, UtcDateTime), sa.literal(until, UtcDateTime)

@@ -1,0 +1,58 @@
+"""The outbox in both databases: who claims, for how long, and what becomes of the claims of the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from fakes.clock import NOON
+
+from opsuite_deployer.adapters.outbox import SqlOutbox, add_deliveries
+from opsuite_deployer.composition import MIGRATIONS
+from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus, deliveries_of
+from opsuite_notify.port import EnvSecret, Message, SlackChannel
+from opsuite_storage.migrations import migrate
+from opsuite_storage.store import Store
+
+MESSAGE = Message(event="DONE", title="done", text="", time=NOON, key="deployments/1")
+HOUR = timedelta(hours=1)
+
+
+async def an_outbox(store: Store) -> tuple[SqlOutbox, str]:
+    """An outbox with one delivery, and its id."""
+    await migrate(store, MIGRATIONS)
+    deliveries = deliveries_of(MESSAGE, {"chat": SlackChannel(EnvSecret("CHAT"))}, NOON)
+    await store.write(lambda connection: add_deliveries(connection, "1", deliveries, NOON))
+    return SqlOutbox(store), deliveries[0].id
+
+
+async def claim(outbox: SqlOutbox) -> Sequence[Delivery]:
+    return await outbox.claim(now=NOON, until=NOON + HOUR, limit=5)
+
+
+async def test_a_claim_stands_until_it_runs_out(store: Store) -> None:
+    outbox, delivery = await an_outbox(store)
+
+    assert [one.id for one in await claim(outbox)] == [delivery]
+    assert await claim(outbox) == []
+    await outbox.hold([delivery], now=NOON, until=NOON)
+    assert [one.id for one in await claim(outbox)] == [delivery]
+
+
+async def test_the_claims_of_the_dead_can_be_let_go(store: Store) -> None:
+    outbox, delivery = await an_outbox(store)
+    await claim(outbox)
+
+    await outbox.release_all()
+
+    assert [one.id for one in await claim(outbox)] == [delivery]
+
+
+async def test_only_what_is_claimed_can_be_held(store: Store) -> None:
+    outbox, delivery = await an_outbox(store)
+    await claim(outbox)
+    await outbox.record(delivery, AttemptRecord(DeliveryStatus.PENDING, 1, "HTTP 500", next_attempt_at=NOON))
+
+    await outbox.hold([delivery], now=NOON, until=NOON + HOUR)
+
+    assert [one.attempts for one in await claim(outbox)] == [1]
