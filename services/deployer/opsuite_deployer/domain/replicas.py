@@ -46,14 +46,22 @@ class Standing:
     """Those that exist, being drained or stopped or not there yet: at least `keep`."""
     available: tuple[bool, ...]
     """Whether each of the first `keep` can take requests; what does not exist yet may be left out."""
+    is_given_up: bool = False
+    """Whether nobody expects those that are not available to become so."""
+
+    @property
+    def counted_on(self) -> int:
+        """Replicas that serve or, of a version that is on its way out, will again."""
+        return self.keep if self.keep > self.goal and not self.is_given_up else sum(self.available)
 
 
 def towards(standings: Sequence[Standing], limits: Bounds, *, growth: int | None = None) -> list[int]:
     """How many replicas of each version to keep next, on the way to its goal.
 
     New ones fill what room there is (at most `growth`), the first version first; what is still being drained is taken
-    back for nothing. Old ones go as far as enough of all versions stay available; one that is not available may
-    always go. Asked again while nothing has changed, it answers the same.
+    back for nothing. Old ones go as far as enough of all versions stay available, where one that is not available
+    counts as if it came back, unless its version is given up. Asked again while nothing has changed, it answers the
+    same.
     """
     kept = [_taken_back(one) for one in standings]
     room = limits.most - sum(max(one.running, keep) for one, keep in zip(standings, kept, strict=True))
@@ -64,10 +72,15 @@ def towards(standings: Sequence[Standing], limits: Bounds, *, growth: int | None
         kept[index] += more
         room -= more
     spare = sum(sum(one.available) for one in standings) - limits.least
+    left = sum(one.counted_on for one in standings) - limits.least
     for index, one in enumerate(standings):
         while kept[index] > one.goal and (spare > 0 or not _is_available(one, kept[index] - 1)):
+            is_available = _is_available(one, kept[index] - 1)
+            if left <= 0 and not (one.is_given_up and not is_available):
+                break
             kept[index] -= 1
-            spare -= _is_available(one, kept[index])
+            spare -= is_available
+            left -= is_available or not one.is_given_up
     return kept
 
 

@@ -62,9 +62,7 @@ def _look(draft: RolloutDraft) -> None:
     if not draft.state.keep:
         _begin(draft)
     _correct_drift(draft)
-    rollout_health.count(draft)
     rollout_health.judge(draft)
-    rollout_health.notice_loss(draft)
     rollout_route.judge_route(draft)
     rollout_phases.judge_background(draft)
 
@@ -93,12 +91,10 @@ def _correct_drift(draft: RolloutDraft) -> None:
         if found != wanted:
             message = f"somebody changed {name} to {found} replicas; {wanted} are put back"
             draft.tell(RolloutEvent.DRIFT_CORRECTED, message, revision=name, found=found, wanted=wanted)
-            draft.change(settled=draft.state.settled - {"replicas"})
             if name == draft.target:  # what somebody stopped has not died
-                draft.change(was_available=False)
+                draft.change(available=0)
     if "route" in state.settled and (route is None or rollout_route.summary(route.route.tracks) != state.tracks):
         draft.tell(RolloutEvent.DRIFT_CORRECTED, "somebody changed the route; it is put back")
-        draft.change(settled=draft.state.settled - {"route"})
 
 
 # --- getting on ------------------------------------------------------------------------------------------------------
@@ -113,6 +109,7 @@ def _get_on(draft: RolloutDraft) -> None:
         rollout_phases.advance(draft)
         if draft.state == before:
             break
+    rollout_health.notice_loss(draft)
     is_idle = rollout_phases.waits_as_planned(draft)
     if draft.state.is_idle and not is_idle:
         draft.got_on()
@@ -123,17 +120,14 @@ def _get_on(draft: RolloutDraft) -> None:
 
 
 def _note_asked(draft: RolloutDraft, split: rollout_route.Split | None) -> None:
-    """Note what is asked for, and which of it was seen to be so already."""
-    state, route = draft.state, draft.seen.route
+    """Note what is asked for, and which of it is so already: a change of that is somebody else's."""
     replicas = {name: rollout_route.needed(draft, name) for name in draft.revisions}
-    settled = set(state.settled)
-    if replicas != state.replicas:
-        settled.discard("replicas")
-    elif all(draft.revision(name).desired == wanted for name, wanted in replicas.items()):
+    settled = set()
+    if all(draft.revision(name).desired == wanted for name, wanted in replicas.items()):
         settled.add("replicas")
-    if split is not None:
-        is_so = route is not None and rollout_route.summary(route.route.tracks) == state.tracks
-        settled = settled | {"route"} if is_so else settled - {"route"}
+    route = draft.seen.route
+    if split is not None and route is not None and rollout_route.summary(route.route.tracks) == draft.state.tracks:
+        settled.add("route")
     draft.change(replicas=replicas, settled=frozenset(settled))
 
 

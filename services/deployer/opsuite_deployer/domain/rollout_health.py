@@ -65,7 +65,7 @@ def count(draft: RolloutDraft) -> None:
             draft.tell(
                 RolloutEvent.REPLICAS_AVAILABLE, message, revision=draft.target, available=available, wanted=wanted
             )
-        draft.change(available=available, wanted=wanted, was_available=draft.state.was_available or available > 0)
+        draft.change(available=available, wanted=wanted)
     if available > draft.state.best:
         draft.got_on(best=available)
 
@@ -80,7 +80,7 @@ def judge(draft: RolloutDraft) -> None:
     for replica in draft.kept(draft.target):
         _judge_replica(draft, replica)
     wanted, available = draft.state.keep[draft.target], draft.count_available(draft.target)
-    if draft.state.was_available and wanted and not available:
+    if draft.state.available and not available:  # as it was at the last look, and is now
         draft.abort("HEALTH_LOST", f"{draft.target} has died: {available}/{wanted} healthy{_said(draft)}")
     if draft.state.frozen_at is None:
         _judge_deadlines(draft)

@@ -14,8 +14,12 @@ from opsuite_platforms.port import ReplicaPhase
 
 
 def move(draft: RolloutDraft) -> None:
-    """Settle how many replicas of each version are to stay. A rollout that a person holds stays as it is."""
-    if draft.state.is_held or draft.state.phase.is_terminal:
+    """Settle how many replicas of each version are to stay.
+
+    Nothing moves while a person holds the rollout, nor before everything that was there has been asked how it is.
+    """
+    is_unknown = any(record.from_before for record in draft.state.records.values())
+    if draft.state.is_held or draft.state.phase.is_terminal or is_unknown:
         return
     _note_batch(draft)
     goals = _goals(draft)
@@ -120,7 +124,8 @@ def _towards(draft: RolloutDraft, goals: dict[str, int]) -> dict[str, int]:
 def _standing(draft: RolloutDraft, name: str, goal: int) -> Standing:
     seen, keep = draft.revision(name), draft.state.keep[name]
     existing = sum(replica.phase is not ReplicaPhase.STOPPED for replica in seen.replicas)
-    return Standing(goal, keep, max(seen.desired, existing, keep), draft.available(name))
+    is_given_up = draft.state.is_aborting and name == draft.target
+    return Standing(goal, keep, max(seen.desired, existing, keep), draft.available(name), is_given_up)
 
 
 def _growth(draft: RolloutDraft) -> int | None:

@@ -39,7 +39,7 @@ def split(draft: RolloutDraft) -> Split | None:
         return None
     target, old = _serving(draft)
     if not target and not old:
-        return None
+        return _nobody(draft)
     if draft.old is None:
         return _first_split(draft, target)
     to_old, to_target = _shares(draft, len(old), len(target))
@@ -55,6 +55,17 @@ def split(draft: RolloutDraft) -> Split | None:
     if draft.state.is_aborting or draft.state.promoted_at is not None:
         return Split(tracks)
     return Split(tracks, draft.plan.matches, draft.plan.mirror_percent)
+
+
+def _nobody(draft: RolloutDraft) -> Split | None:
+    """With nobody to send requests to, all is left as it is: it may be the asking that is broken.
+
+    On the way back the old version is tried all the same, and where all replicas may be missing they are let go.
+    """
+    old = draft.old
+    if old is None or not (draft.state.is_aborting or (draft.shifts_replicas and draft.state.keep[old] == 0)):
+        return None
+    return Split((_track(STABLE_TRACK, old, ALL, draft.kept(old)),))
 
 
 def _first_split(draft: RolloutDraft, target: Sequence[SeenReplica]) -> Split | None:
@@ -191,7 +202,8 @@ def needed(draft: RolloutDraft, revision: str) -> int:
 def _is_busy(draft: RolloutDraft, revision: str, replica: SeenReplica) -> bool:
     """Whether a replica may have requests to answer. On the way back nobody waits for one that does not answer."""
     if replica.endpoint is None:  # the platform drains single ones by itself
-        return draft.state.keep[revision] == 0 and _is_used(draft, revision)
+        is_last = draft.state.receivers == {revision}  # all may be missing: nothing to wait for
+        return draft.state.keep[revision] == 0 and _is_used(draft, revision) and not is_last
     name = _address(replica.endpoint)
     is_lost = draft.state.is_aborting and not draft.is_ready(revision, replica)
     return _is_used(draft, name) and not (is_lost and draft.state.leaving.get(name) is not None)

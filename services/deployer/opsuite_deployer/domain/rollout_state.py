@@ -100,8 +100,6 @@ class RolloutState:
     wanted: int = 0
     best: int = 0
     """Most of them in the present step."""
-    was_available: bool = False
-    """Whether one ever was, in this attempt."""
     pause: PauseReason | None = None
     """STEP or INCONCLUSIVE."""
     pause_message: str = ""
