@@ -203,7 +203,8 @@ class SmallDeployer:
         self.store = CountingStore(SqlStore(database, leases, hub, new_owner(), RevisionCache(), clock))
         processes: Any = None  # no step here is a workload
         machine = FakeMachine(world)
-        platforms = ConfiguredPlatforms(processes=processes, containers=FakeContainers(world))
+        containers = FakeContainers(world)
+        platforms = ConfiguredPlatforms(processes=processes, docker=processes, containers=containers, cluster=processes)
         rules = Rules(Limits(), max_concurrent, new_id)
         preflight = Preflight(
             machine=machine,

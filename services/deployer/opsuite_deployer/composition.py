@@ -24,7 +24,7 @@ from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
-from opsuite_deployer.adapters.platforms import ConfiguredPlatforms, ConfiguredRouters, OwnProcesses
+from opsuite_deployer.adapters.platforms import Cluster, ConfiguredPlatforms, ConfiguredRouters, OwnProcesses
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.route_store import ROUTES, SqlRouteStore
@@ -55,6 +55,7 @@ from opsuite_notify.secrets import SecretSource
 from opsuite_notify.senders import ChannelSender
 from opsuite_notify.smtp import SmtpMailer, SmtpSettings
 from opsuite_platforms.docker import DEFAULT_URL, DockerContainers
+from opsuite_platforms.docker_workloads import DockerPlatform
 from opsuite_platforms.spawner.client import Spawner
 from opsuite_platforms.traffic import ads, messages, stats
 from opsuite_platforms.traffic.ads import AdsServer
@@ -146,14 +147,20 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     # the world
     secrets = SecretSource(env=os.environ, allowed_env=settings.secret_env, directory=settings.secrets_dir)
     machine = LocalMachine(policy, secrets, settings.data_dir)
-    containers = DockerContainers(settings.docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_URL, clock=clock)
+    containers = DockerContainers(_docker_url(settings), clock=clock)
     stack.push_async_callback(containers.close)
     processes = OwnProcesses(settings.data_dir, ports=_port_range(settings.workload_ports))
     stack.callback(processes.close)
     if settings.start_platform:
         processes.begin()
         stack.push_async_callback(processes.cancel)
-    platforms = ConfiguredPlatforms(processes=processes, containers=containers)
+    docker = DockerPlatform(
+        settings.data_dir / "docker", _docker_url(settings), ports=_port_range(settings.workload_ports), clock=clock
+    )
+    stack.push_async_callback(docker.close)
+    cluster = Cluster(settings.kubeconfig, settings.kubernetes_context, settings.kubernetes_namespace, clock)
+    stack.push_async_callback(cluster.close)
+    platforms = ConfiguredPlatforms(processes=processes, docker=docker, containers=containers, cluster=cluster)
     prober = await stack.enter_async_context(NetworkProber(clock=clock))
     routes = SqlRouteStore(store)
     edges = AdsServer(routes, settings=EdgeSettings(listen_host=settings.edge_listen_host), clock=clock)
@@ -348,6 +355,10 @@ def _mailer(settings: Settings, secrets: SecretSource) -> SmtpMailer | None:
     if settings.smtp_username:
         smtp = replace(smtp, username=settings.smtp_username, password=EnvSecret(settings.smtp_password_env))
     return SmtpMailer(smtp, secrets)
+
+
+def _docker_url(settings: Settings) -> str:
+    return settings.docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
 
 
 def _port_range(text: str) -> range:

@@ -118,6 +118,12 @@ class Settings(BaseSettings):
     """Start supervisord for workloads unless it runs already; it and they outlive the deployer."""
     workload_ports: str = "20000-29999"
     """Range that workloads get their ports from."""
+    kubeconfig: Path | None = None
+    """Kubernetes cluster and who we are there; absent means KUBECONFIG, ~/.kube/config, or the pod that we are in."""
+    kubernetes_context: str = ""
+    """Context of the kubeconfig; empty means its current one."""
+    kubernetes_namespace: str = "default"
+    """Namespace of workloads, Jobs and manifests that name none."""
     edge_listen_host: str = "127.0.0.1"
     """Address on which edges take requests on the ports of routes; "0.0.0.0" for all of theirs."""
     edge_grace: Duration = timedelta(seconds=15)

@@ -1,4 +1,4 @@
-"""The platforms that the settings give."""
+"""The platforms, engines and routers that the settings give."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import structlog
 
 from opsuite_deployer.domain.pipeline import ContainerEngine, Docker, WorkloadPlatform
 from opsuite_deployer.domain.routing import EdgeRouter, TrafficRouting
+from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import OpsuiteError, Unavailable
+from opsuite_platforms.kubernetes import KubernetesPlatform
+from opsuite_platforms.kubernetes_api import KubernetesApi
+from opsuite_platforms.kubernetes_jobs import KubernetesJobs
+from opsuite_platforms.kubernetes_manifests import KubernetesManifests
+from opsuite_platforms.manifests_port import ManifestApplier
 from opsuite_platforms.port import ContainerRunner, Platform
 from opsuite_platforms.process import ProcessPlatform
 from opsuite_platforms.traffic.port import TrafficRouter, TrafficStats
@@ -52,21 +58,58 @@ class OwnProcesses(ProcessPlatform):
 class ConfiguredPlatforms:
     """Fits `application.platforms.Platforms`."""
 
-    def __init__(self, *, processes: ProcessPlatform, containers: ContainerRunner) -> None:
-        self._processes = processes
+    def __init__(self, *, processes: Platform, docker: Platform, containers: ContainerRunner, cluster: Cluster) -> None:
+        self._workloads = {WorkloadPlatform.PROCESS: processes, WorkloadPlatform.DOCKER: docker}
         self._containers = containers
+        self._cluster = cluster
 
     def workloads(self, platform: WorkloadPlatform, namespace: str = "") -> Platform:
         """A platform."""
-        if platform is WorkloadPlatform.PROCESS:
-            return self._processes
-        raise Unavailable(f"the platform {platform.value} is not configured", reason="PLATFORM_NOT_CONFIGURED")
+        return self._workloads.get(platform) or self._cluster.workloads(namespace)
 
     def containers(self, docker: Docker) -> ContainerRunner:
         """The engine that a container step asks for."""
-        if docker.engine is ContainerEngine.DOCKER:
-            return self._containers
-        raise Unavailable(f"the engine {docker.engine.value} is not configured", reason="PLATFORM_NOT_CONFIGURED")
+        return self._containers if docker.engine is ContainerEngine.DOCKER else self._cluster.jobs(docker.namespace)
+
+    def manifests(self) -> ManifestApplier:
+        """The cluster that manifests are applied to."""
+        return self._cluster.manifests
+
+    @property
+    def namespace(self) -> str:
+        """What manifests that name no namespace belong to."""
+        return self._cluster.namespace
+
+
+class Cluster:
+    """A Kubernetes cluster; nothing of it is asked before somebody needs it."""
+
+    def __init__(self, kubeconfig: Path | None, context: str, namespace: str, clock: Clock) -> None:
+        """`namespace` is meant by those that name none."""
+        self._api = KubernetesApi(kubeconfig, context=context or None)
+        self.namespace = namespace
+        self._clock = clock
+        self.manifests = KubernetesManifests(self._api, clock=clock)
+        self._workloads: dict[str, KubernetesPlatform] = {}
+        self._jobs: dict[str, KubernetesJobs] = {}
+
+    async def close(self) -> None:
+        """Let go of it; everything runs on."""
+        await self._api.close()
+
+    def workloads(self, namespace: str) -> KubernetesPlatform:
+        """The workloads of a namespace."""
+        namespace = namespace or self.namespace
+        if namespace not in self._workloads:
+            self._workloads[namespace] = KubernetesPlatform(self._api, namespace, clock=self._clock)
+        return self._workloads[namespace]
+
+    def jobs(self, namespace: str) -> KubernetesJobs:
+        """The Jobs of a namespace."""
+        namespace = namespace or self.namespace
+        if namespace not in self._jobs:
+            self._jobs[namespace] = KubernetesJobs(self._api, namespace, clock=self._clock)
+        return self._jobs[namespace]
 
 
 class ConfiguredRouters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import timedelta
@@ -27,6 +28,8 @@ from opsuite_storage.store import Store
 
 DEFAULT_HEARTBEAT: Final = timedelta(seconds=15)
 DEFAULT_BATCH: Final = 64
+MISSED_KEPT: Final = 64
+"""Answers to who resumes that are kept, each of at most one batch of events."""
 _ENDED: Final = frozenset(STATUSES[status] for status in TERMINAL)
 
 
@@ -39,16 +42,17 @@ class Watches:
         self._queries = queries
         self._clock = clock
         self._life = life
+        self._missed: dict[tuple[str, int, int], asyncio.Task[bytes]] = {}
 
     async def one(self, request: pb.WatchDeploymentRequest) -> AsyncIterator[bytes]:
         """A snapshot unless it resumes, every event after it, and the end after the last one."""
         # Thousands of these frames wait for what comes next, so no message is a variable here.
-        after, is_over, snapshot = await self._begin_one(request)
-        if snapshot:
-            yield snapshot
+        after, is_over, first = await self._begin_one(request)
+        if first:
+            yield first
         if is_over:
             return
-        name, snapshot = request.name, b""
+        name, first = request.name, b""
         following = self._hub.follow(name, after, max_batch=_most(request), heartbeat=_heartbeat(request))
         async with aclosing(following) as answers:
             async for answer in answers:
@@ -57,17 +61,42 @@ class Watches:
                     return
 
     async def _begin_one(self, request: pb.WatchDeploymentRequest) -> tuple[int, bool, bytes]:
-        """The revision after which to go on, whether nothing will come, and the snapshot, empty for who resumes."""
+        """The revision after which to go on, whether nothing will come, and what to begin with, which may be nothing.
+
+        That is the snapshot or, for who resumes, the events that were missed, if they are one answer.
+        """
         name = request.name
         deployment = (await self._queries.deployment(reference_of(name))).message
         latest, has_ended = deployment.revision, deployment.status in _ENDED
         if request.resume_token:
             after = tokens.decode(request.resume_token, life=self._life, follows=name, latest=latest)
-            return after, has_ended and after == latest, b""
+            if not 0 < latest - after <= _most(request):
+                return after, has_ended and after == latest, b""
+            return latest, has_ended, await self._missed_between(name, after, latest)
         snapshot = pb.WatchDeploymentResponse(
             snapshot=deployment, resume_token=self._token(name, latest), server_time=self._now()
         )
         return latest, has_ended, snapshot.SerializeToString()
+
+    async def _missed_between(self, name: str, after: int, latest: int) -> bytes:
+        """The events in between: read and rendered once for all who come back from there, thousands after a restart."""
+        key = (name, after, latest)
+        if (reading := self._missed.get(key)) is None:
+            while len(self._missed) >= MISSED_KEPT:
+                del self._missed[next(iter(self._missed))]
+            reading = self._missed[key] = asyncio.create_task(self._read_missed(*key))
+            reading.add_done_callback(lambda done: self._forget_failed(key, done))
+        return await asyncio.shield(reading)  # one watcher that leaves does not end it for the others
+
+    async def _read_missed(self, name: str, after: int, latest: int) -> bytes:
+        events = await self._store.read(
+            lambda connection: event_log.read_resource(connection, tables.events, name, after, latest - after)
+        )
+        return self._rendered(name, Batch(tuple(events), latest), pb.WatchDeploymentResponse)
+
+    def _forget_failed(self, key: tuple[str, int, int], done: asyncio.Task[bytes]) -> None:
+        if (done.cancelled() or done.exception() is not None) and self._missed.get(key) is done:
+            del self._missed[key]
 
     async def many(self, request: pb.WatchDeploymentsRequest) -> AsyncIterator[bytes]:
         """A snapshot of what is under way unless it resumes, then the events of all deployments below the parent."""

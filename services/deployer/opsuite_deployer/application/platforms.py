@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from opsuite_deployer.domain.pipeline import Docker, WorkloadPlatform
+from opsuite_platforms.manifests_port import ManifestApplier
 from opsuite_platforms.port import ContainerRunner, Platform
 
 
@@ -16,3 +17,10 @@ class Platforms(Protocol):
 
     def containers(self, docker: Docker) -> ContainerRunner:
         """The engine that a container step asks for."""
+
+    def manifests(self) -> ManifestApplier:
+        """The cluster that manifests are applied to."""
+
+    @property
+    def namespace(self) -> str:
+        """What manifests that name no namespace belong to."""

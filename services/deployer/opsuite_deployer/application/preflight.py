@@ -14,6 +14,7 @@ from opsuite_deployer.domain.filling import fill, values_for
 from opsuite_deployer.domain.pipeline import (
     Command,
     Docker,
+    Kubernetes,
     Pipeline,
     Rollout,
     Step,
@@ -77,6 +78,8 @@ class Preflight:
         for platform, namespace in places:
             place = f"platform {platform.value}" + (f", namespace {namespace}" if namespace else "")
             yield _ask(place, partial(self._check_platform, platform, namespace))
+        if any(isinstance(one, Kubernetes) for one in kinds):
+            yield _ask("Kubernetes", self._platforms.manifests().check)
         containers = {(one.engine, one.namespace, one.image): one for one in kinds if isinstance(one, Docker)}
         for container in sorted(containers.values(), key=lambda one: one.image):
             yield _ask(f"image {container.image}", partial(self._check_image, container))
@@ -107,6 +110,8 @@ class Preflight:
                     yield _path(once, mount.source, f"{planned_step.field}.docker.mounts[{index}].source")
             case Workload() as workload:
                 yield from self._workload(workload, f"{planned_step.field}.workload", once)
+            case Kubernetes(path):
+                yield _path(once, path, f"{planned_step.field}.kubernetes.manifest_path", "manifests")
             case Rollout(workload):
                 yield from self._workload(workload, f"{planned_step.field}.rollout.workload", once)
 
@@ -153,8 +158,8 @@ class _Once:
             return None
 
 
-def _path(once: _Once, path: str, field: str) -> Problem:
-    return _look(f"directory {path or '.'}", field, lambda: once.directory(path))
+def _path(once: _Once, path: str, field: str, what: str = "directory") -> Problem:
+    return _look(f"{what} {path or '.'}", field, lambda: once.directory(path))
 
 
 def planned(pipeline: Pipeline, deployment: Deployment) -> Iterator[PlannedStep]:

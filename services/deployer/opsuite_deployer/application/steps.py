@@ -16,11 +16,12 @@ from opsuite_deployer.application.rollouts import Link, Rollouts
 from opsuite_deployer.application.workloads import workload_spec
 from opsuite_deployer.domain.deployment import PartKind
 from opsuite_deployer.domain.filling import fill, fill_check, values_for, workloads_of
-from opsuite_deployer.domain.pipeline import Check, Command, Docker, Rollout, Wait, Workload
+from opsuite_deployer.domain.pipeline import Check, Command, Docker, Kubernetes, Rollout, Wait, Workload
 from opsuite_deployer.domain.rollout_parts import rollout_at
 from opsuite_deployer.domain.turn import Outcome, PartEnded
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import NotFound, OpsuiteError
+from opsuite_platforms.manifests_port import ManifestSet
 from opsuite_platforms.port import (
     CommandRunner,
     CommandSpec,
@@ -118,6 +119,8 @@ class Steps:
                 return await self._wait(attempt, duration.total_seconds())
             case Workload() as workload:
                 return await self._in_time(attempt, self._workload(attempt, workload))
+            case Kubernetes() as kubernetes:
+                return await self._in_time(attempt, self._manifests(attempt, kubernetes, on_output))
             case Rollout() as rollout:
                 return await self._rollouts.run(attempt, rollout, self._where(attempt), link)
 
@@ -205,6 +208,22 @@ class Steps:
         await self._platforms.workloads(workload.platform, workload.namespace).apply(spec, epoch=attempt.owned.fence)
         said = f"{workload.replicas} of {workload.workload} {workload.version} asked for"
         return PartEnded(attempt.key, attempt.number, Outcome.SUCCEEDED, message=said)
+
+    async def _manifests(
+        self, attempt: Attempt, kubernetes: Kubernetes, on_output: Callable[[Sequence[OutputLine]], None]
+    ) -> PartEnded:
+        applier = self._platforms.manifests()
+        deployment = attempt.owned.deployment
+        wanted = ManifestSet(
+            owner=f"{deployment.pipeline}/{deployment.environment}/{attempt.stage}/{attempt.step.name}",
+            namespace=kubernetes.namespace or self._platforms.namespace,
+            documents=tuple(await applier.load(self._machine.directory(kubernetes.manifest_path))),
+            progress_deadline=attempt.step.timeout,
+            keep_dropped=kubernetes.keep_dropped,
+        )
+        result = await applier.run(wanted, epoch=attempt.owned.fence, on_output=on_output)
+        outcome = Outcome.SUCCEEDED if result.succeeded else Outcome.FAILED
+        return PartEnded(attempt.key, attempt.number, outcome, message=result.message)
 
     async def _in_time(self, attempt: Attempt, work: Awaitable[PartEnded]) -> PartEnded:
         try:
