@@ -91,8 +91,6 @@ def _correct_drift(draft: RolloutDraft) -> None:
         if found != wanted:
             message = f"somebody changed {name} to {found} replicas; {wanted} are put back"
             draft.tell(RolloutEvent.DRIFT_CORRECTED, message, revision=name, found=found, wanted=wanted)
-            if name == draft.target:  # what somebody stopped has not died
-                draft.change(available=0)
     if "route" in state.settled and (route is None or rollout_route.summary(route.route.tracks) != state.tracks):
         draft.tell(RolloutEvent.DRIFT_CORRECTED, "somebody changed the route; it is put back")
 

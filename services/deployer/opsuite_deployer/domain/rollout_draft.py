@@ -23,6 +23,8 @@ class RolloutDraft:
     seen: Seen
     now: datetime
     told: list[Told] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Replicas of the target that were available at the last look and no longer are."""
     wakes: list[datetime] = field(default_factory=list)
     """Moments that something waits for."""
 

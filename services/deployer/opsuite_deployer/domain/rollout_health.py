@@ -24,6 +24,8 @@ def remember(draft: RolloutDraft) -> None:
             key = record_key(name, replica)
             record = draft.state.records.get(key) or _new_record(draft, replica, from_before=is_first)
             records[key] = _seen_again(draft, record, replica)
+            if name == draft.target and record.clock != records[key].clock:
+                draft.lost.append(replica.name)
     draft.change(records=records)
 
 
@@ -80,7 +82,7 @@ def judge(draft: RolloutDraft) -> None:
     for replica in draft.kept(draft.target):
         _judge_replica(draft, replica)
     wanted, available = draft.state.keep[draft.target], draft.count_available(draft.target)
-    if draft.state.available and not available:  # as it was at the last look, and is now
+    if draft.lost and not available:  # what is gone altogether was taken away, which is not its fault
         draft.abort("HEALTH_LOST", f"{draft.target} has died: {available}/{wanted} healthy{_said(draft)}")
     if draft.state.frozen_at is None:
         _judge_deadlines(draft)

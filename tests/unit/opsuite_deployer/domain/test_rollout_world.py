@@ -31,7 +31,7 @@ from opsuite_platforms.traffic.port import Match
 BOUND = timedelta(hours=2)
 """Of simulated time, within which every rollout has ended."""
 
-LIVES = settings(max_examples=40, deadline=None)
+LIVES = settings(max_examples=25, deadline=None)
 
 amounts = st.one_of(
     st.integers(0, 4).map(IntOrPercent), st.sampled_from((0, 25, 50, 100)).map(lambda n: IntOrPercent(n, True))
