@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from opsuite_platforms.machine import LocalFiles, write_durably
+from opsuite_platforms.machine import LocalFiles
 from opsuite_platforms.workload_files import WorkloadFiles
 
 # Pause between two tries to get a lock. Waiting in threads instead could use up all that the event loop has.
@@ -27,29 +27,32 @@ class DockerMemory:
 
     def __init__(self, data: Path) -> None:
         self._directory = data / "docker"
-        self.records = WorkloadFiles(self._directory / "workloads", LocalFiles())
+        self._files = LocalFiles()
+        self.records = WorkloadFiles(self._directory / "workloads", self._files)
 
     def platform_id(self) -> str:
         """What marks this platform's containers on an engine that others use too; chosen once."""
         path = self._directory / "platform_id"
         with self.records.locked("_platform"):
-            if not path.exists():
-                write_durably(path, uuid4().hex[:12])
-            return path.read_text()
+            if (known := self._files.read(path)) is not None:
+                return known
+            self._files.write(path, chosen := uuid4().hex[:12])
+            return chosen
 
     def restarts(self, workload: str) -> Mapping[str, int]:
         """Restarts asked for, by id of the container."""
-        path = self._restarts(workload)
-        return json.loads(path.read_text()) if path.exists() else {}
+        text = self._files.read(self._restarts(workload))
+        return {} if text is None else json.loads(text)
 
     def remember_restarts(self, workload: str, restarts: Mapping[str, int]) -> None:
         """Replace what `restarts` returns."""
-        self._restarts(workload).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_durably(self._restarts(workload), json.dumps(dict(restarts)))
+        path = self._restarts(workload)
+        self._files.make_directory(path.parent)
+        self._files.write(path, json.dumps(dict(restarts)))
 
     def forget(self, workload: str) -> None:
         """Remember a workload no longer; one that does not exist is fine."""
-        self._restarts(workload).unlink(missing_ok=True)
+        self._files.delete(self._restarts(workload))
         self.records.delete(workload)
 
     def _restarts(self, workload: str) -> Path:

@@ -32,8 +32,9 @@ PIDS: Final = 4096
 LOGS: Final = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 # Statuses in which somebody who meddled, or the engine itself, has made a container useless.
 UNUSABLE: Final = frozenset({"paused", "removing", "dead"})
-# Statuses in which the engine keeps the container, and its ports, going.
+# Statuses in which the engine keeps the container going.
 KEPT: Final = frozenset({"running", "restarting"})
+HOLDING_PORTS: Final = KEPT | {"paused"}
 # A run shorter than this ended too soon: it is the engine's own measure, after which its pauses begin again at 0.1 s.
 TOO_SOON: Final = timedelta(seconds=10)
 

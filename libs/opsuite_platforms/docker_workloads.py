@@ -11,7 +11,6 @@ all interfaces of its container to be reached.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +25,7 @@ from opsuite_platforms.docker_converge import ReplicaContainers
 from opsuite_platforms.docker_engine import DockerEngine, FoundContainer
 from opsuite_platforms.docker_memory import DockerMemory
 from opsuite_platforms.docker_replicas import (
-    KEPT,
+    HOLDING_PORTS,
     WORKLOAD,
     Identity,
     Look,
@@ -85,7 +84,8 @@ class DockerPlatform:
     async def apply(self, spec: WorkloadSpec, *, epoch: int) -> None:
         """Ask for `spec`; the port tells the rest. An image that the engine lacks is pulled first.
 
-        Conflict (SPEC_IMPOSSIBLE) says what the engine refuses, or that there is no such image; all is then as before.
+        Conflict: SPEC_IMPOSSIBLE (what the engine refuses; there is no such image), PORT_TAKEN, NAME_TAKEN. What was
+        asked for before is then asked for still; replicas that had to make way were started again.
         What the engine accepts and cannot start is told by `observe`; applying again tries it again.
         """
         spec = replace(spec, env=dict(spec.env))
@@ -94,7 +94,7 @@ class DockerPlatform:
             if record is not None and epoch < record.epoch:
                 message = f"{spec.name}: epoch {epoch} is over, {record.epoch} has taken over"
                 raise Conflict(message, reason="FENCED_OUT")
-            await self._change(record, next_record(record, spec, epoch, born=int(time.time())))
+            await self._change(record, next_record(record, spec, epoch, born=int(self._clock.now().timestamp())))
 
     async def observe(self, name: str) -> WorkloadStatus:
         """The workload as it is now. Raises: NotFound, Unavailable."""
@@ -185,11 +185,11 @@ class DockerPlatform:
         self, before: Record | None, after: Record, found: Collection[FoundContainer], lost: Collection[int] = ()
     ) -> Record:
         """The record with ports, written; they are given out one workload at a time. `lost` replicas get others."""
-        running = {index_of(container) for container in found if container.status in KEPT}
+        holders = {index_of(container) for container in found if container.status in HOLDING_PORTS}
 
         def remember() -> Record:
             with self._records.locked():
-                had = still_ours(before.ports if before else {}, running, lost, is_free)
+                had = still_ours(before.ports if before else {}, holders, lost, is_free)
                 ports = allocate(after.spec, had, self._records.ports_in_use(), self._ports, is_free)
                 refuse_ports_of_strangers(after.spec, had, is_free)
                 with_ports = replace(after, ports=ports)
@@ -247,12 +247,12 @@ def _chosen(record: Record, replica: str | None) -> Collection[int]:
     return [names.index(replica)]
 
 
-def still_ours(had: Ports, running: Collection[int], lost: Collection[int], is_free: Callable[[int], bool]) -> Ports:
-    """The ports of replicas that run, or that nobody took while theirs did not; none of the `lost` ones."""
+def still_ours(had: Ports, holders: Collection[int], lost: Collection[int], is_free: Callable[[int], bool]) -> Ports:
+    """The ports that replicas hold, or that nobody took while they did not; none of the `lost` ones."""
     return {
         index: ports
         for index, ports in had.items()
-        if index not in lost and (index in running or all(is_free(number) for number in ports.values()))
+        if index not in lost and (index in holders or all(is_free(number) for number in ports.values()))
     }
 
 

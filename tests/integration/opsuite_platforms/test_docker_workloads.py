@@ -169,13 +169,14 @@ async def test_what_somebody_did_to_a_container_is_told_and_put_right(
     workloads: DockerWorkloads, deed: tuple[str, ...]
 ) -> None:
     await workloads.platform.apply(workloads.a_workload(replicas=2), epoch=1)
-    _, neighbour = (await workloads.ready()).replicas
+    victim, neighbour = (await workloads.ready()).replicas
 
     workloads.docker(*deed, "web-0")
 
     assert not (await workloads.platform.observe("web")).is_ready
     await workloads.platform.apply(workloads.a_workload(replicas=2), epoch=1)
-    assert (await workloads.ready()).replicas[1] == neighbour
+    after = (await workloads.ready()).replicas
+    assert (after[0].ports, after[1]) == (victim.ports, neighbour)
 
 
 async def test_a_replica_whose_port_was_taken_while_it_was_down_gets_another(workloads: DockerWorkloads) -> None:

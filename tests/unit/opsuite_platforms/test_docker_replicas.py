@@ -198,7 +198,7 @@ def test_replicas_are_counted_by_number_not_by_name() -> None:
 def test_a_replica_keeps_its_port_unless_it_lost_it() -> None:
     had = {0: {"http": 1}, 1: {"http": 2}, 2: {"http": 3}, 3: {"http": 4}}
 
-    kept = still_ours(had, running=[0], lost=[3], is_free=lambda number: number in (3, 4))
+    kept = still_ours(had, holders=[0], lost=[3], is_free=lambda number: number in (3, 4))
 
     assert sorted(kept) == [0, 2]
 
