@@ -18,12 +18,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import yaml
@@ -60,6 +61,7 @@ class ControlPlane:
         self.port, self._etcd_port, self._peer_port = (free_port() for _ in range(3))
         self.url = f"https://127.0.0.1:{self.port}"
         self.authorities = directory / "pki/apiserver.crt"
+        self._starter = ThreadPoolExecutor(max_workers=1)
         self._running = dict[str, subprocess.Popen[bytes]]()
         self._names = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
         self._programs = {name: program(name, HOW_TO_GET_IT) for name in self._names}
@@ -112,16 +114,12 @@ class ControlPlane:
         return "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in self.directory.glob("*.log"))
 
     def _run(self, name: str, arguments: list[Any]) -> None:
-        # Killed by the kernel when the thread that starts it dies, so that no test run leaves a process behind.
+        # Killed by the kernel when the thread that starts it dies, so that no test run leaves a process behind: one
+        # thread that lives as long as this, since tests start and stop things from threads that do not.
         until_we_die = ["setpriv", "--pdeathsig", "KILL", "--"]
+        command = [*until_we_die, self._programs[name], *map(str, arguments)]
         with (self.directory / f"{name}.log").open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                [*until_we_die, self._programs[name], *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self._running[name] = self._starter.submit(start_process, command, log).result()
 
     def _write_files(self) -> None:
         self.directory.chmod(0o700)
@@ -266,6 +264,11 @@ async def service_account(admin: KubernetesApi, namespace: str, roles: str, name
     path = SERVICE_ACCOUNTS.path(namespace, name, "token")
     answer = await admin._call("POST", path, f"token {name}", body=request)
     return str(answer["status"]["token"])
+
+
+def start_process(command: list[Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, which writes to `log`."""
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
 def free_port() -> int:

@@ -50,6 +50,7 @@ class PlayedPod:
     """Lines with their times in front."""
     process: asyncio.subprocess.Process | None = None
     has_ended: bool = False
+    log_is_lost: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     written: asyncio.Condition = field(default_factory=asyncio.Condition)
     address: str = field(default_factory=lambda: "10.244.{}.{}".format(*divmod(next(ADDRESSES), 250)))
@@ -138,6 +139,12 @@ class Kubelet:
         for played in list(self._pods.values()):
             if (played.namespace, played.job) == (namespace, job):
                 played.send(signal.SIGTERM)
+
+    def lose_log(self, namespace: str, job: str) -> None:
+        """Answer no more for the log of a Job, as a node that was replaced."""
+        for played in list(self._pods.values()):
+            if (played.namespace, played.job) == (namespace, job):
+                played.log_is_lost = True
 
     def crash(self, namespace: str, pod: str) -> None:
         """Let a played pod that was ready begin to crash."""
@@ -339,7 +346,7 @@ class Kubelet:
     async def _answer_log(self, request: web.Request) -> web.StreamResponse:
         names = request.match_info["namespace"], request.match_info["pod"]
         played = next((each for each in self._pods.values() if (each.namespace, each.name) == names), None)
-        if played is None:
+        if played is None or played.log_is_lost:
             raise web.HTTPNotFound
         answer = web.StreamResponse()
         await answer.prepare(request)
