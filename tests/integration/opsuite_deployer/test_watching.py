@@ -105,9 +105,28 @@ async def test_a_watch_resumes_with_its_token_where_it_was(deployer: DeployerPro
         assert [a async for a in resumed(client, name, first.resume_token)] == []
 
 
-async def resumed(client: Client, name: str, token: str) -> AsyncIterator[pb.WatchDeploymentResponse]:
-    async for answer in client.deployments.WatchDeployment(pb.WatchDeploymentRequest(name=name, resume_token=token)):
+async def resumed(client: Client, name: str, token: str, **how: Any) -> AsyncIterator[pb.WatchDeploymentResponse]:
+    request = pb.WatchDeploymentRequest(name=name, resume_token=token, **how)
+    async for answer in client.deployments.WatchDeployment(request):
         yield answer
+
+
+@pytest.mark.parametrize("how", [pytest.param({}, id="in one answer"), pytest.param({"max_batch": 2}, id="in several")])
+async def test_all_who_resume_from_one_place_hear_the_same_to_the_end(deployer: DeployerProcess, how: Any) -> None:
+    async with deployer.client() as client:
+        holder, name = await behind_a_holder(client, f"many-{len(how)}", steps=3)
+        watching = aiter(client.deployments.WatchDeployment(pb.WatchDeploymentRequest(name=name)))
+        early = await anext(watching)
+        await cancel(client, holder)
+        whole = await ended(client, name)
+
+        heard = await asyncio.gather(*(numbers_after(client, name, early.resume_token, **how) for _ in range(5)))
+
+    assert set(heard) == {tuple(range(early.snapshot.revision + 1, whole.revision + 1))}
+
+
+async def numbers_after(client: Client, name: str, token: str, **how: Any) -> tuple[int, ...]:
+    return tuple([event.revision async for answer in resumed(client, name, token, **how) for event in answer.events])
 
 
 async def test_a_watch_goes_on_over_a_restart_without_a_gap_or_a_double() -> None:
