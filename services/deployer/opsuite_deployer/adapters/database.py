@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from opsuite_deployer.adapters.log_rows import LogRows
 from opsuite_deployer.adapters.queue_rows import QueueRows
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.workload_rows import WorkloadRows
+from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_kernel.clock import Clock
 from opsuite_runs.faults import declare
 from opsuite_runs.lease import Leases
@@ -37,6 +38,7 @@ class _Done(Generic[T]):
     result: T
     published: Sequence[Event]
     has_told_people: bool
+    built: Mapping[tuple[str, int], Pipeline]
 
 
 class SqlStore:
@@ -62,10 +64,12 @@ class SqlStore:
             result = body(tx)
             published = tx.flush()
             WRITTEN.hit()
-            return _Done(result, published, tx.has_told_people)
+            return _Done(result, published, tx.has_told_people, tx.built)
 
         def go_on(done: _Done[T]) -> None:
             COMMITTED.hit()
+            if done.built:
+                self._revisions.keep(done.built)
             if then is not None:
                 then(done.result)
             # Whoever waited for the commit acts first: the next program starts while its start is being told.
@@ -81,7 +85,15 @@ class SqlStore:
 
     async def read(self, body: Callable[[SqlTx], T]) -> T:
         """Run `body` on one consistent view."""
-        return await self._database.read(lambda connection: body(self._tx(connection)))
+
+        def whole(connection: sa.Connection) -> T:
+            tx = self._tx(connection)
+            result = body(tx)
+            if tx.built:
+                self._revisions.keep(tx.built)
+            return result
+
+        return await self._database.read(whole)
 
     def _tx(self, connection: sa.Connection) -> SqlTx:
         return SqlTx(connection, self._database, self._leases, self._owner, self._revisions, self._clock)

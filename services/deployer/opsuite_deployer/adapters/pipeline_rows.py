@@ -7,8 +7,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from opsuite_deployer.adapters import tables
+from opsuite_deployer.adapters.revisions import built_from
 from opsuite_deployer.adapters.transaction import Transaction
 from opsuite_deployer.application.ports import Replay, Revision
+from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_runs import idempotency
 from opsuite_storage.prepared import Prepared
 
@@ -31,13 +33,20 @@ class PipelineRows(Transaction):
         if row is None:
             return None
         return Revision(
-            pipeline=self.revisions.pipeline(pipeline, row["number"], row["document"]),
+            pipeline=self._pipeline(pipeline, row["number"], row["document"]),
             number=row["number"],
             document=row["document"],
             created_at=row["created_at"],
             created_by=row["created_by"],
             deleted=row["deleted"],
         )
+
+    def _pipeline(self, uid: str, number: int, document: bytes) -> Pipeline:
+        """The pipeline of a revision that this transaction sees, perhaps as the only one."""
+        known = self.revisions.known(uid, number) or self.built.get((uid, number))
+        if known is None:
+            known = self.built[uid, number] = built_from(document)
+        return known
 
     def add_revision(self, revision: Revision) -> None:
         """Record a revision; it becomes the latest."""

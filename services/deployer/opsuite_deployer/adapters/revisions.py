@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
 from opsuite.deployer.v1 import pipeline_pb2
 from opsuite_deployer.adapters.pipeline_messages import pipeline_of
@@ -22,12 +23,22 @@ class RevisionCache:
         return self._known.get((uid, number))
 
     def pipeline(self, uid: str, number: int, document: bytes) -> Pipeline:
-        """The pipeline of a revision, built from its document the first time."""
+        """The pipeline of a committed revision, built from its document the first time."""
         known = self.known(uid, number)
         if known is None:
-            known = pipeline_of(pipeline_pb2.Pipeline.FromString(document))
-            with self._lock:
+            known = built_from(document)
+            self.keep({(uid, number): known})
+        return known
+
+    def keep(self, built: Mapping[tuple[str, int], Pipeline]) -> None:
+        """Remember what was built from revisions that are committed; others could be taken back, and come again."""
+        with self._lock:
+            for key, pipeline in built.items():
                 while len(self._known) >= self._size:
                     del self._known[next(iter(self._known))]
-                self._known[uid, number] = known
-        return known
+                self._known[key] = pipeline
+
+
+def built_from(document: bytes) -> Pipeline:
+    """The pipeline of a document."""
+    return pipeline_of(pipeline_pb2.Pipeline.FromString(document))

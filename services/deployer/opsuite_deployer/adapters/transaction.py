@@ -12,6 +12,7 @@ from opsuite_deployer.adapters.deployment_messages import event_message
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.totals import count_ended
 from opsuite_deployer.domain.deployment import Deployment
+from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.turn import Happened
 from opsuite_kernel.clock import Clock
 from opsuite_runs import audit
@@ -45,6 +46,8 @@ class Transaction:
         self.leases = leases
         self.owner = owner
         self.revisions = revisions
+        self.built: dict[tuple[str, int], Pipeline] = {}
+        """Pipelines by revision that it has built, for the cache once it has committed."""
         self.clock = clock
         self._at: datetime | None = None
         """When everything in this transaction happened: the moment of its first event."""
