@@ -36,6 +36,8 @@ from opsuite_platforms.port import ContainerSpec, Exit, ExitKind, OnOutput
 DEFAULT_URL: Final = "unix:///var/run/docker.sock"
 # Pause between two tries to reach an engine, and between two looks at a container that has yet to start.
 PAUSE: Final = 0.1
+# Longest time for which somebody who stops a container waits for the rest of its output.
+LAST_WORDS_SECONDS: Final = 10.0
 # Exit statuses from here to 128 + 64 mean death by signal: runc and shells report them like this.
 SIGNAL_BASE: Final = 128
 LAST_SIGNAL: Final = 64
@@ -60,6 +62,8 @@ class DockerContainers:
         self._patience = patience
         self._start_patience = start_patience
         self._lazy_engine: DockerEngine | None = None
+        self._left: dict[str, ContainerOutput] = {}
+        """Where the output of containers goes whose `run` was cancelled; that of the last call."""
         self._closed = False
 
     async def close(self) -> None:
@@ -79,17 +83,26 @@ class DockerContainers:
             await self._begin(spec)
         except Refused as refusal:
             return Exit(ExitKind.NOT_STARTED, message=refusal.message)
-        return await self._follow_to_end(spec, ContainerOutput(spec.output_bytes, on_output, self._clock))
+        output = ContainerOutput(spec.output_bytes, on_output, self._clock)
+        try:
+            return await self._follow_to_end(spec, output)
+        except asyncio.CancelledError:
+            self._left[spec.name] = output
+            raise
 
     async def stop(self, name: str, *, grace: timedelta) -> None:
         """SIGTERM, then SIGKILL after `grace`, in whole seconds; returns when it has ended.
 
-        One that does not exist is fine. Raises: Unavailable.
+        What it wrote since a `run` of it was cancelled here goes to the `on_output` of that call, if the engine gives
+        it in good time. One that does not exist is fine. Raises: Unavailable.
         """
         await self._patiently(lambda: self._engine().stop(name, grace))
+        if (output := self._left.pop(name, None)) is not None:
+            await self._read_last_words(name, output)
 
     async def forget(self, name: str) -> None:
         """Remove the container, running or not; one that does not exist is fine. Raises: Unavailable."""
+        self._left.pop(name, None)
         with _refusal_as_unavailable():
             await self._engine().remove(name)
 
@@ -208,6 +221,13 @@ class DockerContainers:
                     return
         if not follow:
             reading.finish()
+
+    async def _read_last_words(self, name: str, output: ContainerOutput) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await self._read_log(name, output, follow=False)
+        except (TimeoutError, Unavailable, Refused):
+            log.warning("container_log_interrupted", container=name)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
         """The result of `call`, made again while the engine is away or not itself. Raises: Unavailable at the end."""

@@ -270,7 +270,10 @@ class ContainerRunner(Protocol):
         """
 
     async def stop(self, name: str, *, grace: timedelta) -> None:
-        """SIGTERM, then SIGKILL after `grace`; returns when it has ended. One that does not exist is fine."""
+        """SIGTERM, then SIGKILL after `grace`; returns when it has ended. One that does not exist is fine.
+
+        What it wrote since its `run` was cancelled in this process may still go to the `on_output` of that call.
+        """
 
     async def forget(self, name: str) -> None:
         """Remove the container; call when its result is recorded. One that does not exist is fine."""

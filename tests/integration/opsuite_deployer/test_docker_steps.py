@@ -101,6 +101,19 @@ async def test_a_container_gets_its_limits_and_its_mounts_and_nothing_else(boxed
         assert await gone(done.uid)
 
 
+async def test_the_last_words_of_a_container_that_is_cancelled_are_kept(boxed: DeployerProcess, shell: Any) -> None:
+    async with boxed.client() as client:
+        words = "i=0; while [ $i -lt 300 ]; do echo word $i; i=$((i+1)); done"
+        script = f"trap '{words}; exit 1' TERM; echo ready; while :; do sleep 0.02; done"
+        await register(client, a_pipeline("last-words", a_stage("work", shell("box", script))))
+        deployment = await deploy(client, "last-words")
+        await written(client, deployment.name, 1)
+        await cancel(client, deployment.name)
+        done = await ended(client, deployment.name)
+        assert steps_of(done) == {"box": "CANCELLED"}
+        assert await lines_of(client, done.name) == ["ready", *(f"word {number}" for number in range(300))]
+
+
 async def test_a_container_that_takes_too_long_is_stopped(boxed: DeployerProcess, shell: Any) -> None:
     async with boxed.client() as client:
         done = await run(client, "late-box", a_stage("work", shell("box", "sleep 3600", timeout="0.5s")))
