@@ -22,6 +22,7 @@ import structlog
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Exhausted, OpsuiteError, Unavailable
 from opsuite_runs.port import Event
+from opsuite_runs.signal import Signal
 from opsuite_runs.tokens import FEED
 
 log = structlog.get_logger(__name__)
@@ -68,7 +69,7 @@ class _Topic:
         self.ring: deque[Event] = deque(maxlen=RING)
         self.newest: int | None = None
         self.early: dict[int, Event] = {}
-        self.changed = asyncio.Event()
+        self.changed = Signal()
         self.followers = 0
         self.filling: asyncio.Task[None] | None = None
         self.stale = False
@@ -126,8 +127,7 @@ class _Topic:
 
     def wake(self) -> None:
         self._batches.clear()
-        self.changed.set()
-        self.changed = asyncio.Event()
+        self.changed.give()
 
     def _append(self, event: Event) -> None:
         self.ring.append(event)
@@ -188,7 +188,7 @@ class Hub:
         try:
             while True:
                 self._check_end(end)
-                changed = topic.changed
+                seen = topic.changed.count
                 batch = topic.batch(cursor, max_batch) or await self._from_database(topic, cursor, max_batch)
                 if batch.events:
                     cursor = batch.last
@@ -197,7 +197,8 @@ class Hub:
                     self._check_speed(topic, cursor, began, was_live=was_live)
                     continue
                 was_live = True
-                if not await _wait(changed, heartbeat * random.uniform(0.8, 1.0)):  # noqa: S311 - spreading
+                longest = heartbeat.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311 - spreading
+                if not await topic.changed.wait(seen, longest):
                     yield Idle(cursor)
         finally:
             topic.followers -= 1
@@ -266,13 +267,3 @@ def _take_note(done: asyncio.Task[Batch]) -> None:
     """Ask how a reading ended, so that asyncio does not complain when every follower has left."""
     if not done.cancelled():
         done.exception()
-
-
-async def _wait(changed: asyncio.Event, longest: timedelta) -> bool:
-    """Whether something changed in time."""
-    try:
-        async with asyncio.timeout(longest.total_seconds()):
-            await changed.wait()
-    except TimeoutError:
-        return False
-    return True

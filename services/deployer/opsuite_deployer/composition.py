@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -107,6 +108,7 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(spawner.close)
         deployer = await build(settings, spawner, stack)
+        gc.freeze()  # what was built stays as long as the process, so no collection needs to look at it again
         await deployer.server.serve_until_signal()
 
 

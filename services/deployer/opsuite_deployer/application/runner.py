@@ -42,6 +42,7 @@ from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import TimedOut, Unavailable
 from opsuite_runs.faults import declare
 from opsuite_runs.port import FencedOut
+from opsuite_runs.signal import Signal
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class Runner:
         self._wishes: list[FiledWish] = []
         self._lines: list[StepLine] = []
         self._next_line = 1
-        self._known = asyncio.Event()
+        self._known = Signal()
         self._look_for_wishes = True
         self._draining = False
         self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
@@ -108,12 +109,12 @@ class Runner:
     def nudge(self) -> None:
         """Look for wishes soon."""
         self._look_for_wishes = True
-        self._known.set()
+        self._known.give()
 
     def drain(self) -> None:
         """Start nothing more; `run` returns when no local program runs any more."""
         self._draining = True
-        self._known.set()
+        self._known.give()
 
     async def run(self) -> None:
         """Run it to its end, or until somebody else owns it, or until it is drained."""
@@ -231,11 +232,7 @@ class Runner:
                 return
             if self._lines:
                 timeout = FLUSH_AFTER_SECONDS if timeout is None else min(timeout, FLUSH_AFTER_SECONDS)
-            self._known.clear()
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._known.wait()
-            except TimeoutError:
+            if not await self._known.wait(self._known.count, timeout):
                 await self._record_lines()
 
     async def _record_lines(self) -> None:
@@ -308,7 +305,7 @@ class Runner:
                 PreflightEnded((fault,)) if key is None else PartEnded(key, number, Outcome.FAILED, message=fault)
             )
         if self._draining:
-            self._known.set()
+            self._known.give()
 
     def _drop_task(self, key: PartKey | None, task: asyncio.Task[None] | None) -> bool:
         """Forget a task; whether it had been told to stop."""
@@ -369,12 +366,12 @@ class Runner:
 
     def _take_lines(self, lines: Sequence[StepLine]) -> None:
         if not self._lines:
-            self._known.set()  # so that the wait for news learns that lines are waiting
+            self._known.give()  # so that the wait for news learns that lines are waiting
         self._lines.extend(lines)
 
     def _learn(self, given: Input) -> None:
         self._inbox.append(given)
-        self._known.set()
+        self._known.give()
 
     def _is_drained(self) -> bool:
         """Whether it may be left now: nothing more starts, and no program runs that would die with this process."""
