@@ -19,7 +19,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from opsuite_runs.port import FencedOut, Lease
+from opsuite_runs.port import Lease
 from opsuite_storage.columns import UtcDateTime
 from opsuite_storage.prepared import Prepared
 
@@ -29,12 +29,6 @@ LEASE: Final = timedelta(seconds=15)
 def new_owner() -> str:
     """A name for this process, made once per start: no two processes share it, wherever they run."""
     return f"owner-{secrets.token_hex(16)}"
-
-
-def require(touched: int, lease: Lease) -> None:
-    """Check that a fenced write met its row. Raises FencedOut."""
-    if touched == 0:
-        raise FencedOut(lease.run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +131,7 @@ class Leases:
         return self._release.row(connection, values) is not None
 
     def fence(self, lease: Lease) -> sa.ColumnElement[bool]:
-        """Condition that every write of the owner carries; `require` judges the number of rows it met."""
+        """Condition that every write of the owner carries: who meets no row with it does not own the run any more."""
         return sa.and_(self._table.c.id == lease.run, self._table.c.epoch == lease.epoch)
 
     def _is_free(self, clock: _Clock, which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

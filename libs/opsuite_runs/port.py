@@ -1,4 +1,4 @@
-"""What application code may know of durable work: leases, events, audit entries, decisions after a crash.
+"""What application code may know of durable work: leases, events, audit entries.
 
 Imports the standard library only. Application code that marks its fault points imports `opsuite_runs.faults`, which
 does so too.
@@ -54,21 +54,3 @@ class AuditEntry:
     outcome: str
     details: Mapping[str, str] = field(default_factory=dict)
     trace_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Adopt:
-    """The thing exists on its platform under its name: watch it to its end, or read how it ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rerun:
-    """Do it again, under the same name and attempt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """Whether it took effect cannot be known, and doing it twice may do harm: a person decides."""
-
-
-Recovery = Adopt | Rerun | Interrupted

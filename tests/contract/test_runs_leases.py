@@ -13,7 +13,7 @@ from fakes.clock import NOON, FakeClock
 
 from opsuite_kernel.errors import Unavailable
 from opsuite_runs.keeper import LeaseKeeper
-from opsuite_runs.lease import Leases, new_owner, require
+from opsuite_runs.lease import Leases, new_owner
 from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.columns import UtcDateTime, new_metadata
 from opsuite_storage.store import Store
@@ -79,7 +79,8 @@ class Fleet:
 
 
 def _finish(tx: sa.Connection, lease: Lease) -> None:
-    require(tx.execute(sa.update(RUNS).where(LEASES.fence(lease)).values(state="done")).rowcount, lease)
+    if not tx.execute(sa.update(RUNS).where(LEASES.fence(lease)).values(state="done")).rowcount:
+        raise FencedOut(lease.run)
 
 
 @pytest.fixture

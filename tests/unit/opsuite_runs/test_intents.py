@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opsuite_runs.intents import Kind, Observed, operation_name, recover
-from opsuite_runs.port import Adopt, Interrupted, Recovery, Rerun
+from opsuite_runs.intents import operation_name
 
 RUN = "01k2zr5m8q9w3e7t6y4h0n1b2c"
 RUNS = st.text("0123456789abcdefghjkmnpqrstvwxyz", min_size=26, max_size=26)
@@ -38,16 +37,3 @@ def test_steps_that_look_alike_once_made_safe_have_different_names(one: str, oth
 def test_names_never_change_between_versions_since_running_things_bear_them() -> None:
     assert operation_name(RUN, "build", 2) == f"op-{RUN}-build-2"
     assert operation_name(RUN, "deploy/web server", 1) == f"op-{RUN}-deploy-web-server-1-99d02ff9c393"
-
-
-@pytest.mark.parametrize("observed", Observed)
-@pytest.mark.parametrize("idempotent", [True, False])
-@pytest.mark.parametrize("kind", Kind)
-def test_what_is_done_about_a_step_left_behind(kind: Kind, idempotent: bool, observed: Observed) -> None:
-    expected: Recovery = Rerun() if idempotent else Interrupted()
-    if kind is Kind.PURE:
-        expected = Rerun()
-    if kind is Kind.PLATFORM and observed is not Observed.UNKNOWN:
-        expected = Rerun() if observed is Observed.ABSENT else Adopt()
-
-    assert recover(kind, idempotent=idempotent, observed=observed) == expected
