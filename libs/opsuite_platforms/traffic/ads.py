@@ -7,7 +7,7 @@ them, and what they took is reported to the store, where all replicas see it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -117,6 +117,9 @@ class AdsServer:
         self._clock = clock or SystemClock()
         self._configuration = Configuration(self._settings)
         self._streams: dict[Session, asyncio.Event] = {}
+        self._of_edge: dict[str, set[Session]] = {}
+        self._news: set[str] = set()
+        """Edges of which there is something to report."""
         self._reported: dict[tuple[str, str], tuple[int, Mapping[str, str]]] = {}
         self._changed = asyncio.Event()
         self._progressed = asyncio.Event()
@@ -132,10 +135,14 @@ class AdsServer:
         self._tasks = [asyncio.create_task(run()) for run in (self._follow, self._report, self._tick)]
 
     async def stop(self) -> None:
-        """Stop following, and end every stream: edges keep what they have and come back to whoever serves next."""
+        """Stop following, and end every stream; safe to repeat.
+
+        Edges keep what they have and come back to whoever serves next.
+        """
         self._is_over = True
         self._wake_all()
         self._unwatch()
+        self._unwatch = lambda: None
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -158,16 +165,19 @@ class AdsServer:
         session, wake = Session(), asyncio.Event()
         self._streams[session] = wake
         reader = asyncio.create_task(_read(requests, session, wake))
+        told: object = None
         try:
             while not reader.done() and not self._is_over:
                 wake.clear()
                 while (response := self._due(session)) is not None:
                     yield response
+                if session.node and told != (session.version, session.refusals):
+                    told = session.version, session.refusals
+                    self._note(session)
                 await wake.wait()
         finally:
             reader.cancel()
-            del self._streams[session]
-            self._progressed.set()
+            self._forget(session)
             with suppress(asyncio.CancelledError):
                 await reader
 
@@ -175,11 +185,20 @@ class AdsServer:
         snapshot = self._configuration.snapshot
         if snapshot is None:
             return None
-        before = session.version, session.refusals
-        response = session.due(snapshot)
-        if (session.version, session.refusals) != before:
-            self._progressed.set()
-        return response
+        return session.due(snapshot)
+
+    def _note(self, session: Session) -> None:
+        """There is something to report of the edge at the other end."""
+        self._of_edge.setdefault(session.node, set()).add(session)
+        self._news.add(session.node)
+        self._progressed.set()
+
+    def _forget(self, session: Session) -> None:
+        del self._streams[session]
+        others = self._of_edge.get(session.node, set())
+        others.discard(session)
+        if not others:
+            self._of_edge.pop(session.node, None)
 
     # ---- the store --------------------------------------------------------------------------------------------------
 
@@ -207,7 +226,8 @@ class AdsServer:
         while True:
             await self._progressed.wait()
             self._progressed.clear()
-            found = self._reports()
+            news, self._news = self._news, set()
+            found = self._reports(session for edge in news for session in self._of_edge.get(edge, ()))
             changed = [report for report in found if self._reported.get((report.edge, report.scope)) != _told(report)]
             if not changed:
                 continue
@@ -215,11 +235,11 @@ class AdsServer:
                 await self._store.save_reports(changed)
                 self._reported.update(((report.edge, report.scope), _told(report)) for report in changed)
 
-    def _reports(self) -> list[EdgeReport]:
+    def _reports(self, sessions: Iterable[Session]) -> list[EdgeReport]:
         """One for each edge and scope; streams of one edge count as the one that is furthest behind."""
         now = self._clock.now()
         found: dict[tuple[str, str], EdgeReport] = {}
-        for session in self._streams:
+        for session in sessions:
             for scope in session.scopes:
                 other = found.get((session.node, scope))
                 version = session.version if other is None else min(session.version, other.version)
@@ -236,7 +256,7 @@ class AdsServer:
         """Say again who is there and what they have, forget who is gone, drop what is unused, read what was missed."""
         settings, now = self._settings, self._clock.now()
         with _logged("edges_not_reported"):
-            present = self._reports()
+            present = self._reports(self._streams)
             await self._store.save_reports(present)
             self._reported = {(report.edge, report.scope): _told(report) for report in present}
             await self._store.forget_silent(now - settings.forget_proxy_after, scope_all=True)

@@ -36,6 +36,9 @@ class Kind(Enum):
     LISTENER = "envoy.config.listener.v3.Listener"
     ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
+    # By identity, as they compare: Enum's own is a Python function, and every stream looks kinds up all the time.
+    __hash__ = object.__hash__
+
     @property
     def type_url(self) -> str:
         """As requests and responses name it."""

@@ -88,6 +88,8 @@ class Session:
         """The id that the client gave itself; empty before its first request."""
         self.version = 0
         """Everything up to this version has been taken, or refused by name."""
+        self.refusals: dict[str, str] = {}
+        """Route to the client's words, for what it refused and has not taken since."""
         self._kinds: dict[Kind, _Subscription] = {}
         self._nonces = 0
 
@@ -99,11 +101,6 @@ class Session:
             everything = Kind.CLUSTER in self._kinds and self._kinds[Kind.CLUSTER].names is None
             return frozenset({EVERYTHING}) if everything else frozenset()
         return frozenset({EVERYTHING}) if listeners.names is None else listeners.names
-
-    @property
-    def refusals(self) -> dict[str, str]:
-        """Route to the client's words, for what it refused and has not taken since."""
-        return {route: words for each in self._kinds.values() for route, words in each.refusals.items()}
 
     def routes_version(self) -> int:
         """Version of the route configurations that the client goes by: it may still use clusters of that version."""
@@ -120,6 +117,7 @@ class Session:
         subscription = self._kinds.get(kind)
         if subscription is None:
             self._kinds[kind] = _Subscription(_names(kind, request, None))
+            self._kinds = dict(sorted(self._kinds.items(), key=_in_order))
         elif request.response_nonce == subscription.nonce:
             self._settle(kind, subscription, request)
         # Otherwise the client had not yet seen what it was sent last; its answer to that will say all again.
@@ -134,15 +132,16 @@ class Session:
         if request.HasField("error_detail"):
             _refused(kind, subscription, request.error_detail.message)
         elif not subscription.is_settled and subscription.sent is not None:
-            subscription.refusals.clear()
+            subscription.refusals = {}
             subscription.taken = max(subscription.taken, subscription.sent.version)
         subscription.is_settled = True
+        self.refusals = {route: words for each in self._kinds.values() for route, words in each.refusals.items()}
 
     # ---- what goes out ----------------------------------------------------------------------------------------------
 
     def due(self, snapshot: Snapshot) -> bytes | None:
         """The response to send now, serialised; None when nothing is to be said before the client has spoken."""
-        for kind, subscription in sorted(self._kinds.items(), key=_in_order):
+        for kind, subscription in self._kinds.items():
             if not subscription.is_settled or not self._are_settled(AFTER[kind]):
                 continue
             if kind in BY_NAME and not subscription.names:
