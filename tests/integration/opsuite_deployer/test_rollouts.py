@@ -5,26 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from deployer import Client, DeployerProcess, a_deployer, a_pipeline, deploy, ended, events_of, register
+from deployer import DeployerProcess, a_deployer, a_pipeline, deploy, ended, events_of, register
+from fakes.web_workload import SERVER, a_rollout, rollout_of, status_of, until
 
 from opsuite.deployer.v1 import deployment_pb2, rollout_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
 from opsuite_kernel.errors import Conflict
 
-SERVER = """#!/usr/bin/env python3
-import http.server, os, sys
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(int(os.environ.get("ANSWER", "200")))
-        self.end_headers()
-        self.wfile.write(os.environ["DEPLOYMENT_VERSION"].encode())
-
-    def log_message(self, *words):
-        pass
-
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
 QUICK: dict[str, Any] = {"scaleDownDelay": "0s", "abortScaleDownDelay": "0.1s"}
 
 
@@ -39,45 +26,9 @@ def platform() -> Iterator[DeployerProcess]:
         yield deployer
 
 
-def a_rollout(workload: str, *, replicas: int = 2, answer: str = "200", **strategy: Any) -> dict[str, Any]:
-    """A step that rolls the server out."""
-    rollout = {
-        "workload": {
-            "workload": workload,
-            "command": ["./serve", "${port}"],
-            "env": {"ANSWER": answer},
-            "ports": [{"name": "http"}],
-            "replicas": replicas,
-        },
-        "health": {"path": "/", "interval": "0.05s"},
-        "minHealthyTime": "0.1s",
-        "healthyDeadline": "30s",
-        "progressDeadline": "60s",
-        **strategy,
-    }
-    return {"name": "roll", "rollout": rollout}
-
-
-def rollout_of(deployment: deployment_pb2.Deployment) -> rollout_pb2.RolloutStatus:
-    return deployment.stages[0].steps[0].rollout
-
-
-def status_of(deployment: deployment_pb2.Deployment) -> str:
-    return deployment_pb2.DeploymentStatus.Name(deployment.status).removeprefix("DEPLOYMENT_STATUS_")
-
-
 def reasons(events: Sequence[deployment_pb2.DeploymentEvent]) -> list[str]:
     kind = deployment_pb2.DEPLOYMENT_EVENT_KIND_ROLLOUT
     return [event.reason for event in events if event.kind == kind]
-
-
-async def until(client: Client, name: str, status: str, *, step: int | None = None) -> deployment_pb2.Deployment:
-    """The deployment when it stands there, at that step of its rollout; the test's own time limit is the limit."""
-    while True:
-        answer = await client.deployments.GetDeployment(pb.GetDeploymentRequest(name=name))
-        if status_of(answer.deployment) == status and step in {None, rollout_of(answer.deployment).step}:
-            return answer.deployment
-        await asyncio.sleep(0.05)
 
 
 async def test_a_first_version_starts_without_a_strategy_and_a_second_one_rolls(platform: DeployerProcess) -> None:

@@ -161,6 +161,7 @@ def document_of(route: Route) -> dict[str, Any]:
     """A route as plain JSON values; times are in seconds."""
     document = asdict(route)
     document["drain"] = route.drain.total_seconds()
+    document["draining"] = [asdict(endpoint) for endpoint in sorted(route.draining)]
     if route.sticky is not None:
         document["sticky"]["ttl"] = route.sticky.ttl.total_seconds()
     return document
@@ -182,6 +183,7 @@ def route_of(document: Mapping[str, Any]) -> Route:
             "sticky": Sticky(sticky["cookie"], timedelta(seconds=sticky["ttl"])) if sticky else None,
             "mirror": Mirror(**mirror) if mirror else None,
             "drain": timedelta(seconds=document["drain"]),
+            "draining": frozenset(Endpoint(**endpoint) for endpoint in document["draining"]),
         }
     )
 

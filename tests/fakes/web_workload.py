@@ -1,0 +1,75 @@
+"""A small web server to roll out, and what tests ask about its rollout."""
+
+import asyncio
+from typing import Any
+
+from deployer import Client
+
+from opsuite.deployer.v1 import deployment_pb2, rollout_pb2
+from opsuite.deployer.v1 import deployment_service_pb2 as pb
+
+SERVER = """#!/usr/bin/env python3
+# Answers with its version, and with the status in ANSWER; /alive is always well; /die-VERSION kills that version.
+import http.server, os, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        version = os.environ["DEPLOYMENT_VERSION"]
+        if self.path == f"/die-{version}":
+            os._exit(1)
+        body = version.encode()
+        self.send_response(200 if self.path == "/alive" else int(os.environ.get("ANSWER", "200")))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def a_rollout(
+    workload: str, *, replicas: int = 2, answer: str = "200", health_path: str = "/", **fields: Any
+) -> dict[str, Any]:
+    """A step that rolls the server out."""
+    rollout = {
+        "workload": {
+            "workload": workload,
+            "command": ["./serve", "${port}"],
+            "env": {"ANSWER": answer},
+            "ports": [{"name": "http"}],
+            "replicas": replicas,
+        },
+        "health": {"path": health_path, "interval": "0.05s"},
+        "minHealthyTime": "0.1s",
+        "healthyDeadline": "30s",
+        "progressDeadline": "60s",
+        **fields,
+    }
+    return {"name": "roll", "rollout": rollout}
+
+
+def rollout_of(deployment: deployment_pb2.Deployment) -> rollout_pb2.RolloutStatus:
+    """Where the rollout of a pipeline with that one step stands."""
+    return deployment.stages[0].steps[0].rollout
+
+
+def status_of(deployment: deployment_pb2.Deployment) -> str:
+    """The last word of its status."""
+    return deployment_pb2.DeploymentStatus.Name(deployment.status).removeprefix("DEPLOYMENT_STATUS_")
+
+
+async def until(client: Client, name: str, status: str, *, step: int | None = None) -> deployment_pb2.Deployment:
+    """The deployment when it stands there, at that step of its rollout; the test's own time limit is the limit."""
+    while True:
+        answer = await client.deployments.GetDeployment(pb.GetDeploymentRequest(name=name))
+        if status_of(answer.deployment) == status and step in {None, rollout_of(answer.deployment).step}:
+            return answer.deployment
+        await asyncio.sleep(0.05)
