@@ -8,7 +8,6 @@ it: `kubelet.Kubelet` plays one.
 
 from __future__ import annotations
 
-import atexit
 import json
 import shutil
 import socket
@@ -17,7 +16,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,6 +94,7 @@ class ControlPlane:
         """Kill everything."""
         for name in list(self._running):
             self.kill(name)
+        self._starter.shutdown()
 
     def kubeconfig(self, token: str, *, url: str = "") -> Object:
         """What a client reads to be who has that token."""
@@ -200,28 +200,34 @@ class Cluster:
         await self.admin.create(CLUSTER_BINDINGS, "", binding)
 
 
+SHARED = pytest.StashKey[tuple[ControlPlane, Kubelet]]()
+
+
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
+def control_plane(pytestconfig: pytest.Config) -> ControlPlane:
     """The cluster that all tests of this process share."""
-    directory = Path(tempfile.mkdtemp(prefix="opsuite-kube-"))
-    plane = ControlPlane(directory)
-    atexit.register(plane.stop)
-    try:
-        plane.start()
-        yield plane
-    finally:
-        plane.stop()
-        atexit.unregister(plane.stop)
-        shutil.rmtree(directory)
+    return shared(pytestconfig)[0]
 
 
 @pytest.fixture(scope="session")
-def kubelet(control_plane: ControlPlane) -> Iterator[Kubelet]:
-    """A node that plays its pods."""
-    kubelet = Kubelet(control_plane.url, control_plane.authorities, ADMIN_TOKEN)
-    kubelet.start()
-    yield kubelet
-    kubelet.stop()
+def kubelet(pytestconfig: pytest.Config) -> Kubelet:
+    """Its node, which plays its pods."""
+    return shared(pytestconfig)[1]
+
+
+def shared(config: pytest.Config) -> tuple[ControlPlane, Kubelet]:
+    """Started once, however many modules import the fixtures: each import makes a fixture of its own."""
+    if SHARED not in config.stash:
+        directory = Path(tempfile.mkdtemp(prefix="opsuite-kube-"))
+        config.add_cleanup(lambda: shutil.rmtree(directory))
+        plane = ControlPlane(directory)
+        config.add_cleanup(plane.stop)
+        plane.start()
+        kubelet = Kubelet(plane.url, plane.authorities, ADMIN_TOKEN)
+        kubelet.start()
+        config.add_cleanup(kubelet.stop)
+        config.stash[SHARED] = (plane, kubelet)
+    return config.stash[SHARED]
 
 
 @pytest.fixture

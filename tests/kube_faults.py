@@ -72,7 +72,7 @@ async def faulty_server(control_plane: ControlPlane) -> AsyncIterator[FaultyServ
                     return refusal(fault)
                 return web.Response(status=real.status, body=data, content_type=real.content_type)
 
-        runner = web.AppRunner(web.Application(), access_log=None, shutdown_timeout=0)
+        runner = web.AppRunner(web.Application(), access_log=None, shutdown_timeout=0.1)
         runner.app.router.add_route("*", "/{path:.*}", answer)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

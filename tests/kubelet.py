@@ -337,7 +337,7 @@ class Kubelet:
     async def _serve_logs(self) -> int:
         application = web.Application()
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._answer_log)
-        self._logs = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+        self._logs = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._logs.setup()
         await web.TCPSite(self._logs, "127.0.0.1", 0, ssl_context=own_certificate()).start()
         port: int = self._logs.addresses[0][1]

@@ -117,7 +117,7 @@ class KubernetesPlatform:
             deployment = await self._own(name)
         except NotFound:
             return
-        await self._api.delete(SERVICES, self._namespace, name)
+        await self._remove_service(await self._api.find(SERVICES, self._namespace, name))
         await self._api.delete(DEPLOYMENTS, self._namespace, name, uid=deployment["metadata"]["uid"])
 
     async def logs(self, name: str, replica: str, *, lines: int = 100) -> Sequence[str]:
@@ -146,6 +146,7 @@ class KubernetesPlatform:
             found = await self._api.find(DEPLOYMENTS, self._namespace, spec.name) or await self._begin(spec, epoch)
             if found is None:
                 continue
+            refuse_if_not_ours(found)
             refuse_if_fenced_out(found, epoch)
             wanted["metadata"]["resourceVersion"] = found["metadata"]["resourceVersion"]
             try:
@@ -165,10 +166,17 @@ class KubernetesPlatform:
             return None
 
     async def _apply_service(self, spec: WorkloadSpec) -> None:
+        service = await self._api.find(SERVICES, self._namespace, spec.name)
         if spec.ports:
+            refuse_if_not_ours(service)
             await self._api.apply(SERVICES, self._namespace, service_of(spec), force=True)
-        elif (service := await self._api.find(SERVICES, self._namespace, spec.name)) and is_ours(service):
-            await self._api.delete(SERVICES, self._namespace, spec.name, uid=service["metadata"]["uid"])
+        else:
+            await self._remove_service(service)
+
+    async def _remove_service(self, service: Object | None) -> None:
+        if service is not None and is_ours(service):
+            metadata = service["metadata"]
+            await self._api.delete(SERVICES, self._namespace, metadata["name"], uid=metadata["uid"])
 
     async def _own(self, name: str) -> Object:
         """The Deployment of a workload. Raises: NotFound, also for one that is not ours."""
@@ -207,15 +215,19 @@ class KubernetesPlatform:
             await asyncio.sleep(PAUSE)
 
 
-def refuse_if_fenced_out(deployment: Object, epoch: int) -> None:
-    """Raises: Conflict (someone has taken over; or it is somebody else's and was there before us)."""
-    name = deployment["metadata"]["name"]
-    if not is_ours(deployment):
-        message = f"there is a Deployment {name} that opsuite has not made: remove it or use another name"
+def refuse_if_not_ours(thing: Object | None) -> None:
+    """Raises: Conflict (it was there before us, and is somebody else's)."""
+    if thing is not None and not is_ours(thing):
+        message = f"{thing['metadata']['name']} is there and opsuite has not made it: remove it or use another name"
         raise Conflict(message, reason="NAME_TAKEN")
+
+
+def refuse_if_fenced_out(deployment: Object, epoch: int) -> None:
+    """Raises: Conflict (someone has taken over)."""
     current = int(annotation(deployment, EPOCH) or 0)
     if epoch < current:
-        raise Conflict(f"{name}: epoch {epoch} is over, {current} has taken over", reason="FENCED_OUT")
+        message = f"{deployment['metadata']['name']}: epoch {epoch} is over, {current} has taken over"
+        raise Conflict(message, reason="FENCED_OUT")
 
 
 def is_ours(thing: Object) -> bool:

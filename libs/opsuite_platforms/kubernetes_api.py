@@ -1,4 +1,4 @@
-"""The few calls of the Kubernetes API that this project takes; the only module that knows the client library.
+"""The few calls of the Kubernetes API that this project takes; only this and `kubernetes_access` know its client.
 
 Objects are plain dictionaries, as the server sends them. What the client's typed models add is paid for with requests
 that they refuse and answers that they cannot read (an Event without `eventTime` fails a whole list), so of the library
@@ -7,15 +7,15 @@ It is imported on first use: two thirds of a second that a deployer without Kube
 
 Raises, in every call: Unavailable (no answer, or "not now"); the kinds of `kubernetes_errors` where the server says no.
 A busy server (429, 503) is asked again for `patience`, after the time that it asks for. So is one that denies something
-before it is ready: it does that, to everyone, until it has read who may do what.
+before it is ready: it does that, to everyone, until it has read who may do what. Credentials that are refused are read
+anew once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import tenacity
-import yaml
 
 from opsuite_kernel.errors import Denied, NotFound, OpsuiteError, Unavailable
-from opsuite_platforms.kubernetes_errors import BUSY, error_of, unavailable
+from opsuite_platforms.kubernetes_access import connected, load_into
+from opsuite_platforms.kubernetes_errors import BUSY, UNAUTHENTICATED, error_of, unavailable
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import ApiClient
@@ -238,26 +238,49 @@ class KubernetesApi:
         import aiohttp
 
         timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT)
-        was_ready = False
         try:
-            async for attempt in tenacity.AsyncRetrying(
-                retry=tenacity.retry_if_exception(is_busy),
-                wait=wait_as_told,
-                stop=tenacity.stop_before_delay(self._patience),
-                reraise=True,
-            ):
-                with attempt:
-                    response = await self._send(method, path, query, body, content, timeout)
-                    if response.status >= 300:  # the API redirects nobody
-                        error = await self._refusal(response, what)
-                        if isinstance(error, Denied) and not was_ready:
-                            was_ready = await self._is_ready(timeout)
-                            raise Unsettled(error.message, reason=error.reason, metadata=error.metadata)
-                        raise error
+            response = await self._accepted(lambda: self._send(method, path, query, body, content, timeout), what)
             async with response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as fault:
             raise unavailable(str(fault) or type(fault).__name__) from fault
+
+    async def _accepted(self, send: Callable[[], Awaitable[Any]], what: str) -> Any:
+        """The answer of a server that said yes, asked as often as that is worth it."""
+        doubts = Doubts()
+        async for attempt in tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(lambda error: doubts.ask_again or is_busy(error)),
+            wait=wait_as_told,
+            stop=tenacity.stop_before_delay(self._patience),
+            reraise=True,
+        ):
+            with attempt:
+                response = await send()
+                if response.status < HTTPStatus.MULTIPLE_CHOICES:
+                    return response
+                error = await refusal(response, what)
+                doubts.ask_again = await self._is_doubtful(error, doubts)
+                raise error
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _is_doubtful(self, error: OpsuiteError, doubts: Doubts) -> bool:
+        """Whether the same call may get another answer."""
+        if isinstance(error, Denied) and not doubts.server_was_ready:
+            doubts.server_was_ready = await self._is_ready()
+            return True
+        if error.reason == UNAUTHENTICATED and not doubts.credentials_are_fresh:
+            doubts.credentials_are_fresh = True
+            await load_into((await self._client()).configuration, self._kubeconfig, self._context)
+            return True
+        return False
+
+    async def _is_ready(self) -> bool:
+        import aiohttp
+
+        async with await self._send(
+            "GET", "/readyz", {}, None, JSON, aiohttp.ClientTimeout(total=CALL_TIMEOUT)
+        ) as response:
+            return bool(response.status == HTTPStatus.OK)
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str], body: Object | None, content: str, timeout: Any
@@ -274,15 +297,6 @@ class KubernetesApi:
         )
         return (await client.call_api(*request, _request_timeout=timeout)).response
 
-    async def _is_ready(self, timeout: Any) -> bool:
-        async with await self._send("GET", "/readyz", {}, None, JSON, timeout) as response:
-            return bool(response.status == HTTPStatus.OK)
-
-    async def _refusal(self, response: Any, what: str) -> OpsuiteError:
-        async with response:
-            body = await response.read()
-        return error_of(response.status, body, what, response.headers.get("Retry-After", ""))
-
     async def _client(self) -> ApiClient:
         async with self._connecting:
             if self._lazy_client is None:
@@ -290,13 +304,25 @@ class KubernetesApi:
             return self._lazy_client
 
 
-class Unsettled(Denied):
-    """Denied by a server that may not have been ready."""
+@dataclass(slots=True)
+class Doubts:
+    """What may be wrong with a refusal in the course of one call."""
+
+    server_was_ready: bool = False
+    credentials_are_fresh: bool = False
+    ask_again: bool = False
 
 
 def is_busy(error: BaseException) -> bool:
     """Whether the server answered that it cannot answer now: worth asking again within the same call."""
-    return isinstance(error, Unsettled) or (isinstance(error, Unavailable) and error.reason == BUSY)
+    return isinstance(error, Unavailable) and error.reason == BUSY
+
+
+async def refusal(response: Any, what: str) -> OpsuiteError:
+    """What a server that does not say yes says."""
+    async with response:
+        body = await response.read()
+    return error_of(response.status, body, what, response.headers.get("Retry-After", ""))
 
 
 PAUSE: Final = tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
@@ -308,27 +334,3 @@ def wait_as_told(state: tenacity.RetryCallState) -> float:
     if isinstance(error, Unavailable) and error.retry_after is not None:
         return error.retry_after.total_seconds()
     return PAUSE(state)
-
-
-async def connected(kubeconfig: Path | None, context: str | None) -> ApiClient:
-    """A client of the cluster that the file, or else the surroundings, name. Raises: Unavailable, saying what to do."""
-    from kubernetes.aio import client, config
-
-    configuration = client.Configuration()
-    try:
-        if (path := kubeconfig or default_kubeconfig()) is None:
-            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # the library's
-        else:
-            await config.load_kube_config(  # type: ignore[no-untyped-call]  # the library's
-                str(path), context, configuration, persist_config=False
-            )
-    except (config.ConfigException, OSError, yaml.YAMLError, TypeError) as fault:  # TypeError: a file without content
-        message = f"no Kubernetes cluster to talk to ({fault}): give a kubeconfig, or run inside the cluster"
-        raise Unavailable(message, reason="KUBERNETES_NOT_CONFIGURED") from fault
-    return client.ApiClient(configuration)
-
-
-def default_kubeconfig() -> Path | None:
-    """The file that `kubectl` would read, if it is there."""
-    path = Path(os.environ.get("KUBECONFIG") or "~/.kube/config").expanduser()
-    return path if path.is_file() else None

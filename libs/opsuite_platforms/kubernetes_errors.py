@@ -17,6 +17,7 @@ from opsuite_kernel.errors import Conflict, Denied, InvalidInput, NotFound, Opsu
 
 # Reason of an Unavailable where the server itself asks to be asked again: it is overloaded, or about to be ready.
 BUSY: Final = "KUBERNETES_BUSY"
+UNAUTHENTICATED: Final = "KUBERNETES_UNAUTHENTICATED"
 # How RBAC refuses; quotas and admission refuse with the same code and reason, but for what is asked, not for who asks.
 RBAC_REFUSAL: Final = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) (resource|path) "(?P<resource>[^"]*)"')
 # A field that the kind does not have is a fault of the caller, which server-side apply answers with 500.
@@ -34,7 +35,7 @@ def error_of(code: int, body: bytes, what: str, retry_after: str = "") -> Opsuit
     if code == HTTPStatus.UNAUTHORIZED:
         return Unavailable(
             f"the Kubernetes API server does not know who asks ({message}): give the service a valid token",
-            reason="KUBERNETES_UNAUTHENTICATED",
+            reason=UNAUTHENTICATED,
         )
     if code == HTTPStatus.NOT_FOUND:
         return _not_found(status, what)

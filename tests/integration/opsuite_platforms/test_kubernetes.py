@@ -243,6 +243,21 @@ async def test_a_deployment_of_someone_else_is_left_alone(cluster: Cluster) -> N
     assert await image_of(cluster) == "theirs:1"
 
 
+async def test_a_service_of_someone_else_is_left_alone(cluster: Cluster) -> None:
+    theirs = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 80}]}}
+    await cluster.admin.create(SERVICES, cluster.namespace, theirs)
+    platform = a_platform(cluster)
+
+    with pytest.raises(Conflict) as refusal:
+        await platform.apply(replace(a_workload(), ports=(PortSpec("http"),)), epoch=1)
+    await platform.apply(a_workload(), epoch=1)
+    await platform.remove("web")
+
+    service = await cluster.admin.get(SERVICES, cluster.namespace, "web")
+    assert refusal.value.reason == "NAME_TAKEN"
+    assert service["spec"]["selector"] == {"app": "theirs"}
+
+
 async def test_of_owners_who_create_at_the_same_time_the_last_one_wins(cluster: Cluster) -> None:
     old, new = a_platform(cluster), a_platform(cluster)
     names = [f"web-{number}" for number in range(5)]
@@ -353,6 +368,22 @@ async def test_a_token_that_nobody_knows_and_a_missing_kubeconfig_say_what_to_do
         cluster.opened.append(api := KubernetesApi(path))
         with pytest.raises(Unavailable, match=advice):
             await KubernetesPlatform(api, cluster.namespace).check()
+
+
+async def test_a_token_that_was_replaced_in_its_file_is_read_anew(cluster: Cluster, tmp_path: Path) -> None:
+    token, path = tmp_path / "token", tmp_path / "config.json"
+    config = cluster.control_plane.kubeconfig("")
+    config["users"][0]["user"] = {"tokenFile": str(token)}
+    path.write_text(json.dumps(config))
+    token.write_text("expired")
+    cluster.opened.append(api := KubernetesApi(path))
+    platform = KubernetesPlatform(api, cluster.namespace)
+    with pytest.raises(Unavailable):
+        await platform.check()
+
+    token.write_text(cluster.token)
+
+    await platform.check()
 
 
 @pytest.mark.parametrize("status", [429, 503])
