@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.deployer.v1 import deployment_pb2 as pb
 from opsuite_deployer.adapters.rollout_status import rollout_status
+from opsuite_deployer.adapters.rows import Row
 from opsuite_deployer.application.ports import Standing
 from opsuite_deployer.domain.deployment import (
     Deployment,
@@ -23,6 +24,7 @@ from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.turn import Happened
 
 STATUSES = {status: pb.DeploymentStatus.Value(f"DEPLOYMENT_STATUS_{status.value}") for status in Status}
+_STATUSES_BY_WORD = {status.value: number for status, number in STATUSES.items()}
 STEP_STATUSES = {status: pb.StepStatus.Value(f"STEP_STATUS_{status.value}") for status in StepStatus}
 
 
@@ -62,6 +64,42 @@ def deployment_message(standing: Standing, pipeline: Pipeline | None) -> pb.Depl
         message.failure.CopyFrom(_failure(deployment.failure))
     if pipeline is not None:
         message.stages.extend(_stages(deployment, pipeline))
+    return message
+
+
+def summary_message(row: Row, queue_position: int) -> pb.Deployment:
+    """What `deployment_message` makes of the deployment in a row, without stages, in half the time."""
+    place = f"pipelines/{row['pipeline']}/environments/{row['environment']}/deployments/"
+    message = pb.Deployment(
+        name=place + row["id"],
+        uid=row["id"],
+        pipeline=f"pipelines/{row['pipeline']}",
+        pipeline_revision=row["pipeline_revision"],
+        version=row["version"],
+        environment=row["environment"],
+        status=_STATUSES_BY_WORD[row["status"]],
+        reason=row["reason"],
+        message=row["message"],
+        queue_position=queue_position,
+        failed_steps=row["failed_steps"],
+        warnings=row["warnings"],
+        rollback_of=row["rollback_of"] and place + row["rollback_of"],
+        rolled_back_by=row["rolled_back_by"] and place + row["rolled_back_by"],
+        retry_of=row["retry_of"] and place + row["retry_of"],
+        stable=row["stable"],
+        requested_by=row["requested_by"],
+        request_reason=row["request_reason"],
+        variables=row["variables"],
+        create_time=timestamp(row["created_at"]),
+        start_time=timestamp(row["started_at"]),
+        end_time=timestamp(row["ended_at"]),
+        trace_id=row["trace_id"],
+        etag=f'"{row["revision"]}"',
+        revision=row["revision"],
+        failure=pb.Failure(**row["failure"]) if row["failure"] else None,
+    )
+    if row["pause_reason"]:
+        message.pause_reason = pb.PauseReason.Value(f"PAUSE_REASON_{row['pause_reason']}")
     return message
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from opsuite.deployer.v1 import deployment_pb2, history_service_pb2, pipeline_pb2
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.deployment_messages import deployment_message, timestamp
+from opsuite_deployer.adapters.deployment_messages import deployment_message, summary_message, timestamp
 from opsuite_deployer.adapters.deployment_rows import QUEUE_POSITION
 from opsuite_deployer.adapters.glance import Glance, glance_at
 from opsuite_deployer.adapters.pipeline_messages import message_of, pipeline_of
@@ -231,10 +231,7 @@ class Queries:
         return await self._store.read(read)
 
     def _summary(self, connection: sa.Connection, row: Row) -> deployment_pb2.Deployment:
-        standing = Standing(deployment_of(row), row["revision"], self._position(connection, row))
-        message = deployment_message(standing, None)
-        message.failed_steps = row["failed_steps"]
-        return message
+        return summary_message(row, self._position(connection, row))
 
     def _position(self, connection: sa.Connection, row: Row) -> int:
         if row["status"] != Status.QUEUED.value:
