@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import Unavailable
+from opsuite_kernel.errors import OpsuiteError, Unavailable
 from opsuite_notify.outbox import Delivery, DeliveryStatus, DispatchLimits, Outbox
 from opsuite_notify.port import NotNow, Sender, SendResult
 from opsuite_notify.retry import RetryPolicy, after_attempt
@@ -76,7 +76,7 @@ class Dispatcher:
             now = self._clock.now()
             try:
                 await self._outbox.hold(delivery_ids, now=now, until=now + self._limits.claim)
-            except Unavailable as error:
+            except OpsuiteError as error:
                 log.warning("notification_outbox_unavailable", error=error.message)
 
     async def _send(self, delivery: Delivery) -> None:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
+import structlog
 
+from opsuite_kernel.tasks import end
 from opsuite_storage.store import Store
 
 if TYPE_CHECKING:
     from opsuite_storage.postgresql import PostgresqlStore
 
 LONGEST_PAUSE_SECONDS: Final = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 def notify(connection: sa.Connection, channel: str, payload: str = "") -> None:
@@ -56,9 +59,7 @@ class Listener:
     async def close(self) -> None:
         """Stop listening. Safe to repeat."""
         if self._task:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             self._task = None
 
     async def _listen_for_ever(self, store: PostgresqlStore) -> None:
@@ -72,6 +73,9 @@ class Listener:
                     losses = 0
                     loop.call_soon(self._on_notify, payload)  # what it raises is not the end of listening
             except psycopg.Error:
+                losses += 1
+            except Exception:  # a replica that no longer hears of the others is worse than a noisy log
+                log.exception("listening_crashed", channel=self._channel)
                 losses += 1
             self.connected.clear()
             await asyncio.sleep(random.uniform(0, min(LONGEST_PAUSE_SECONDS, 0.05 * 2**losses)))  # noqa: S311 - spreading

@@ -34,6 +34,8 @@ CONFLICTS: Final = 10
 
 GONE: Final = ("08", "57P", "53300")
 """SQLSTATEs of a connection that broke, of a server that stops or starts, and of one with no room for us."""
+OVERSLEPT: Final = "25P03"
+"""SQLSTATE of a session that was ended because it waited for us too long: whatever we sent then did not arrive."""
 
 
 @dataclass(slots=True)
@@ -185,7 +187,7 @@ def _pause(attempt: Attempt, error: sa.exc.DBAPIError) -> float:
         return random.uniform(0, 0.005 * 2**attempt.conflicts)  # noqa: S311 - spreading, not secrecy
     if not _is_lost(error):
         raise error
-    if attempt.committing and not attempt.changes_nothing:
+    if attempt.committing and not attempt.changes_nothing and _state(error) != OVERSLEPT:
         message = "the database connection was lost during the commit; whether it took effect is not known"
         raise TimedOut(message, reason="COMMIT_UNKNOWN") from error
     attempt.losses += 1
@@ -196,10 +198,15 @@ def _pause(attempt: Attempt, error: sa.exc.DBAPIError) -> float:
 
 def _is_lost(error: sa.exc.DBAPIError) -> bool:
     """Whether the server could not be reached or went away, also by an administrator's or its own restart."""
-    if error.connection_invalidated:
+    state = _state(error)
+    if error.connection_invalidated or state == OVERSLEPT:
         return True
-    state = getattr(error.orig, "sqlstate", None)
     return isinstance(error.orig, psycopg.OperationalError) and (state is None or state.startswith(GONE))
+
+
+def _state(error: sa.exc.DBAPIError) -> str | None:
+    """The SQLSTATE that the server gave, if it gave one."""
+    return getattr(error.orig, "sqlstate", None)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +50,7 @@ from opsuite_deployer.settings import Settings
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import OpsuiteError
 from opsuite_kernel.ids import new_id
+from opsuite_kernel.tasks import end
 from opsuite_notify.dispatcher import Dispatcher
 from opsuite_notify.port import EnvSecret
 from opsuite_notify.secrets import SecretSource
@@ -287,7 +288,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     if settings.otlp_endpoint:
         background.append(TraceExport(store, hub, traces, tracing).run)
     for work in background:
-        stack.push_async_callback(_cancel, asyncio.create_task(_supervised(work)))
+        stack.push_async_callback(end, asyncio.create_task(_supervised(work)))
     stack.push_async_callback(_flush, span_table)
     stack.push_async_callback(fleet.drain, settings.drain_grace)
     await fleet.recover()
@@ -449,9 +450,3 @@ async def _supervised(work: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("background_work_crashed")
             await asyncio.sleep(1)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from postgres import Cluster
@@ -91,6 +92,23 @@ async def test_a_connection_lost_before_the_commit_is_replaced_and_the_body_repe
         return attempt
 
     assert await numbered.write(body) == 2
+    assert await numbered.read(numbers) == [1]
+
+
+async def test_a_process_that_slept_inside_a_transaction_begins_it_again(numbered: Store, postgres_url: str) -> None:
+    attempts = itertools.count(1)
+
+    def sleep_until_hung_up(tx: sa.Connection) -> int:
+        add(tx, 1)
+        if (attempt := next(attempts)) == 1:
+            tx.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = '10ms'"))
+            own = tx.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+            with psycopg.connect(postgres_url, autocommit=True) as other:  # blocks this process, as SIGSTOP does
+                while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [own]).fetchone():
+                    pass
+        return attempt
+
+    assert await numbered.write(sleep_until_hung_up) == 2
     assert await numbered.read(numbers) == [1]
 
 
