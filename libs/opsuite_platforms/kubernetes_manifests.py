@@ -82,6 +82,7 @@ class KubernetesManifests:
         await self._rehearse(wanted, manifests.owner)
         references = frozenset(each.reference for each in wanted)
         inventory = Inventory(self._api, manifests.namespace, manifests.owner)
+        await self._make_room_for_inventory(wanted, manifests.namespace, say)
         dropped = await inventory.add(references, epoch) - references
         waiting = Waiting(self._api, self._clock, manifests.progress_deadline, say)
         for group in groups_of(wanted):
@@ -147,6 +148,13 @@ class KubernetesManifests:
         except OpsuiteError as fault:
             return fault
         return None
+
+    async def _make_room_for_inventory(self, wanted: Sequence[Wanted], namespace: str, say: Say) -> None:
+        """Make the namespace that the inventory is kept in, if it is among what is wanted and not there."""
+        for each in wanted:
+            is_it = (each.reference.kind, each.reference.name) == (NAMESPACE, namespace)
+            if is_it and await self._api.find(each.resource, "", namespace) is None:
+                await self._apply(each, say)
 
     async def _apply(self, each: Wanted, say: Say) -> tuple[Reference, Resource]:
         namespace, name = each.reference.namespace, each.reference.name

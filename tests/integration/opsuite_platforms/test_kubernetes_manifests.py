@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -192,6 +193,21 @@ spec:
     found = await cluster.admin.get(Resource(f"{group}/v1", "gadgets", "Gadget"), cluster.namespace, "one")
     assert result.succeeded
     assert found["spec"] == {"size": 3}
+
+
+async def test_a_set_can_bring_its_own_namespace(cluster: Cluster) -> None:
+    name = f"own-{cluster.namespace}"
+    rules = [{"apiGroups": [""], "resources": [each], "verbs": ["*"]} for each in ("namespaces", "configmaps")]
+    await cluster.grant_everywhere(*rules)
+    namespace = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"
+    manifests = replace(a_set(cluster, CONFIG, namespace), namespace=name)
+
+    first, second = [await run(cluster, manifests, output=(output := Output())) for _ in range(2)]
+
+    assert first.succeeded
+    assert second.succeeded
+    assert await cluster.admin.get(CONFIG_MAPS, name, "settings")
+    assert output[0] == f"namespace {name} unchanged"
 
 
 async def test_what_failed_in_between_is_mended_by_another_run(cluster: Cluster) -> None:
