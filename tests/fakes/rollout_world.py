@@ -71,7 +71,7 @@ class Faults:
     foreign_route: float = 0.0
 
 
-CALM = Faults()
+CALM = Faults(edge_returns=0.0)
 
 
 @dataclass
@@ -110,6 +110,10 @@ class SimEdge:
     acknowledges: bool = True
     was_silent: bool = False
     """Whether it has been away since it got its route."""
+
+    def leave(self) -> None:
+        """It can no longer be reached, and goes on with what it has."""
+        self.connected, self.was_silent = False, True
 
     def receivers(self) -> Iterator[Endpoint]:
         """Endpoints that it sends requests to."""
@@ -367,7 +371,7 @@ class RolloutWorld:
             if not edge.connected and chance() < self.faults.edge_returns:
                 edge.connected, edge.due = True, self.time
             elif edge.connected and chance() < self.faults.edge_leaves:
-                edge.connected, edge.was_silent = False, True
+                edge.leave()
         for name, revision in self.revisions.items():
             is_old = name != self.plan.target
             if is_old and revision.replicas and chance() < self.faults.old_replica_dies:

@@ -150,7 +150,8 @@ def _retire(draft: RolloutDraft) -> tuple[Retire, ...]:
     strategy = draft.plan.strategy
     delay = DIAGNOSIS if isinstance(strategy, Rolling) else strategy.abort_scale_down_delay
     is_other = draft.plan.stable != draft.target
-    return (Retire(draft.target, state.entered_at + delay),) if delay and is_other else ()
+    not_before = state.entered_at + max(delay, draft.plan.safety.drain)
+    return (Retire(draft.target, not_before),) if delay and is_other else ()
 
 
 def _wake_at(draft: RolloutDraft) -> datetime | None:

@@ -19,7 +19,7 @@ from opsuite_deployer.domain.rollout_words import (
     SeenRevision,
     Want,
 )
-from opsuite_deployer.domain.strategy import BlueGreen, Canary, GateStep, RolloutGate, said
+from opsuite_deployer.domain.strategy import BlueGreen, Canary, GateStep, RolloutGate, moves_replica_by_replica, said
 from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.traffic.port import EdgeStatus, Endpoint, Mirror, Route, RouteStatus, Track
 
@@ -41,13 +41,15 @@ class Explanation:
     most_to_notice: timedelta
     """Longest time that a gate takes to find a fault; 0 without gates, when only health is watched."""
     most_to_roll_back: timedelta
-    """Longest time from a fault that was noticed until the old version has all requests, edges and platform willing."""
+    """Longest time from a fault noticed before the old version goes until that has all requests, edges willing."""
 
 
 def explain(plan: RolloutPlan) -> Explanation:
     """What to expect of `plan`."""
     rehearsal = _Rehearsal(plan)
     promoted_at = rehearsal.play_until(Phase.COMPLETING)
+    is_traded = moves_replica_by_replica(plan.strategy) or not plan.has_router
+    aborted_at = rehearsal.play_until(Phase.SUCCEEDED) if is_traded else promoted_at
     rehearsal.abort_just_before()
     back_at = rehearsal.play_until(Phase.FAILED)
     return Explanation(
@@ -55,7 +57,7 @@ def explain(plan: RolloutPlan) -> Explanation:
         least_to_promote=promoted_at - _START,
         waits_for_person=rehearsal.was_paused,
         most_to_notice=max((length_of(gate) for gate in _gates(plan)), default=timedelta(0)),
-        most_to_roll_back=back_at - promoted_at if plan.stable not in {None, plan.target} else timedelta(0),
+        most_to_roll_back=back_at - aborted_at if plan.stable not in {None, plan.target} else timedelta(0),
     )
 
 

@@ -165,7 +165,7 @@ def _is_back(draft: RolloutDraft, old: str) -> bool:
         return False
     if draft.shifts_replicas:
         is_whole = draft.count_available(old) >= (draft.state.stable_size or 0)
-        return is_whole and draft.state.keep[draft.target] == draft.revision(draft.target).desired == 0
+        return is_whole and draft.state.keep[draft.target] == 0
     wanted = split(draft)
     return wanted is None or all(track.workload == old for track in wanted.tracks)
 
