@@ -169,8 +169,6 @@ def _cluster(route: Route, track: Track) -> Any:
         eds_cluster_config={"eds_config": ADS},
         connect_timeout={"seconds": CONNECT_SECONDS},
         circuit_breakers={"thresholds": [limits]},
-        # Otherwise endpoints that drain get requests again as soon as they are half of all.
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
     )
     # A replica is spoken to in the client's protocol: gRPC goes through to gRPC, HTTP/1.1 to HTTP/1.1.
     as_downstream = message_class("envoy.extensions.upstreams.http.v3.HttpProtocolOptions")(
