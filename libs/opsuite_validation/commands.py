@@ -73,7 +73,7 @@ def judge(
     return found
 
 
-def resolve_program(policy: CommandPolicy, command: str) -> Path:
+def resolve_program(policy: CommandPolicy, command: str) -> str:
     """The file that `command` stands for, links resolved. Raises InvalidInput (COMMAND_NOT_ALLOWED, COMMAND_NOT_FOUND).
 
     Only root can have put it there, or it is below a root, where it is what the project itself brought.
@@ -84,13 +84,13 @@ def resolve_program(policy: CommandPolicy, command: str) -> Path:
     places = (command,) if "/" in command else (f"{place}/{command}" for place in policy.trusted_directories)
     for place in places:
         if os.access(place, os.X_OK) and os.path.isfile(place):  # noqa: PTH113 - see above
-            return Path(_trustworthy(policy, real_path(place)))
+            return _trustworthy(policy, real_path(place))
     looked = ", ".join(str(place) for place in policy.trusted_directories)
     where = "there is no such program" if "/" in command else f"is in none of {looked}"
     raise InvalidInput([Violation("command", f"{command}: {where}", "COMMAND_NOT_FOUND")])
 
 
-def judge_links(policy: CommandPolicy, args: Sequence[str], directory: Path) -> list[Violation]:
+def judge_links(policy: CommandPolicy, args: Sequence[str], directory: Path | str) -> list[Violation]:
     """Arguments that lead out of the roots through links, seen from `directory`; asked just before a start."""
     found = []
     for index, arg in enumerate(args):

@@ -32,7 +32,7 @@ def lexically_below(roots: Sequence[Path], path: str, *, relative_to: Path | Non
     return found
 
 
-def resolve_below(roots: Sequence[Path], path: str, *, relative_to: Path | None = None) -> Path:
+def resolve_below(roots: Sequence[Path], path: str, *, relative_to: Path | str | None = None) -> str:
     """Return `path` with every link resolved, below the resolved roots; what is missing at its end may be made later.
 
     A relative path starts at `relative_to`, by default the first root. Raises InvalidInput (OUTSIDE_ROOTS).
@@ -40,7 +40,7 @@ def resolve_below(roots: Sequence[Path], path: str, *, relative_to: Path | None 
     found = real_path(_absolute(roots, path, relative_to))
     if not is_really_below(roots, found):
         raise _outside(path, roots)
-    return Path(found)
+    return found
 
 
 def is_really_below(roots: Sequence[Path], path: str) -> bool:
@@ -68,7 +68,7 @@ def real_path(path: str) -> str:
         os.close(descriptor)
 
 
-def _absolute(roots: Sequence[Path], path: str, relative_to: Path | None) -> str:
+def _absolute(roots: Sequence[Path], path: str, relative_to: Path | str | None) -> str:
     if not roots:
         raise InvalidInput([Violation("", "is a path, but no root is configured", "OUTSIDE_ROOTS")])
     if "\0" in path:

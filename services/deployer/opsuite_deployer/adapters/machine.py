@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class LocalMachine:
         """What the command policy has against an argument vector."""
         found = judge(self._policy, command, args)
         if directory is not None and not found:
-            found = judge_links(self._policy, args, Path(directory))
+            found = judge_links(self._policy, args, directory)
         return [f"{one.field}: {one.description}" for one in found]
 
     def judge_workload(self, command: Sequence[str]) -> Sequence[str]:
@@ -85,25 +85,24 @@ class LocalMachine:
         if problems := self.judge_workload(command):
             raise InvalidInput([Violation("command", problem, "COMMAND_NOT_ALLOWED") for problem in problems])
         if not _is_own(self._policy, command[0]):
-            return (str(resolve_program(self._policy, command[0])), *command[1:])
-        program = resolve_below(self._policy.roots, command[0], relative_to=Path(directory))
+            return (resolve_program(self._policy, command[0]), *command[1:])
+        program = resolve_below(self._policy.roots, command[0], relative_to=directory)
         if not os.access(program, os.X_OK):
             raise InvalidInput([Violation("command[0]", f"{program} cannot be executed", "COMMAND_NOT_FOUND")])
-        return (str(program), *command[1:])
+        return (program, *command[1:])
 
     def program(self, command: str) -> str:
         """Absolute path of an allowed program."""
-        return str(resolve_program(self._policy, command))
+        return resolve_program(self._policy, command)
 
     def directory(self, path: str) -> str:
         """Absolute path of a directory below the roots, links resolved."""
         roots = self._policy.roots
-        return str(resolve_below(roots, path or ".", relative_to=roots[0]))
+        return resolve_below(roots, path or ".", relative_to=roots[0])
 
     def free_bytes(self) -> int:
         """Space left where data and workloads are kept."""
-        places = [self._data_dir, *self._policy.roots]
-        return min(shutil.disk_usage(place).free for place in places if place.exists())
+        return min(_free_bytes([self._data_dir, *self._policy.roots]))
 
     def search_path(self) -> str:
         """Value of PATH for programs."""
@@ -117,6 +116,14 @@ class LocalMachine:
             raise
         except OpsuiteError as error:
             raise InvalidInput([Violation("", error.message, error.reason)]) from error
+
+
+def _free_bytes(places: Iterable[Path]) -> Iterator[int]:
+    """Space left for others than root at each of `places` that exists."""
+    for place in places:
+        with suppress(FileNotFoundError):
+            disk = os.statvfs(place)
+            yield disk.f_bavail * disk.f_frsize
 
 
 def _ports_in(command: Sequence[str]) -> set[str]:

@@ -50,11 +50,8 @@ def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
     """Return a step's kind with every template filled. Raises InvalidInput (undeclared name)."""
     match kind:
         case Command():
-            return replace(
-                kind,
-                args=_all(kind.args, values),
-                working_dir=substitute(kind.working_dir, values),
-                env=_values(kind.env, values),
+            return _filled(
+                kind, _all(kind.args, values), substitute(kind.working_dir, values), _values(kind.env, values)
             )
         case Docker():
             mounts = tuple(replace(mount, source=substitute(mount.source, values)) for mount in kind.mounts)
@@ -80,6 +77,13 @@ def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
             return fill_rollout(kind, values)
         case Wait():
             return kind
+
+
+def _filled(command: Command, args: tuple[str, ...], working_dir: str, env: dict[str, str]) -> Command:
+    """The command with these in place of its templates; itself where it has none."""
+    if (args, working_dir, env) == (command.args, command.working_dir, command.env):
+        return command
+    return replace(command, args=args, working_dir=working_dir, env=env)
 
 
 def fill_rollout(rollout: Rollout, values: Mapping[str, str]) -> Rollout:
