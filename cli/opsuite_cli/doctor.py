@@ -5,12 +5,16 @@ from __future__ import annotations
 import platform
 import shutil
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from opsuite_cli import calls, screen
 from opsuite_cli.health import status_of
 from opsuite_kernel.errors import OpsuiteError
+
+if TYPE_CHECKING:
+    from opsuite.common.v1.server_service_pb2_grpc import ServerServiceAsyncStub
 
 TOOLS = {
     "git": "for pipelines that check out a version",
@@ -70,26 +74,49 @@ def _target() -> Finding:
 async def _server() -> list[Finding]:
     """Ask the server, one question after the other, as far as it answers."""
     address = calls.target().address
-    questions: list[tuple[str, Callable[[calls.Client], Awaitable[str]]]] = [
+    questions: list[tuple[str, Callable[[calls.Client], Awaitable[tuple[str, str]]]]] = [
         ("server", _health),
         ("permission", _permission),
+        ("server's version", _same_version),
     ]
     found: list[Finding] = []
     for subject, ask in questions:
         try:
-            found.append((subject, "OK", await calls.connected(ask)))
+            found.append((subject, *await calls.connected(ask)))
         except OpsuiteError as error:
             found.append((subject, "FAILED", f"{address}: {error.message}"))
             break
     return found
 
 
-async def _health(client: calls.Client) -> str:
-    return f"{calls.target().address}: {await status_of(client)}"
+async def _health(client: calls.Client) -> tuple[str, str]:
+    return "OK", f"{calls.target().address}: {await status_of(client)}"
 
 
-async def _permission(client: calls.Client) -> str:
+async def _permission(client: calls.Client) -> tuple[str, str]:
     from opsuite.deployer.v1.pipeline_service_pb2 import ListPipelinesRequest
 
     page = await client.pipelines.ListPipelines(ListPipelinesRequest(page_size=1))
-    return "may read pipelines; there are some" if page.pipelines else "may read pipelines; there are none yet"
+    return "OK", f"may read pipelines; there are {'some' if page.pipelines else 'none yet'}"
+
+
+async def _same_version(client: calls.Client) -> tuple[str, str]:
+    from opsuite.common.v1.server_service_pb2 import GetServerRequest
+    from opsuite.common.v1.server_service_pb2_grpc import ServerServiceStub
+
+    stub: ServerServiceAsyncStub = ServerServiceStub(client.channel)
+    try:
+        theirs = (await stub.GetServer(GetServerRequest())).version
+    except OpsuiteError as error:
+        if "UNIMPLEMENTED" not in str(error.__cause__):
+            raise
+        theirs = ""  # one from before it could say
+    return compared(_version("opsuite"), theirs)
+
+
+def compared(ours: str, theirs: str) -> tuple[str, str]:
+    """Whether command line and server fit together, and what to do if perhaps not."""
+    if ours == theirs:
+        return "OK", theirs
+    install = f"install opsuite=={theirs} here" if theirs else "install the version of the server here"
+    return "WARNING", f"{theirs or 'not known'}, and this command line is {ours}; {install}, or update the server"

@@ -13,14 +13,16 @@ from grpc_channelz.v1._async import ChannelzServicer
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from opsuite.common.v1 import options_pb2
+from opsuite.common.v1 import options_pb2, server_service_pb2, server_service_pb2_grpc
 from opsuite_kernel.errors import Violation
+from opsuite_rpc.about import ServerServicer
 from opsuite_rpc.access import Rights, rights_of
 from opsuite_rpc.interceptors import Method
 from opsuite_rpc.shapes import compile_service
 
 RESOURCE_FIELDS: Final = ("name", "parent")
 """Fields that name what is acted on, in requests of methods without a resource_field; for the audit log."""
+SERVER: Final = server_service_pb2.DESCRIPTOR.services_by_name["ServerService"].full_name
 CHANNELZ: Final = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"].full_name
 
 
@@ -45,12 +47,13 @@ class Registered:
     handler: Any
 
 
-def standard_services(health_servicer: Any, served: Sequence[Service], *, debug: bool) -> list[Service]:
-    """Health and reflection, and channelz in debug."""
-    names = [*(service.full_name for service in served), health.SERVICE_NAME, reflection.SERVICE_NAME]
+def standard_services(health_servicer: Any, served: Sequence[Service], *, version: str, debug: bool) -> list[Service]:
+    """Health, reflection and ServerService, and channelz in debug."""
+    names = [*(service.full_name for service in served), SERVER, health.SERVICE_NAME, reflection.SERVICE_NAME]
     listed = reflection.aio.ReflectionServicer(names)
     standard = [
         Service(health_servicer, health_pb2_grpc.add_HealthServicer_to_server, health.SERVICE_NAME),
+        Service(ServerServicer(version), server_service_pb2_grpc.add_ServerServiceServicer_to_server, SERVER),
         Service(listed, reflection_pb2_grpc.add_ServerReflectionServicer_to_server, reflection.SERVICE_NAME),
     ]
     if debug:

@@ -86,7 +86,7 @@ class RpcServer:
         )
         self._health = health.aio.HealthServicer()
         services = list(services)
-        services += standard_services(self._health, services, debug=settings.debug)
+        services += standard_services(self._health, services, version=settings.version, debug=settings.debug)
         violations = listen.problems(settings, guards_tcp=access.guards_tcp)
         self._handlers = {service.full_name: self._guarded(service, violations) for service in services}
         self._serving = dict.fromkeys(("", *self._handlers), False)

@@ -65,6 +65,8 @@ class ServerSettings:
     """Unary calls that took longer are logged, whatever their outcome."""
     logged_share: float = 0.01
     """Share of ordinary successful calls that is logged."""
+    version: str = ""
+    """What ServerService answers."""
     debug: bool = False
     """Serve channelz as well."""
     max_receive_bytes: int = 4 * 1024 * 1024

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Any, Final
 
@@ -338,8 +340,16 @@ def server_settings(settings: Settings) -> ServerSettings:
         side=side,
         drain_delay=settings.drain_delay,
         drain_grace=settings.drain_grace,
+        version=_version(),
         debug=settings.debug,
     )
+
+
+def _version() -> str:
+    try:
+        return version_of("opsuite")
+    except PackageNotFoundError:
+        return ""
 
 
 def _command_defaults(settings: Settings) -> CommandDefaults:
