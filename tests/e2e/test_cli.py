@@ -426,7 +426,7 @@ def test_the_doctor_finds_nothing_wrong_here_and_says_what_is_wrong_elsewhere(pi
 
     assert well.status == 0, well
     assert "SERVING" in well.out
-    assert re.search(rf"server's version +OK +{re.escape(version_of("opsuite"))}", well.out), well.out
+    assert re.search(rf"server's version +OK +{re.escape(version_of('opsuite'))}", well.out), well.out
     assert ill.status == 1
     assert [one["result"] for one in json.loads(ill.out) if one["subject"] == "server"] == ["FAILED"]
 
