@@ -45,10 +45,15 @@ def import_(
 
 def imported_from(text: str, *, environment: str) -> Imported:
     """The pipeline of a text. Raises: InvalidInput (not YAML, nothing that is known, or more than one)."""
+    return imported_of(documents_in(text), environment=environment)
+
+
+def imported_of(documents: Sequence[Mapping[str, Any]], *, environment: str) -> Imported:
+    """The pipeline of the documents of a file. Raises: InvalidInput (nothing that is known, or more than one)."""
     from opsuite_cli.imports import argo, flagger, kamal
     from opsuite_cli.imports.reading import Reading
 
-    readings = [Reading(document) for document in documents_in(text)]
+    readings = [Reading(document) for document in documents]
     found = [reading for reading in readings if kind_of(reading)]
     if len(found) != 1:
         what = "holds more than one" if found else "holds no"

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from fakes.foreign_documents import ALL
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opsuite_cli.documents import parse
-from opsuite_cli.importing import imported_from, refuse_malformed
+from opsuite_cli.importing import imported_of, refuse_malformed
 from opsuite_cli.imports.reading import UNKNOWN, Imported, written
 from opsuite_deployer.adapters.pipeline_messages import pipeline_of
 from opsuite_deployer.domain.rules import violations
@@ -25,6 +25,7 @@ scalars = (
 values = st.recursive(
     scalars, lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from("abc"), inside), max_leaves=5
 )
+PARSED = {source: list(yaml.safe_load_all(text)) for source, text in ALL.items()}
 sources = st.sampled_from(sorted(ALL))
 
 
@@ -38,11 +39,11 @@ class AllowAll:
 
 
 def documents(source: str) -> list[Any]:
-    return list(yaml.safe_load_all(ALL[source]))
+    return copy.deepcopy(PARSED[source])
 
 
 def imported(documents: list[Any]) -> Imported:
-    return imported_from(yaml.safe_dump_all(documents), environment="production")
+    return imported_of(documents, environment="production")
 
 
 def paths(value: Any, path: Path = ()) -> Iterator[Path]:
@@ -122,6 +123,7 @@ def other_than(value: Any) -> Any:
     return {"duration": "5s"} if value == {} else "100%" if "%" in value else f"{value}x"
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(source=sources, data=st.data())
 def test_fields_that_nobody_knows_are_refused(source: str, data: st.DataObject) -> None:
     changed = documents(source)
@@ -132,6 +134,7 @@ def test_fields_that_nobody_knows_are_refused(source: str, data: st.DataObject) 
     assert unaccounted(changed) == []
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(source=sources, value=values, data=st.data())
 def test_whatever_stands_in_a_field_the_import_ends_and_accounts_for_it(
     source: str, value: Any, data: st.DataObject
