@@ -113,7 +113,7 @@ class Running:
 
     def _last_words(self) -> str:
         with suppress(OSError):
-            lines = Path(self.process.args[-1], "stderr").read_text(errors="replace").strip().splitlines()  # type: ignore[index]  # a list
+            lines = Path(str(self.process.args[-1]), "stderr").read_text(errors="replace").strip().splitlines()  # type: ignore[index]  # a list
             return lines[-1][:120] if lines else "without a word"
         return "without a word"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 
 import psutil
@@ -34,7 +34,7 @@ async def register_ten(client: Client, name: str, steps: int = STEPS) -> None:
 async def watching(client: Client, name: str) -> AsyncIterator[AsyncIterator[deployment_pb2.DeploymentEvent]]:
     """The events of one deployment as they come in, the end being the last."""
 
-    async def events() -> AsyncIterator[deployment_pb2.DeploymentEvent]:
+    async def events() -> AsyncGenerator[deployment_pb2.DeploymentEvent, None]:
         call = client.deployments.WatchDeployment(deployment_service_pb2.WatchDeploymentRequest(name=name))
         async for answer in call:
             if answer.WhichOneof("marker") == "snapshot" and answer.snapshot.HasField("end_time"):
@@ -66,7 +66,7 @@ def memory_mib(deployer: DeployerProcess) -> float:
 def memory_of_all_mib(deployer: DeployerProcess) -> float:
     """Memory of the deployer and every process below it, shared pages counted once."""
     process = psutil.Process(deployer.pid)
-    return sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True))) / 2**20
+    return float(sum(each.memory_full_info().pss for each in (process, *process.children(recursive=True)))) / 2**20
 
 
 async def settle(seconds: float = 0.3) -> None:

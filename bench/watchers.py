@@ -10,8 +10,9 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 from deployer import Client, DeployerProcess, a_pipeline, deploy, register
@@ -80,7 +81,7 @@ async def _a_watched_deployment(client: Client, *, beat: str, first: str) -> str
 @asynccontextmanager
 async def _watchers(
     deployer: DeployerProcess, name: str, count: int, how: str = "listen"
-) -> AsyncIterator[tuple[object, object]]:
+) -> AsyncIterator[tuple[Callable[[], Awaitable[object]], Callable[[str], None]]]:
     command = [sys.executable, "-m", "bench.watchers", how, deployer.address, deployer.token, name, str(count)]
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**26
@@ -115,7 +116,7 @@ async def listen(address: str, token: str, name: str, count: int) -> None:
 
     async def one(channel: grpc.aio.Channel) -> None:
         nonlocal here, done
-        method = channel.unary_stream(
+        method: grpc.aio.UnaryStreamMultiCallable[Any, Any] = channel.unary_stream(
             "/opsuite.deployer.v1.DeploymentService/WatchDeployment",
             request_serializer=pb.WatchDeploymentRequest.SerializeToString,
         )

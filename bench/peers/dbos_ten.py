@@ -8,19 +8,19 @@ import threading
 import time
 from pathlib import Path
 
-import pysqlite3
+import pysqlite3  # type: ignore[import-not-found]  # installed beside this one, not with it
 
 sys.modules["sqlite3"] = pysqlite3  # DBOS needs SQLite 3.42 or later, and the system's may be older
-from dbos import DBOS  # noqa: E402
+from dbos import DBOS  # type: ignore[import-not-found]  # noqa: E402  # installed beside this one, not with it
 from protocol import serve  # noqa: E402
 
 
-@DBOS.step()
+@DBOS.step()  # type: ignore[untyped-decorator]  # unknown here
 def step() -> int:
     return subprocess.run(["/bin/true"], check=True).returncode
 
 
-@DBOS.workflow()
+@DBOS.workflow()  # type: ignore[untyped-decorator]  # unknown here
 def pipeline() -> int:
     return sum(step() for _ in range(10))
 

@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-import luigi
+import luigi  # type: ignore[import-not-found]  # installed beside this one, not with it
 from protocol import serve
 
 DIRECTORY = Path(sys.argv[1])
 RUNS = itertools.count()
 
 
-class Step(luigi.Task):
+class Step(luigi.Task):  # type: ignore[misc]  # unknown here
     run_number = luigi.IntParameter()
     number = luigi.IntParameter()
 

@@ -22,16 +22,16 @@ os.environ |= {
     "DO_NOT_TRACK": "1",
 }
 
-from prefect import flow, task  # noqa: E402
+from prefect import flow, task  # type: ignore[import-not-found]  # noqa: E402  # installed beside this one, not with it
 from protocol import serve  # noqa: E402
 
 
-@task
+@task  # type: ignore[untyped-decorator]  # unknown here
 def step() -> int:
     return subprocess.run(["/bin/true"], check=True).returncode
 
 
-@flow
+@flow  # type: ignore[untyped-decorator]  # unknown here
 def pipeline() -> int:
     return sum(step() for _ in range(10))
 
