@@ -35,6 +35,8 @@ class SpanTable:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: deque[SpanRecord] = deque(maxlen=WAITING)
+        self._flushing = asyncio.Lock()
+        """The last flush of a process meets the one that goes on beside it."""
 
     def wants(self, kind: SpanKind, name: str) -> bool:
         """Whether it is of a call that deployments come from."""
@@ -55,14 +57,16 @@ class SpanTable:
 
     async def flush(self) -> None:
         """Write what waits now. Raises Unavailable, and then it waits on."""
-        spans = list(self._waiting)
-        if not spans:
-            return
-        rows = [_row(span) for span in spans]
-        insert = _IGNORING[self._store.dialect]
-        await self._store.write(lambda connection: _insert(connection, insert, rows))
-        for _ in spans:
-            self._waiting.popleft()
+        async with self._flushing:
+            spans = list(self._waiting)
+            if not spans:
+                return
+            rows = [_row(span) for span in spans]
+            insert = _IGNORING[self._store.dialect]
+            await self._store.write(lambda connection: _insert(connection, insert, rows))
+            written = set(map(id, spans))
+            while self._waiting and id(self._waiting[0]) in written:  # some may have been dropped meanwhile
+                self._waiting.popleft()
 
 
 def _insert(connection: sa.Connection, insert: sa.Insert, rows: list[dict[str, object]]) -> None:
