@@ -403,6 +403,7 @@ class RolloutWorld:
         if not decision.state.phase.is_terminal:
             self._check_nothing_gets_nothing(seen, decision)
             self._check_share(seen, decision)
+            self._check_sleeps_no_longer_than_it_may(seen, decision)
             if not self.disturbed:
                 self._check_bounds(decision)
 
@@ -412,6 +413,12 @@ class RolloutWorld:
         if not decision.state.phase.is_terminal:
             assert again.want == decision.want, "wanted something else at the second look"
             assert again.state == decision.state, f"remembered something else: {_difference(decision, again)}"
+
+    def _check_sleeps_no_longer_than_it_may(self, seen: Seen, decision: Decision) -> None:
+        """Until `wake_at` nothing follows from time alone."""
+        later = decision.wake_at - timedelta(milliseconds=1) if decision.wake_at else self.now + timedelta(days=9)
+        then = decide(self.plan, decision.state, seen, max(later, self.now))
+        assert (then.told, then.want) == ((), decision.want), f"slept until {decision.wake_at}, and missed {then.told}"
 
     def _check_nothing_gets_nothing(self, seen: Seen, decision: Decision) -> None:
         """Requests go to what is healthy, as long as anything is that is to stay."""

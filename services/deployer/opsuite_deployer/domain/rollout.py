@@ -157,11 +157,8 @@ def _retire(draft: RolloutDraft) -> tuple[Retire, ...]:
 def _wake_at(draft: RolloutDraft) -> datetime | None:
     if draft.state.phase.is_terminal:
         return None
-    wait = draft.plan.safety.min_healthy_time
-    since = [one.healthy_since for one in draft.state.records.values() if one.healthy_since is not None]
-    return min(
-        (moment for moment in (*draft.wakes, *(one + wait for one in since)) if moment > draft.now), default=None
-    )
+    moments = (*draft.wakes, *rollout_health.deadlines(draft))
+    return min((moment for moment in moments if moment > draft.now), default=None)
 
 
 def verdict(state: RolloutState) -> Verdict:

@@ -5,7 +5,9 @@ Health is watched until the rollout ends: one that was good once may still die.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 from opsuite_deployer.domain.rollout_draft import RolloutDraft, record_key
 from opsuite_deployer.domain.rollout_state import ReplicaRecord
@@ -104,11 +106,11 @@ def _judge_deadlines(draft: RolloutDraft) -> None:
         if draft.is_available(draft.target, replica):
             continue
         record = draft.state.records[record_key(draft.target, replica)]
-        if not draft.waits_until(record.clock + safety.healthy_deadline):
+        if record.clock + safety.healthy_deadline <= draft.now:
             seconds = safety.healthy_deadline.total_seconds()
             said = f": {replica.message}" if replica.message else ""
             draft.abort("HEALTHY_DEADLINE", f"{replica.name} was not healthy within {seconds:g} s{said}")
-    if not draft.state.is_idle and not draft.waits_until(draft.state.progress_at + safety.progress_deadline):
+    if not draft.state.is_idle and draft.state.progress_at + safety.progress_deadline <= draft.now:
         draft.abort("PROGRESS_DEADLINE", _stuck(draft))
 
 
@@ -119,6 +121,19 @@ def notice_loss(draft: RolloutDraft) -> None:
     is_lost = is_expected and old is not None and not draft.count_available(old)
     message = f"{old} has no healthy replica; what is healthy of {draft.target} gets its requests"
     draft.notice(RolloutEvent.STABLE_LOST, is_lost, message, revision=old)
+
+
+def deadlines(draft: RolloutDraft) -> Iterator[datetime]:
+    """When what is waited for has to be there, and when a healthy replica has been so for long enough."""
+    safety, state = draft.plan.safety, draft.state
+    yield from (one.healthy_since + safety.min_healthy_time for one in state.records.values() if one.healthy_since)
+    if state.is_aborting or state.frozen_at is not None:
+        return
+    for replica in draft.kept(draft.target):
+        if not draft.is_available(draft.target, replica):
+            yield state.records[record_key(draft.target, replica)].clock + safety.healthy_deadline
+    if not state.is_idle:
+        yield state.progress_at + safety.progress_deadline
 
 
 def _stuck(draft: RolloutDraft) -> str:
