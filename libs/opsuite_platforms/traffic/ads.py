@@ -39,7 +39,10 @@ class Settings:
     listen_host: str = "127.0.0.1"
     """Address on which edges listen on the ports of routes; `0.0.0.0` for all."""
     linger: timedelta = timedelta(seconds=30)
-    """Time for which a cluster that no route uses any more is still told, for requests under way."""
+    """Time for which a cluster that no route uses any more is still told: an edge may come back that goes by it.
+
+    Requests under way do not need it: Envoy lets them end.
+    """
     forget_proxy_after: timedelta = timedelta(hours=24)
     forget_client_after: timedelta = timedelta(minutes=1)
     """gRPC clients come and go with their processes; one that is gone must not block anybody."""
@@ -214,8 +217,10 @@ class AdsServer:
                 self._publish(await self._store.routes())
 
     def _publish(self, routes: Routes) -> None:
+        before = self._configuration.snapshot
         self._configuration.update(routes, self._clock.monotonic())
-        self._wake_all()
+        if self._configuration.snapshot is not before:
+            self._wake_all()
 
     def _wake_all(self) -> None:
         for wake in self._streams.values():
@@ -290,8 +295,10 @@ def _told(report: EdgeReport) -> tuple[int, Mapping[str, str]]:
 
 @contextmanager
 def _logged(event: str) -> Iterator[None]:
-    """Log that the store is away: the next tick tries again, and edges keep what they have."""
+    """Log what went wrong: the next tick tries again, and edges keep what they have."""
     try:
         yield
     except OpsuiteError as error:
         log.warning(event, reason=error.reason, message=error.message)
+    except Exception:  # whatever it is, edges still have to be told of the changes after it
+        log.exception(event)

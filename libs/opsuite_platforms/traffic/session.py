@@ -8,10 +8,11 @@ until the client has settled clusters and endpoints, so that a route never names
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_platforms.traffic.messages import message_class
 from opsuite_platforms.traffic.resources import KINDS, Kind, Resource, Resources
 
@@ -38,6 +39,7 @@ class Snapshot:
         self.routes = routes
         self._heads: dict[Kind, bytes] = {}
         self._bodies: dict[tuple[Kind, frozenset[str] | None], bytes] = {}
+        self._needed: dict[Kind, frozenset[str]] = {}
 
     def wanted(self, kind: Kind, names: frozenset[str] | None) -> Iterable[Resource]:
         """Resources of those names that exist, in order; None means all that edges get."""
@@ -52,6 +54,16 @@ class Snapshot:
         if (body := self._bodies.get(key)) is None:
             body = self._bodies[key] = b"".join(resource.wire for resource in self.wanted(kind, names))
         return body
+
+    def needed(self, kind: Kind, version: int, refused: Collection[str]) -> Collection[str]:
+        """Names that a proxy has to have asked for before it can have every route up to `version`."""
+        if version < self.version or refused:
+            late = {route for route, changed in self.routes.items() if changed > version}
+            resources = self.resources.edges[kind].values()
+            return [each.name for each in resources if each.routes.isdisjoint(refused) and not each.routes <= late]
+        if (names := self._needed.get(kind)) is None:
+            names = self._needed[kind] = frozenset(self.resources.edges[kind])
+        return names
 
     def head(self, kind: Kind) -> bytes:
         """The rest of a response but its nonce: serialised messages that are joined are merged."""
@@ -75,8 +87,10 @@ class _Subscription:
     """What it was sent last."""
     nonce: str = ""
     sent: Snapshot | None = None
+    settled: int = 0
+    """Version up to which the client has taken or refused all of this kind."""
     taken: int = 0
-    """Version up to which the client has all of this kind."""
+    """Version up to which it has taken all, and refused nothing."""
     refusals: dict[str, str] = field(default_factory=dict)
 
 
@@ -110,8 +124,10 @@ class Session:
     # ---- what comes in ----------------------------------------------------------------------------------------------
 
     def receive(self, request: Any) -> None:
-        """Take in one DiscoveryRequest; kinds that we do not have are passed over."""
+        """Take in one DiscoveryRequest; kinds that we do not have are passed over. Raises: InvalidInput (no id)."""
         self.node = self.node or request.node.id
+        if not self.node:
+            raise InvalidInput([Violation("node.id", "must say which edge this is", "REQUIRED")])
         if (kind := KINDS.get(request.type_url)) is None:
             return
         subscription = self._kinds.get(kind)
@@ -126,15 +142,19 @@ class Session:
         names = _names(kind, request, subscription)
         # Who speaks without having been sent anything asks for it: again, or under other names.
         subscription.is_owed |= subscription.is_settled or names != subscription.names
-        if kind is Kind.LISTENER and names is not None and not names <= (subscription.names or frozenset()):
-            self.version = 0  # of the routes that it now wants as well it has none yet
-        subscription.names = names
-        if request.HasField("error_detail"):
-            _refused(kind, subscription, request.error_detail.message)
-        elif not subscription.is_settled and subscription.sent is not None:
-            subscription.refusals = {}
-            subscription.taken = max(subscription.taken, subscription.sent.version)
+        if not subscription.is_settled and subscription.sent is not None:
+            subscription.settled = subscription.sent.version
+            if request.HasField("error_detail"):
+                _refused(kind, subscription, subscription.sent, request.error_detail.message)
+            else:
+                subscription.refusals = {}
+                subscription.taken = subscription.sent.version
         subscription.is_settled = True
+        if names is not None and not names <= (subscription.names or frozenset()):
+            subscription.settled = 0  # of what it wants as well it has nothing yet
+            if kind is Kind.LISTENER:
+                self.version = 0
+        subscription.names = names
         self.refusals = {route: words for each in self._kinds.values() for route, words in each.refusals.items()}
 
     # ---- what goes out ----------------------------------------------------------------------------------------------
@@ -144,15 +164,14 @@ class Session:
         for kind, subscription in self._kinds.items():
             if not subscription.is_settled or not self._are_settled(AFTER[kind]):
                 continue
-            if kind in BY_NAME and not subscription.names:
-                continue
+            is_wanted = kind not in BY_NAME or subscription.names
             body = snapshot.body(kind, subscription.names)
-            if subscription.is_owed or body != subscription.body:
+            if is_wanted and (subscription.is_owed or body != subscription.body):
                 return self._send(kind, subscription, snapshot, body)
+            subscription.settled = snapshot.version
             if not subscription.refusals:
-                subscription.taken = max(subscription.taken, snapshot.version)
-        if self._are_settled(self._kinds):
-            self._note_progress(snapshot)
+                subscription.taken = snapshot.version
+        self._note_progress(snapshot)
         return None
 
     def _are_settled(self, kinds: Iterable[Kind]) -> bool:
@@ -166,24 +185,22 @@ class Session:
         return snapshot.head(kind) + body + bytes(_response(nonce=subscription.nonce).SerializeToString())
 
     def _note_progress(self, snapshot: Snapshot) -> None:
-        """Everything asked for is settled; whether all that is needed was asked for is another question."""
+        """Up to which version all that was asked for is settled, if all that this version needs was asked for."""
+        version = min((each.settled for each in self._kinds.values()), default=0)
+        if version <= self.version:
+            return
         refused, scopes = self.refusals.keys(), self.scopes
         if EVERYTHING in scopes:
-            is_complete = self._has_all(snapshot, refused)
+            is_complete = self._has_all(snapshot, version, refused)
         else:
             is_complete = bool(scopes) and all(self._has_route(snapshot, name) for name in scopes - refused)
         if is_complete:
-            self.version = max(self.version, snapshot.version)
+            self.version = version
 
-    def _has_all(self, snapshot: Snapshot, refused: Iterable[str]) -> bool:
+    def _has_all(self, snapshot: Snapshot, version: int, refused: Collection[str]) -> bool:
         """Whether a proxy has asked for the endpoints of all clusters and the routes of all ports."""
-        if not {Kind.CLUSTER, Kind.LISTENER} <= self._kinds.keys():
-            return False
-        return all(
-            self._covers(
-                kind, (r.name for r in snapshot.resources.edges[kind].values() if r.routes.isdisjoint(refused))
-            )
-            for kind in (Kind.ENDPOINTS, Kind.ROUTES)
+        return {Kind.CLUSTER, Kind.LISTENER} <= self._kinds.keys() and all(
+            self._covers(kind, snapshot.needed(kind, version, refused)) for kind in (Kind.ENDPOINTS, Kind.ROUTES)
         )
 
     def _has_route(self, snapshot: Snapshot, name: str) -> bool:
@@ -220,15 +237,12 @@ def _names(kind: Kind, request: Any, before: _Subscription | None) -> frozenset[
     return None if EVERYTHING in names or (not names and never_named) else names
 
 
-def _refused(kind: Kind, subscription: _Subscription, words: str) -> None:
+def _refused(kind: Kind, subscription: _Subscription, snapshot: Snapshot, words: str) -> None:
     """Note which routes a refusal is about.
 
     Envoy takes clusters and listeners one by one and names those that it refuses. Where it names none, every route
     that has changed since the client last took this kind may be meant.
     """
-    snapshot = subscription.sent
-    if snapshot is None:
-        return
     resources = list(snapshot.wanted(kind, subscription.names))
     named = [resource for resource in resources if _mentions(words, resource.name)]
     if kind in BY_NAME or not named:

@@ -6,11 +6,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 
 import aiohttp
 import pytest
 from envoy import Application, Control, a_route, application, ask, ask_often, control, free_port, load
 
+from opsuite_platforms.traffic.ads import Settings
 from opsuite_platforms.traffic.port import Endpoint, Match, Mirror, Route, Sticky, Track, TrackStats
 
 pytestmark = pytest.mark.needs("envoy")
@@ -273,6 +275,23 @@ async def test_an_endpoint_that_leaves_finishes_what_it_has_and_gets_nothing_new
     assert await held == leaving.name
     for task in waiting:
         task.cancel()
+
+
+async def test_a_request_under_way_outlives_its_track(stable: Application, canary: Application, port: int) -> None:
+    async with control(Settings(linger=timedelta())) as here:
+        await here.start()
+        edge = await here.edge()
+        await here.set(a_route(port, (stable, 1)))
+        held = asyncio.create_task(ask(port, "/held"))
+        await stable.arrived.wait()
+        await here.set(a_route(port, (canary, 1)))
+
+        await here.ads.tick()
+        while "checkout/checkout-stable" in await edge.console("/clusters"):  # noqa: ASYNC110  # a console is asked
+            await asyncio.sleep(0.01)
+
+        stable.go_on.set()
+        assert await held == "stable"
 
 
 async def test_a_replica_that_refuses_connections_is_passed_over_without_an_error(

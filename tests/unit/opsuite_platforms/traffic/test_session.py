@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from opsuite_kernel.errors import InvalidInput
 from opsuite_platforms.traffic.messages import message_class
 from opsuite_platforms.traffic.port import Endpoint, Route, Track
 from opsuite_platforms.traffic.resources import Kind, resources_of
@@ -228,9 +229,27 @@ def test_a_proxy_is_told_that_the_last_route_has_gone() -> None:
     assert client.session.version == 2
 
 
+def test_versions_count_as_had_even_if_newer_ones_never_stop_coming() -> None:
+    client = a_proxy(a_snapshot(1, a_route()), "checkout/v1")
+    for version in range(2, 6):
+        newer = a_snapshot(version, a_route(weight=version))
+        client.get(newer)
+        assert client.session.version == max(1, version - 2)
+        if version > 2:
+            assert client.get(newer) is None
+        client.ask(ROUTES, "edge:8000")
+
+
+def test_an_edge_has_to_say_which_it_is() -> None:
+    request = message_class("envoy.service.discovery.v3.DiscoveryRequest")(type_url=CLUSTER.type_url)
+    with pytest.raises(InvalidInput, match=r"node\.id"):
+        Session().receive(request)
+
+
 def test_kinds_that_nobody_knows_are_passed_over() -> None:
     client = Client()
     request = message_class("envoy.service.discovery.v3.DiscoveryRequest")(type_url="type.googleapis.com/x.Y")
+    request.node.id = "edge-1"
     client.session.receive(request)
     assert client.get(a_snapshot(1, a_route())) is None
 
