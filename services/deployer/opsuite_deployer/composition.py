@@ -17,12 +17,19 @@ from typing import Any, Final
 
 import structlog
 
-from opsuite.deployer.v1 import deployment_service_pb2_grpc, history_service_pb2_grpc, pipeline_service_pb2_grpc
+from opsuite.deployer.v1 import (
+    deployment_service_pb2_grpc,
+    history_service_pb2_grpc,
+    pipeline_service_pb2_grpc,
+    traffic_service_pb2_grpc,
+    workload_service_pb2_grpc,
+)
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.audit_log import SqlAuditLog
 from opsuite_deployer.adapters.database import SqlStore
 from opsuite_deployer.adapters.deployment_api import DeploymentServicer
 from opsuite_deployer.adapters.history_api import HistoryServicer
+from opsuite_deployer.adapters.leftovers import Leftovers
 from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
@@ -30,13 +37,15 @@ from opsuite_deployer.adapters.pipeline_api import PipelineServicer
 from opsuite_deployer.adapters.platforms import Cluster, ConfiguredPlatforms, ConfiguredRouters, OwnProcesses
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
-from opsuite_deployer.adapters.route_store import ROUTES, SqlRouteStore
+from opsuite_deployer.adapters.route_store import ROUTES, SqlOverrides, SqlRouteStore
 from opsuite_deployer.adapters.span_table import SpanTable
 from opsuite_deployer.adapters.tidying import Tidying
 from opsuite_deployer.adapters.totals import DeploymentMetrics
 from opsuite_deployer.adapters.traces import TraceExport, Traces
+from opsuite_deployer.adapters.traffic_api import TrafficServicer
 from opsuite_deployer.adapters.transaction import EVENTS, WAKE_CHANNEL, WISH
 from opsuite_deployer.adapters.watches import Watches
+from opsuite_deployer.adapters.workload_api import WorkloadServicer
 from opsuite_deployer.application.admission import Rules
 from opsuite_deployer.application.checks import Checks
 from opsuite_deployer.application.deployments import Deployments
@@ -47,6 +56,8 @@ from opsuite_deployer.application.preflight import Preflight
 from opsuite_deployer.application.retiring import Retiring
 from opsuite_deployer.application.rollouts import Rollouts
 from opsuite_deployer.application.steps import Steps
+from opsuite_deployer.application.traffic import Traffic
+from opsuite_deployer.application.workload_view import Workloads
 from opsuite_deployer.domain.turn import Limits
 from opsuite_deployer.settings import Settings
 from opsuite_kernel.clock import Clock, SystemClock
@@ -182,12 +193,22 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         min_free_bytes=settings.min_free_bytes,
         security=audit_log,
     )
+    router = EnvoyRouter(routes, grace=settings.edge_grace, clock=clock)
+    traffic = Traffic(
+        store=transactions,
+        routes=routes,
+        router=router,
+        overrides=SqlOverrides(store),
+        platforms=platforms,
+        clock=clock,
+        grace=settings.edge_grace,
+    )
     checks = Checks(prober, clock)
     rollouts = Rollouts(
         store=transactions,
         platforms=platforms,
         routers=ConfiguredRouters(
-            edges=EnvoyRouter(routes, grace=settings.edge_grace, clock=clock),
+            edges=router,
             stats=EnvoyStats(routes, grace=settings.edge_grace, clock=clock),
         ),
         prober=prober,
@@ -258,6 +279,16 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
                 history_service_pb2_grpc.add_HistoryServiceServicer_to_server,
                 "opsuite.deployer.v1.HistoryService",
             ),
+            Service(
+                WorkloadServicer(Workloads(transactions, platforms, router)),
+                workload_service_pb2_grpc.add_WorkloadServiceServicer_to_server,
+                "opsuite.deployer.v1.WorkloadService",
+            ),
+            Service(
+                TrafficServicer(traffic),
+                traffic_service_pb2_grpc.add_TrafficServiceServicer_to_server,
+                "opsuite.deployer.v1.TrafficService",
+            ),
             *_for_edges(edges, MetricsServer(routes)),
         ],
         access=access_control(settings, clock),
@@ -274,6 +305,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     await listener.start()
     stack.push_async_callback(listener.close)
     await metrics.refresh()
+    leftovers = Leftovers(store, containers, revisions, clock)
     tidying = Tidying(store, clock, keep_spans=settings.keep_spans, keep_history=settings.keep_history)
     background: list[Callable[[], Awaitable[None]]] = [
         keeper.run,
@@ -282,7 +314,9 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         span_table.run,
         lambda: _repeat(REFRESH_EVERY, metrics.refresh),
         lambda: _repeat(TIDY_EVERY, tidying.run),
+        lambda: _repeat(TIDY_EVERY, leftovers.run, at_once=True),
         lambda: _repeat(RETIRE_EVERY, retiring.run),
+        lambda: _repeat(RETIRE_EVERY, traffic.expire),
         lambda: _end_watches(draining, hub, edges),
     ]
     if store.dialect == "postgresql":
@@ -442,9 +476,12 @@ def _for_edges(edges: AdsServer, metrics: MetricsServer) -> list[Service]:
     ]
 
 
-async def _repeat(every: timedelta, work: Callable[[], Awaitable[Any]]) -> None:
+async def _repeat(every: timedelta, work: Callable[[], Awaitable[Any]], *, at_once: bool = False) -> None:
+    """Do `work` for ever, by default for the first time after a pause."""
     while True:
-        await asyncio.sleep(every.total_seconds())
+        if not at_once:
+            await asyncio.sleep(every.total_seconds())
+        at_once = False
         try:
             await work()
         except OpsuiteError as error:

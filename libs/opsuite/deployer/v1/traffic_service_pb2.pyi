@@ -170,7 +170,7 @@ class SetWeightsRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
+    """UUID chosen by the caller, for its own logs: the call is safe to repeat by itself."""
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     etag: _builtins.str
@@ -241,7 +241,7 @@ class DrainEndpointRequest(_message.Message):
     UNDO_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
+    """UUID chosen by the caller, for its own logs: the call is safe to repeat by itself."""
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     endpoint: _builtins.str
@@ -345,7 +345,6 @@ class Edge(_message.Message):
     UP_TO_DATE_FIELD_NUMBER: _builtins.int
     REJECTION_FIELD_NUMBER: _builtins.int
     LAST_SEEN_TIME_FIELD_NUMBER: _builtins.int
-    AGENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"edges/edge-1"."""
     connected: _builtins.bool
@@ -354,8 +353,6 @@ class Edge(_message.Message):
     """Whether it has taken everything that was asked for."""
     rejection: _builtins.str
     """What it refused last, in its own words; empty if nothing."""
-    agent: _builtins.str
-    """What it is: "envoy 1.40.0"."""
     @_builtins.property
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last heard of."""
@@ -368,11 +365,10 @@ class Edge(_message.Message):
         up_to_date: _builtins.bool = ...,
         rejection: _builtins.str = ...,
         last_seen_time: _timestamp_pb2.Timestamp | None = ...,
-        agent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["last_seen_time", b"last_seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "connected", b"connected", "last_seen_time", b"last_seen_time", "name", b"name", "rejection", b"rejection", "up_to_date", b"up_to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connected", b"connected", "last_seen_time", b"last_seen_time", "name", b"name", "rejection", b"rejection", "up_to_date", b"up_to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

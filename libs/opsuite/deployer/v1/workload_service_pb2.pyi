@@ -141,7 +141,7 @@ class WorkloadRevision(_message.Message):
     weight: _builtins.int
     """Share of the requests in percent; absent without a router."""
     deployment: _builtins.str
-    """Name of the deployment that made it."""
+    """Uid of the deployment that made it."""
     @_builtins.property
     def replica_statuses(self) -> _containers.RepeatedCompositeFieldContainer[_workload_pb2.ReplicaStatus]:
         """Each replica."""
@@ -233,7 +233,7 @@ class RestartWorkloadRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
+    """UUID chosen by the caller, for its own logs."""
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     reason: _builtins.str

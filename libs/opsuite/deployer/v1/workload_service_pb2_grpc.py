@@ -72,8 +72,9 @@ class WorkloadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestartWorkload(self, request, context):
-        """Restarts the replicas of the stable revision one after the other, each once the one before is healthy; returns when
-        it is recorded. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY).
+        """Restarts the replicas of the stable revision one after the other, each once the one before runs again, and returns
+        when all do. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY), DEADLINE_EXCEEDED (the rest is left as it
+        is), UNAVAILABLE (platform).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

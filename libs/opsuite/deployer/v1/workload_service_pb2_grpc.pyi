@@ -40,8 +40,9 @@ class WorkloadServiceStub:
     ListWorkloads: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.ListWorkloadsRequest, _workload_service_pb2.ListWorkloadsResponse]
     """Returns the workloads that rollouts have made, by name, without their replicas."""
     RestartWorkload: _grpc.UnaryUnaryMultiCallable[_workload_service_pb2.RestartWorkloadRequest, _workload_service_pb2.RestartWorkloadResponse]
-    """Restarts the replicas of the stable revision one after the other, each once the one before is healthy; returns when
-    it is recorded. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY).
+    """Restarts the replicas of the stable revision one after the other, each once the one before runs again, and returns
+    when all do. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY), DEADLINE_EXCEEDED (the rest is left as it
+    is), UNAVAILABLE (platform).
     """
 
 @_typing.type_check_only
@@ -56,8 +57,9 @@ class WorkloadServiceAsyncStub(WorkloadServiceStub):
     ListWorkloads: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.ListWorkloadsRequest, _workload_service_pb2.ListWorkloadsResponse]  # type: ignore[assignment]
     """Returns the workloads that rollouts have made, by name, without their replicas."""
     RestartWorkload: _aio.UnaryUnaryMultiCallable[_workload_service_pb2.RestartWorkloadRequest, _workload_service_pb2.RestartWorkloadResponse]  # type: ignore[assignment]
-    """Restarts the replicas of the stable revision one after the other, each once the one before is healthy; returns when
-    it is recorded. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY).
+    """Restarts the replicas of the stable revision one after the other, each once the one before runs again, and returns
+    when all do. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY), DEADLINE_EXCEEDED (the rest is left as it
+    is), UNAVAILABLE (platform).
     """
 
 class WorkloadServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -87,8 +89,9 @@ class WorkloadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _workload_service_pb2.RestartWorkloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_workload_service_pb2.RestartWorkloadResponse, _abc.Awaitable[_workload_service_pb2.RestartWorkloadResponse]]:
-        """Restarts the replicas of the stable revision one after the other, each once the one before is healthy; returns when
-        it is recorded. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY).
+        """Restarts the replicas of the stable revision one after the other, each once the one before runs again, and returns
+        when all do. Errors: NOT_FOUND, FAILED_PRECONDITION (ROLLOUT_UNDER_WAY), DEADLINE_EXCEEDED (the rest is left as it
+        is), UNAVAILABLE (platform).
         """
 
 def add_WorkloadServiceServicer_to_server(servicer: WorkloadServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

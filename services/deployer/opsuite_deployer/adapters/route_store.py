@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.transaction import WAKE_CHANNEL
+from opsuite_deployer.application.traffic import Override
 from opsuite_kernel.errors import Conflict
 from opsuite_platforms.traffic.port import Endpoint, Match, Mirror, Route, Sticky, Track, TrackStats
 from opsuite_platforms.traffic.store import ALL, Change, EdgeReport, Routes, StoredRoute
@@ -22,7 +23,7 @@ ROUTES: Final = "routes"
 """First word of a wake-up that is about routes; the second says of what kind."""
 
 _LOCK: Final = 7402
-_r, _e, _c = tables.routes.c, tables.edge_reports.c, tables.edge_counts.c
+_r, _e, _c, _o = tables.routes.c, tables.edge_reports.c, tables.edge_counts.c, tables.route_overrides.c
 
 
 class SqlRouteStore:
@@ -155,6 +156,50 @@ class SqlRouteStore:
         insert = (sqlite.insert if self._store.dialect == "sqlite" else postgresql.insert)(table)
         changing = {column.name: insert.excluded[column.name] for column in table.c if column.name not in key}
         connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changing), list(rows))
+
+
+class SqlOverrides:
+    """Fits `application.traffic.OverrideStore`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def put(self, override: Override) -> None:
+        """Keep it; what was before the first one of a route stays."""
+        values = {
+            "route": override.route,
+            "before": document_of(override.before),
+            "after": document_of(override.after),
+            "expires_at": override.expires_at,
+            "actor": override.actor,
+            "reason": override.reason,
+        }
+        insert = (sqlite.insert if self._store.dialect == "sqlite" else postgresql.insert)(tables.route_overrides)
+        changing = {name: insert.excluded[name] for name in values if name not in {"route", "before"}}
+        statement = insert.values(**values).on_conflict_do_update(index_elements=["route"], set_=changing)
+        await self._store.write(lambda connection: connection.execute(statement))
+
+    async def get(self, route: str) -> Override | None:
+        """The one of a route."""
+        found = await self._select(_o.route == route)
+        return found[0] if found else None
+
+    async def expired(self, now: datetime) -> Sequence[Override]:
+        """Those whose time is over."""
+        return await self._select(_o.expires_at <= now)
+
+    async def drop(self, route: str) -> None:
+        """Forget the one of a route."""
+        statement = sa.delete(tables.route_overrides).where(_o.route == route)
+        await self._store.write(lambda connection: connection.execute(statement))
+
+    async def _select(self, where: sa.ColumnElement[bool]) -> list[Override]:
+        query = sa.select(tables.route_overrides).where(where)
+        rows = await self._store.read(lambda connection: connection.execute(query).mappings().all())
+        return [
+            Override(route_of(row["before"]), route_of(row["after"]), row["expires_at"], row["actor"], row["reason"])
+            for row in rows
+        ]
 
 
 def document_of(route: Route) -> dict[str, Any]:

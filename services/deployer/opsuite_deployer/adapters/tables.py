@@ -258,3 +258,14 @@ edge_counts: Final = sa.Table(
     sa.Column("errors", sa.BigInteger, nullable=False),
     sa.Column("latency", Json, nullable=False),
 )
+
+route_overrides: Final = sa.Table(
+    "route_overrides",
+    metadata,
+    sa.Column("route", sa.Text, primary_key=True),
+    sa.Column("before", Json, nullable=False, comment="the route that holds again"),
+    sa.Column("after", Json, nullable=False, comment="the route that holds until then"),
+    sa.Column("expires_at", UtcDateTime, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)

@@ -85,7 +85,12 @@ def _document(record: RevisionRecord) -> dict[str, Any]:
     spec["grace"] = record.spec.grace.total_seconds()
     if record.spec.readiness is not None:
         spec["readiness"] |= {name: spec["readiness"][name].total_seconds() for name in ("interval", "timeout")}
-    return {"platform": record.platform.value, "namespace": record.namespace, "spec": spec}
+    return {
+        "platform": record.platform.value,
+        "namespace": record.namespace,
+        "routed_port": record.routed_port,
+        "spec": spec,
+    }
 
 
 def _revision(row: sa.RowMapping) -> RevisionRecord:
@@ -101,6 +106,7 @@ def _revision(row: sa.RowMapping) -> RevisionRecord:
         promoted_at=row["promoted_at"],
         retire_at=row["retire_at"],
         idle=row["idle"],
+        routed_port=document["routed_port"],
     )
 
 

@@ -21,7 +21,7 @@ from opsuite_deployer.application.ports import Machine, Store
 from opsuite_deployer.application.replica_health import ReplicaWatch
 from opsuite_deployer.application.rollout_gates import Gates
 from opsuite_deployer.application.rollout_records import begin, finish, leave
-from opsuite_deployer.application.routing import Routers, endpoint_of, route_name, route_of
+from opsuite_deployer.application.routing import Routers, endpoint_of, route_name, route_of, routed_port
 from opsuite_deployer.application.workload_ports import RevisionRecord
 from opsuite_deployer.application.workloads import revision_spec
 from opsuite_deployer.domain.pipeline import Rollout, WorkloadPlatform
@@ -118,6 +118,7 @@ class Rollouts:
             namespace=workload.namespace,
             deployment=deployment.id,
             created_at=self.clock.now(),
+            routed_port=routed_port(rollout.traffic),
         )
 
 

@@ -43,6 +43,11 @@ def route_of(rollout: Rollout, want: Want, tracks: tuple[Track, ...]) -> Route:
     )
 
 
+def routed_port(routing: TrafficRouting | None) -> str:
+    """Port of the replicas that edges send requests to; empty means the first one, or that there are none."""
+    return routing.router.port if routing is not None and isinstance(routing.router, EdgeRouter) else ""
+
+
 def endpoint_of(replica: Replica, routing: TrafficRouting | None) -> Endpoint | None:
     """Where edges send a replica its requests; None if routers find it by themselves, or it has no port."""
     if routing is None or not isinstance(routing.router, EdgeRouter) or not replica.ports:

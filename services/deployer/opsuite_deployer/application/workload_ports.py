@@ -44,6 +44,8 @@ class RevisionRecord:
     """When its replicas may go; None if that is not planned."""
     idle: bool = False
     """Whether they are gone."""
+    routed_port: str = ""
+    """Port of a replica that edges send requests to; empty means the first one."""
 
 
 class WorkloadTx(Protocol):

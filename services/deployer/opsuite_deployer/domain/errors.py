@@ -167,3 +167,59 @@ class WorkloadTaken(Conflict):
             f"workload {workload} belongs to pipeline {pipeline} in {environment}: give this one a name of its own",
             reason="WORKLOAD_TAKEN",
         )
+
+
+class WorkloadNotFound(NotFound):
+    """No rollout has ever looked after such a workload."""
+
+    def __init__(self, workload: str) -> None:
+        super().__init__("workload", f"workloads/{workload}", reason="WORKLOAD_NOT_FOUND")
+
+
+class RouteNotFound(NotFound):
+    """The workload has no route through edges."""
+
+    def __init__(self, workload: str) -> None:
+        super().__init__("route", f"workloads/{workload}", reason="ROUTE_NOT_FOUND")
+
+
+class RevisionNotFound(NotFound):
+    """The workload has no such revision."""
+
+    def __init__(self, workload: str, revision: str) -> None:
+        super().__init__("revision", f"{revision} of workloads/{workload}", reason="REVISION_NOT_FOUND")
+
+
+class EndpointNotFound(NotFound):
+    """The route sends nobody there."""
+
+    def __init__(self, workload: str, endpoint: str) -> None:
+        super().__init__("endpoint", f"{endpoint} of workloads/{workload}", reason="ENDPOINT_NOT_FOUND")
+
+
+class EdgeNotFound(NotFound):
+    """No such edge has ever connected."""
+
+    def __init__(self, edge: str) -> None:
+        super().__init__("edge", f"edges/{edge}", reason="EDGE_NOT_FOUND")
+
+
+class EdgeConnected(Conflict):
+    """It would be back at once."""
+
+    def __init__(self, edge: str) -> None:
+        super().__init__(f"edge {edge} is connected: stop it first", reason="EDGE_CONNECTED")
+
+
+class RolloutUnderWay(Conflict):
+    """A rollout has the workload."""
+
+    def __init__(self, workload: str, deployment: str) -> None:
+        super().__init__(f"deployment {deployment} is rolling out {workload}", reason="ROLLOUT_UNDER_WAY")
+
+
+class NoReplicas(Conflict):
+    """Requests would be sent to nothing."""
+
+    def __init__(self, workload: str, why: str) -> None:
+        super().__init__(f"requests of {workload} would be sent to nothing: {why}", reason="NO_REPLICAS")

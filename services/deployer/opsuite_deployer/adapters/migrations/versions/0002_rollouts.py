@@ -76,3 +76,13 @@ def upgrade() -> None:
         sa.Column("latency", Json(), nullable=False),
         sa.PrimaryKeyConstraint("edge", "cluster", name=op.f("pk_edge_counts")),
     )
+    op.create_table(
+        "route_overrides",
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("before", Json(), nullable=False, comment="the route that holds again"),
+        sa.Column("after", Json(), nullable=False, comment="the route that holds until then"),
+        sa.Column("expires_at", UtcDateTime(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("route", name=op.f("pk_route_overrides")),
+    )
