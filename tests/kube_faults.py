@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -37,8 +38,18 @@ class FaultyServer:
 
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
-    seen: list[str] = field(default_factory=list)
-    """Methods of all requests, in order."""
+    holds: str = ""
+    """The next request of this method is held until `release` is set."""
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when that request has come."""
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hold(self, method: str) -> None:
+        """Return when a request of that method may go on."""
+        if method == self.holds:
+            self.holds = ""
+            self.held.set()
+            await self.release.wait()
 
     def fault_for(self, method: str) -> Fault | None:
         """The next fault for such a request, used up by this."""
@@ -60,7 +71,7 @@ async def faulty_server(control_plane: ControlPlane) -> AsyncIterator[FaultyServ
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
 
         async def answer(request: web.Request) -> web.Response:
-            server.seen.append(request.method)
+            await server.hold(request.method)
             fault = server.fault_for(request.method)
             if fault is not None and not fault.after_the_fact:
                 return refusal(fault)

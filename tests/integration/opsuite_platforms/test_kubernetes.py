@@ -258,17 +258,22 @@ async def test_a_service_of_someone_else_is_left_alone(cluster: Cluster) -> None
     assert service["spec"]["selector"] == {"app": "theirs"}
 
 
-async def test_of_owners_who_create_at_the_same_time_the_last_one_wins(cluster: Cluster) -> None:
-    old, new = a_platform(cluster), a_platform(cluster)
-    names = [f"web-{number}" for number in range(5)]
+@pytest.mark.parametrize("overtaken_at", ["POST", "PATCH"])
+async def test_an_owner_that_is_overtaken_in_the_middle_is_fenced_out(cluster: Cluster, overtaken_at: str) -> None:
+    new = a_platform(cluster)
+    async with faulty_server(cluster.control_plane) as server:
+        server.holds = overtaken_at
+        old = KubernetesPlatform(cluster.api(url=server.url), cluster.namespace)
+        late = asyncio.create_task(old.apply(a_workload("1.0.0"), epoch=1))
+        await server.held.wait()
 
-    await asyncio.gather(
-        *(old.apply(replace(a_workload("1.0.0"), name=name), epoch=1) for name in names),
-        *(new.apply(replace(a_workload("2.0.0"), name=name), epoch=2) for name in names),
-        return_exceptions=True,
-    )
+        await new.apply(a_workload("2.0.0"), epoch=2)
+        server.release.set()
 
-    assert {(await new.observe(name)).version for name in names} == {"2.0.0"}
+        with pytest.raises(Conflict) as refusal:
+            await late
+    assert refusal.value.reason == "FENCED_OUT"
+    assert (await new.observe("web")).version == "2.0.0"
 
 
 async def test_of_many_who_scale_from_one_size_only_one_succeeds(cluster: Cluster) -> None:
@@ -279,7 +284,7 @@ async def test_of_many_who_scale_from_one_size_only_one_succeeds(cluster: Cluste
     ends = await asyncio.gather(*(platform.scale("web", size, expected=1) for size in sizes), return_exceptions=True)
 
     (winner,) = [size for size, end in zip(sizes, ends, strict=True) if end is None]
-    assert {end.reason for end in ends if isinstance(end, Conflict)} == {"SIZE_CHANGED"}
+    assert [end.reason for end in ends if isinstance(end, Conflict)] == ["SIZE_CHANGED"] * 4
     assert (await platform.observe("web")).desired_replicas == winner
 
 
@@ -397,6 +402,16 @@ async def test_a_busy_server_is_asked_again(cluster: Cluster, status: int) -> No
     assert not any(fault.times for fault in server.faults)
 
 
+async def test_a_server_that_denies_before_it_knows_who_may_is_asked_again(cluster: Cluster) -> None:
+    denial = 'User "system:serviceaccount:opsuite" cannot get resource "deployments" in API group "apps"'
+    async with faulty_server(cluster.control_plane) as server:
+        server.faults = [Fault("GET", 403, times=1, reason="Forbidden", message=denial)]
+
+        await KubernetesPlatform(cluster.api(url=server.url), cluster.namespace).apply(a_workload(), epoch=1)
+
+    assert await image_of(cluster) == "app:1"
+
+
 async def test_a_server_that_stays_busy_is_unavailable_and_says_for_how_long(cluster: Cluster) -> None:
     async with faulty_server(cluster.control_plane) as server:
         server.faults = [Fault("GET", 429, times=1000, retry_after="7", message="too many requests")]
@@ -426,11 +441,14 @@ async def test_an_apply_that_fails_in_between_is_mended_by_the_next(
 
 async def test_a_change_that_someone_gets_in_front_of_is_tried_again(cluster: Cluster) -> None:
     async with faulty_server(cluster.control_plane) as server:
-        server.faults = [Fault("PATCH", 409, times=3, reason="Conflict")]
+        server.faults = [Fault(method, 409, times=3, reason="Conflict") for method in ("PATCH", "PUT")]
+        platform = KubernetesPlatform(cluster.api(url=server.url), cluster.namespace)
 
-        await KubernetesPlatform(cluster.api(url=server.url), cluster.namespace).apply(a_workload(), epoch=1)
+        await platform.apply(a_workload(), epoch=1)
+        await platform.scale("web", 2, expected=1)
 
-    assert await image_of(cluster) == "app:1"
+    deployment = await deployment_of(cluster)
+    assert deployment["spec"]["replicas"] == 2
 
 
 async def test_applies_go_on_when_the_api_server_comes_back(cluster: Cluster) -> None:
