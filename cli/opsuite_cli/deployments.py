@@ -56,8 +56,9 @@ def deploy(
 ) -> None:
     """Deploy a version.
 
-    With --wait the exit status is 0 when it succeeded, 3 when it was rolled back, 4 when it failed or timed out, 5 when
-    it waits for a person, 6 when it was cancelled or superseded. Without, 0 means that it was recorded.
+    With --wait the exit status is 0 when it succeeded, 3 when the old version is back (rolled back, or a rollout was
+    aborted), 4 when it failed or timed out, 5 when it waits for a person, 6 when it was cancelled or superseded.
+    Without, 0 means that it was recorded.
     """
     values = variables(var)
 
@@ -228,6 +229,7 @@ def _recorded(deployment: Deployment) -> None:
 def _explain(deployment: Deployment) -> None:
     from opsuite_cli import words
     from opsuite_cli.ending import ending_of
+    from opsuite_cli.rollout_tree import rollouts_of, whole
 
     status = words.status(deployment.status)
     screen.say(f"deployment {deployment.uid}: {words.title(deployment)}", "bold")
@@ -239,6 +241,9 @@ def _explain(deployment: Deployment) -> None:
             screen.say(f"{role} {short(other)}")
     for warning in deployment.warnings:
         screen.say(f"warning: {warning}", "yellow")
+    for stage, step in rollouts_of(deployment):
+        for line in whole(stage, step, datetime.now(UTC)):
+            screen.console().print(screen.styled(line))
     if (ending := ending_of(deployment)) is not None:
         screen.say("\n".join(ending.lines()))
     elif status != "SUCCEEDED":

@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from opsuite.deployer.v1.deployment_pb2 import STEP_STATUS_INTERRUPTED, Deployment
+from opsuite.deployer.v1.deployment_pb2 import (
+    PAUSE_REASON_INCONCLUSIVE,
+    PAUSE_REASON_STEP,
+    STEP_STATUS_INTERRUPTED,
+    Deployment,
+)
 from opsuite_cli import words
 from opsuite_cli.names import short
+from opsuite_cli.rollout_tree import rollouts_of
 
 SUCCEEDED: Final = 0
 ROLLED_BACK: Final = 3
@@ -24,9 +30,11 @@ EXIT_STATUS: Final = {
     "PAUSED": PAUSED,
     "CANCELLED": ENDED_BY_PEOPLE,
     "SUPERSEDED": ENDED_BY_PEOPLE,
-    "ABORTED": ENDED_BY_PEOPLE,
+    "ABORTED": ROLLED_BACK,
 }
 """By status of the deployment; others are still under way."""
+
+_OF_ROLLOUTS: Final = {PAUSE_REASON_STEP, PAUSE_REASON_INCONCLUSIVE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +85,15 @@ def _one_line(text: str) -> str:
 def _done(deployment: Deployment) -> str:
     status = words.status(deployment.status)
     if status == "ROLLED_BACK":
-        return f"the version before is back, by deployment {short(deployment.rolled_back_by)}"
+        by = f"by deployment {short(deployment.rolled_back_by)}"
+        return f"the version before is back, {by}{_requests_go_to(deployment)}"
     if status == "ROLLBACK_FAILED":
         return f"putting the old version back failed too, in deployment {short(deployment.rolled_back_by)}"
     if status == "PAUSED":
         return f"paused ({words.pause_reason(deployment.pause_reason)}); nothing more starts until somebody decides"
-    if status in {"CANCELLED", "ABORTED"}:
+    if status == "ABORTED":
+        return f"the rollout went back{_requests_go_to(deployment)}; what ran before it stays done"
+    if status == "CANCELLED":
         return "stopped, and everything left as it was at that moment"
     if status == "SUPERSEDED":
         return "a newer deployment took its place; it never started"
@@ -90,6 +101,16 @@ def _done(deployment: Deployment) -> str:
     if not deployment.HasField("start_time"):
         return "nothing was changed; it had not started"
     return _one_line(not_rolled_back[-1]) if not_rolled_back else "left as it is; nothing was put back"
+
+
+def _requests_go_to(deployment: Deployment) -> str:
+    """Who had the requests when a rollout had gone back; empty without a rollout that routes them."""
+    for _, step in rollouts_of(deployment):
+        for track in step.rollout.tracks if words.rollout_phase(step.rollout.phase) == "FAILED" else ():
+            if track.weight == 100:
+                said = "has" if track.weight_in_force else "is to have"
+                return f": {track.version} {said} all requests"
+    return ""
 
 
 def _next(deployment: Deployment) -> str:
@@ -100,7 +121,11 @@ def _next(deployment: Deployment) -> str:
         return f"opsuite history --pipeline {short(deployment.pipeline)} --env {deployment.environment}"
     if status == "ROLLBACK_FAILED":
         return f"opsuite explain {short(deployment.rolled_back_by)}"
+    if status == "ABORTED":
+        return f"opsuite rollout retry {uid}"
     failure = deployment.failure
+    if any(step.name == failure.step for _, step in rollouts_of(deployment)):
+        return f"opsuite rollout status {uid} (and: opsuite logs {uid})"
     if failure.reason == "PREFLIGHT_FAILED":
         return f"opsuite plan {short(deployment.pipeline)} {deployment.version} --env {deployment.environment}"
     if failure.step:
@@ -115,6 +140,12 @@ def _after_pause(deployment: Deployment) -> str:
         for step in stage.steps
         if step.status == STEP_STATUS_INTERRUPTED
     ]
+    if not interrupted and any(
+        words.rollout_phase(one.rollout.phase) == "PAUSED" for _, one in rollouts_of(deployment)
+    ):
+        if deployment.pause_reason in _OF_ROLLOUTS:
+            return f"opsuite rollout promote {deployment.uid} (or: opsuite rollout abort {deployment.uid})"
+        return f"opsuite rollout resume {deployment.uid} (or: opsuite rollout abort {deployment.uid})"
     if not interrupted:
         return f"opsuite resume {deployment.uid} (or: opsuite rollback {deployment.uid})"
     stage, name = interrupted[0]

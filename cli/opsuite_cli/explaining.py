@@ -36,7 +36,8 @@ def explained(error: OpsuiteError, address: str = "", *, accepts: Callable[[], b
 
 def _what(error: OpsuiteError) -> Sequence[str]:
     if not isinstance(error, InvalidInput):
-        return [f"error: {error.message}"]
+        cannot = _WISHES.get(error.metadata.get("wish", ""), "")
+        return [f"error: {cannot}{error.message}"]
     told = [f"{one.field}: {one.description}" if one.field else one.description for one in error.violations]
     if len(told) == 1:
         return [f"error: {told[0]}"]
@@ -55,6 +56,29 @@ def _not_connected(error: OpsuiteError, address: str) -> list[str]:
     ]
 
 
+_LOOK: Final = "see where it stands: opsuite explain ID"
+_WISHES: Final = {
+    "promote_next_step": "it cannot be promoted: ",
+    "promote_skip_step": "its step cannot be skipped: ",
+    "promote_full": "it cannot be promoted: ",
+    "abort": "it cannot be aborted: ",
+    "pause": "it cannot be paused: ",
+    "resume": "it cannot go on: ",
+}
+"""What a rollout refuses, in front of why."""
+_ROLLOUT_HINTS: Final = {
+    ("NO_ROLLOUT", ""): "what it does instead: opsuite explain ID",
+    ("NOT_HEALTHY", ""): "wait until it is (opsuite rollout status ID --watch), or go back: opsuite rollout abort ID",
+    ("ABORTING", ""): "follow it back (opsuite rollout status ID --watch), then begin anew: opsuite rollout retry ID",
+    ("ROLLOUT_REFUSED", "promote_next_step"): "see where it stands (opsuite rollout status ID), or take its step "
+    "for done: opsuite rollout promote ID --skip",
+    ("ROLLOUT_REFUSED", "promote_skip_step"): "go to the end of it instead: opsuite rollout promote ID --full",
+    ("ROLLOUT_REFUSED", "resume"): "let it go on with: opsuite rollout promote ID",
+    ("ROLLOUT_REFUSED", ""): "see where it stands: opsuite rollout status ID",
+}
+"""What to do about a refusal of a rollout, by reason and wish; ID stands for the deployment."""
+
+
 def _not_found(error: OpsuiteError) -> str:
     kind = getattr(error, "kind", "")
     return {
@@ -71,8 +95,10 @@ def _conflict(error: OpsuiteError) -> str:
     if error.reason in {"ENVIRONMENT_OCCUPIED", "PIPELINE_IN_USE"}:
         holder = error.metadata.get("holder") or error.metadata.get("deployment", "")
         return f"wait for it: opsuite watch {holder.rpartition('/')[2]}"
-    if deployment := error.metadata.get("deployment"):
-        return f"see where it stands: opsuite explain {deployment.rpartition('/')[2]}"
+    if deployment := error.metadata.get("deployment", "").rpartition("/")[2]:
+        wish = error.metadata.get("wish", "")
+        told = _ROLLOUT_HINTS.get((error.reason, wish)) or _ROLLOUT_HINTS.get((error.reason, ""), _LOOK)
+        return told.replace("ID", deployment)
     return ""
 
 

@@ -9,6 +9,7 @@ from opsuite.deployer.v1.deployment_pb2 import Deployment, DeploymentEvent, LogL
 from opsuite_cli import words
 from opsuite_cli.names import short
 from opsuite_cli.picture import Picture
+from opsuite_cli.rollout_tree import in_short
 
 
 def line_of(event: DeploymentEvent, picture: Picture) -> str:
@@ -38,6 +39,8 @@ def log_line(line: LogLine) -> str:
 
 def _said(event: DeploymentEvent, picture: Picture) -> str:
     kind = words.kind(event.kind)
+    if kind.startswith("ROLLOUT"):
+        return _rollout(event)
     if kind.startswith(("STAGE_", "STEP_", "GATE_")):
         return _part(event, picture)
     told = _SENTENCES.get(kind, kind.lower().replace("_", " "))
@@ -63,6 +66,13 @@ def _part(event: DeploymentEvent, picture: Picture) -> str:
     return f"{what:<5}  {name} {event.reason or verb}{_attempt(event.attempt)}"
 
 
+def _rollout(event: DeploymentEvent) -> str:
+    """What happened to a rollout, and where that leaves its versions."""
+    told = event.message or event.reason.lower().replace("_", " ")
+    standing = in_short(event.rollout) if event.reason not in _BEFOREHAND and event.HasField("rollout") else ""
+    return "  ".join([f"roll   {event.stage}/{event.step}", told, *([f"[{standing}]"] if standing else [])])
+
+
 def _ended(what: str, name: str, standing: str, run: Any, at: datetime) -> str:
     """A step or gate with how it stands, how long it took, and why; one that runs takes no time yet."""
     took = words.seconds(words.took(run, at)) if run.HasField("end_time") else ""
@@ -78,6 +88,8 @@ def _time(at: datetime) -> str:
     return at.astimezone().strftime("%H:%M:%S.%f")[:-3]
 
 
+_BEFOREHAND = {"STARTED", "STRATEGY_SKIPPED", "REPLICAS_WANTED", "GATE_PASSED", "PROMOTING", "PAUSED"}
+"""What happens to a rollout while its versions stand as they stood before."""
 _SENTENCES = {
     "CREATED": "recorded",
     "QUEUED": "waits in the queue",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +12,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from opsuite.deployer.v1.deployment_pb2 import StageRun
+from opsuite.deployer.v1.deployment_pb2 import StageRun, StepRun
 from opsuite_cli import screen, words
 from opsuite_cli.picture import Picture
+from opsuite_cli.rollout_tree import Line, compact
 
 SIGNS = {
     "SUCCEEDED": "✓",
@@ -86,13 +87,49 @@ class LiveView:
             again = f" (attempt {run.attempt})" if run.attempt > 1 else ""
             took = words.seconds(words.took(run, now))
             said = run.message if words.step_status(run.status) not in {"SUCCEEDED", "PENDING"} else ""
+            rollout = run.rollout if isinstance(run, StepRun) and run.HasField("rollout") else None
             name = Text("  " + run.name + again)
             grid.add_row(
-                Text("  "), self._sign(run), name, Text(took, "dim", justify="right"), Text(screen.visible(said), "dim")
+                Text("  "),
+                self._sign(run),
+                name,
+                Text(took, "dim", justify="right"),
+                Text(screen.visible(said or (rollout.message if rollout else "")), "dim"),
             )
+            for line in compact(rollout) if rollout else ():
+                grid.add_row("", "", "", "", screen.styled(line))
 
     def _sign(self, run: Any) -> RenderableType:
         status = words.step_status(run.status)
         if status == "RUNNING":
             return self._spinner
         return Text(SIGNS.get(status, " "), screen.COLOURS.get(status, ""))
+
+
+class LiveTree:
+    """Shows whatever `lines_of` makes of what it is given, redrawn in place."""
+
+    def __init__(self, lines_of: Callable[[Any], Iterable[Line]]) -> None:
+        self._lines_of = lines_of
+        self._given: Any = ()
+        self._live = Live(
+            get_renderable=self.picture,
+            console=screen.console(),
+            refresh_per_second=REDRAWS_PER_SECOND,
+            vertical_overflow="visible",
+        )
+
+    def __enter__(self) -> Callable[[Any], None]:
+        self._live.start()
+        return self.show
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, given: Any) -> None:
+        """Show this from now on."""
+        self._given = given
+
+    def picture(self) -> RenderableType:
+        """All of it as it stands."""
+        return Group(*(screen.styled(line) for line in self._lines_of(self._given)))

@@ -8,7 +8,20 @@ from typing import Annotated
 
 import typer
 
-from opsuite_cli import audit, deployments, doctor, health, history, init, options, pipelines, steering, up
+from opsuite_cli import (
+    audit,
+    deployments,
+    doctor,
+    edges,
+    health,
+    history,
+    init,
+    options,
+    pipelines,
+    rollouts,
+    steering,
+    up,
+)
 from opsuite_cli.options import Anywhere, Options, Output
 
 app = typer.Typer(
@@ -55,4 +68,6 @@ for panel, commands in _COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(pipelines.app, name="pipeline", rich_help_panel=START)
+app.add_typer(rollouts.app, name="rollout", rich_help_panel=STEER)
+app.add_typer(edges.app, name="edge", rich_help_panel=START)
 app.add_typer(audit.app, name="audit", rich_help_panel=LOOK)

@@ -42,6 +42,8 @@ class Picture:
             deployment.rolled_back_by = event.related_deployment
         elif event.kind in _STARTS | _ENDS and (part := self.part(event)) is not None:
             _apply(part, event)
+        if event.HasField("rollout") and isinstance(step := self.part(event), pb.StepRun):
+            step.rollout.CopyFrom(event.rollout)
 
     def part(self, event: DeploymentEvent) -> Any:
         """The run of the stage, step or gate that an event is about; None if there is none of that name."""

@@ -14,6 +14,7 @@ from opsuite_cli.options import Output
 if TYPE_CHECKING:  # most answers need neither
     from google.protobuf.message import Message
     from rich.console import Console
+    from rich.text import Text
 
 COLOURS: Final = {
     "SUCCEEDED": "green",
@@ -33,6 +34,7 @@ COLOURS: Final = {
     "ROLLBACK_FAILED": "red",
     "CANCELLED": "magenta",
     "SUPERSEDED": "magenta",
+    "ABORTED": "magenta",
 }
 """Style of each status of a deployment or step; others have none."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]").sub
@@ -71,6 +73,13 @@ def say(text: str = "", style: str = "") -> None:
     else:
         sys.stdout.write(visible(text) + "\n")  # rich would turn tabs into spaces
         sys.stdout.flush()
+
+
+def styled(pieces: Iterable[tuple[str, str]]) -> Text:
+    """A line made of texts with their styles."""
+    from rich.text import Text
+
+    return Text.assemble(*((visible(text), style) for text, style in pieces))
 
 
 def complain(lines: Iterable[str], *, headed: bool = True) -> None:

@@ -11,6 +11,7 @@ from opsuite_cli import screen
 from opsuite_cli.calls import Client, talk
 from opsuite_cli.deployments import DeploymentId
 from opsuite_cli.names import deployment_name
+from opsuite_kernel.errors import Conflict
 
 if TYPE_CHECKING:
     from opsuite.deployer.v1.deployment_pb2 import Deployment
@@ -29,7 +30,7 @@ def cancel(deployment: DeploymentId, reason: Reason = "") -> None:
         request = CancelDeploymentRequest(name=name, reason=reason)
         return (await client.deployments.CancelDeployment(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
 def pause(deployment: DeploymentId, reason: Reason = "") -> None:
@@ -41,7 +42,7 @@ def pause(deployment: DeploymentId, reason: Reason = "") -> None:
         request = PauseDeploymentRequest(name=name, reason=reason)
         return (await client.deployments.PauseDeployment(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
 def resume(deployment: DeploymentId, reason: Reason = "") -> None:
@@ -53,7 +54,7 @@ def resume(deployment: DeploymentId, reason: Reason = "") -> None:
         request = ResumeDeploymentRequest(name=name, reason=reason)
         return (await client.deployments.ResumeDeployment(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
 def retry(deployment: DeploymentId, reason: Reason = "") -> None:
@@ -65,7 +66,7 @@ def retry(deployment: DeploymentId, reason: Reason = "") -> None:
         request = RetryDeploymentRequest(name=name, reason=reason)
         return (await client.deployments.RetryDeployment(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
 def retry_step(deployment: DeploymentId, stage: Stage, step: StepName, reason: Reason = "") -> None:
@@ -77,7 +78,7 @@ def retry_step(deployment: DeploymentId, stage: Stage, step: StepName, reason: R
         request = RetryStepRequest(name=name, stage=stage, step=step, reason=reason)
         return (await client.deployments.RetryStep(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
 def skip_step(deployment: DeploymentId, stage: Stage, step: StepName, reason: Reason = "") -> None:
@@ -89,7 +90,7 @@ def skip_step(deployment: DeploymentId, stage: Stage, step: StepName, reason: Re
         request = SkipStepRequest(name=name, stage=stage, step=step, reason=reason)
         return (await client.deployments.SkipStep(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
 def rollback(
@@ -106,14 +107,25 @@ def rollback(
         request = RollbackRequest(name=name, to=earlier, reason=reason)
         return (await client.deployments.Rollback(request)).deployment
 
-    _steer(deployment, call)
+    steer(deployment_name, deployment, call)
 
 
-def _steer(typed: str, call: Callable[[Client, str], Awaitable[Deployment]]) -> None:
-    """Ask for something and print how the deployment, or the new one, stands."""
+def steer(
+    find: Callable[[Client, str], Awaitable[str]],
+    typed: str,
+    call: Callable[[Client, str], Awaitable[Deployment]],
+    *,
+    following: str = "watch",
+) -> None:
+    """Ask something of the deployment that `find` makes of what was typed, and print how it, or the new one, stands."""
 
     async def work(client: Client) -> Deployment:
-        return await call(client, await deployment_name(client, typed))
+        name = await find(client, typed)
+        try:
+            return await call(client, name)
+        except Conflict as refused:
+            refused.metadata.setdefault("deployment", name)  # whoever explains it says what to run next
+            raise
 
     answer = talk(work)
     if not screen.wants_table():
@@ -122,4 +134,4 @@ def _steer(typed: str, call: Callable[[Client, str], Awaitable[Deployment]]) -> 
     from opsuite_cli import words
 
     screen.say(f"deployment {answer.uid}: {words.title(answer)}, {words.status(answer.status)}")
-    screen.say(f"next:   opsuite watch {answer.uid}")
+    screen.say(f"next:   opsuite {following} {answer.uid}")

@@ -41,8 +41,14 @@ def up(
     root: Annotated[
         list[Path] | None, typer.Option(help="Directory that steps may use besides `work` in the data directory.")
     ] = None,
+    edge: Annotated[
+        bool | None,
+        typer.Option(
+            "--edge/--no-edge", help="Keep an Envoy that takes its routes; otherwise if opsuite[edge] is there."
+        ),
+    ] = None,
 ) -> None:
-    """Run the suite in the foreground; Ctrl-C lets running work end and stops it. Workloads go on: see `down`.
+    """Run the suite in the foreground; Ctrl-C lets running work end and stops it. Workloads and edge go on: see `down`.
 
     Every setting of the deployer (DEPLOYER_…, see services/deployer/README.md) is read from the environment.
     """
@@ -60,7 +66,7 @@ def up(
     addresses = environment["DEPLOYER_LISTEN"].split(",")
     options.choose(Options(addresses[0], directory / "token"))
     if _serves(child):
-        _greet(directory, addresses)
+        _greet(directory, addresses, _edge(directory, edge))
     status = child.wait()
     if status == 0:
         screen.say("the deployer has stopped; workloads go on until: opsuite down")
@@ -117,7 +123,24 @@ def _serves(child: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _greet(directory: Path, addresses: Sequence[str]) -> None:
+def _edge(directory: Path, wanted: bool | None) -> str:
+    """Keep an edge, or none; what is to be said of it. Without it everything else works, so it stops nothing."""
+    from opsuite_cli import own_edge
+    from opsuite_cli.edges import HOW_TO_GET_ENVOY
+
+    try:
+        if not (own_edge.comes_with_envoy() if wanted is None else wanted):
+            own_edge.forget(directory)
+            return "none: rollouts move replicas, not requests"
+        if (program := own_edge.envoy_program()) is None:
+            return f"none: Envoy is missing ({HOW_TO_GET_ENVOY})"
+        own_edge.keep(directory, program)
+    except OpsuiteError as error:
+        return f"none: {error.message}"
+    return f"{own_edge.ID}, sends requests to what rollouts route; log in {directory / 'edges' / own_edge.ID}"
+
+
+def _greet(directory: Path, addresses: Sequence[str], edge: str) -> None:
     from opsuite_rpc.channel import data_directory
 
     lines = [
@@ -125,6 +148,7 @@ def _greet(directory: Path, addresses: Sequence[str]) -> None:
         *(f"  address   {address}" for address in addresses),
         f"  token     {directory / 'token'}",
         f"  work      {directory / 'work'}",
+        f"  edge      {edge}",
     ]
     if directory != data_directory().absolute():
         lines += ["in other terminals first:", f"  export OPSUITE_DATA_DIR={shlex.quote(str(directory))}"]

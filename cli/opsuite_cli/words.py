@@ -15,6 +15,7 @@ from opsuite.deployer.v1.deployment_pb2 import (
     PauseReason,
     StepStatus,
 )
+from opsuite.deployer.v1.rollout_pb2 import RolloutPhase
 
 
 def status(number: DeploymentStatus.ValueType) -> str:
@@ -35,6 +36,11 @@ def kind(number: DeploymentEventKind.ValueType) -> str:
 def pause_reason(number: PauseReason.ValueType) -> str:
     """`INTERRUPTED`."""
     return _word(PauseReason, number, "PAUSE_REASON_")
+
+
+def rollout_phase(number: RolloutPhase.ValueType) -> str:
+    """`PROGRESSING`."""
+    return _word(RolloutPhase, number, "ROLLOUT_PHASE_")
 
 
 def _word(enum: Any, number: int, prefix: str) -> str:

@@ -39,7 +39,7 @@ def last_three(deployment: pb.Deployment) -> list[str]:
         ("PAUSED", 5),
         ("CANCELLED", 6),
         ("SUPERSEDED", 6),
-        ("ABORTED", 6),
+        ("ABORTED", 3),
         ("RUNNING", 0),
     ],
 )
