@@ -18,12 +18,12 @@ from typing import Self
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Unavailable
 from opsuite_platforms.port import CommandSpec, Exit, ExitKind, OnOutput, OutputLine, Stream
+from opsuite_platforms.spawner.idle import IdleWorkers
 from opsuite_platforms.spawner.link import Answer, Nursery, Worker
 from opsuite_platforms.spawner.output import Output
 from opsuite_platforms.spawner.wire import Disconnected, Message
 
 READ_BYTES = 65_536
-MAX_IDLE_WORKERS = 16
 WATCH_AFTER_SECONDS = 0.002
 """Most programs that write little have ended before; their pipes hold it until then, and are read just once."""
 MAX_LAST_READS = 32
@@ -36,7 +36,7 @@ class Spawner:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._nursery: Nursery | None = None
-        self._idle: list[Worker] = []
+        self._idle = IdleWorkers()
         self._busy = set[Worker]()
         self._is_closed = False
 
@@ -50,9 +50,9 @@ class Spawner:
     async def close(self) -> None:
         """Kill what still runs; returns when all of it is dead. What `run` is waiting for ends as LOST."""
         self._is_closed = True
-        for worker in [*self._idle, *self._busy]:
+        self._idle.close()
+        for worker in list(self._busy):
             worker.close()
-        self._idle.clear()
         if self._nursery is not None:
             self._nursery.close()
             await self._nursery.wait()
@@ -73,10 +73,7 @@ class Spawner:
             raise Unavailable("the spawner is closed")
         try:
             nursery = await self._need_nursery()
-            while self._idle:
-                if not (worker := self._idle.pop()).is_closed:
-                    return worker
-            return await nursery.make_worker()
+            return self._idle.take() or await nursery.make_worker()
         except (Disconnected, OSError) as error:
             raise Unavailable("the spawner cannot make a worker") from error
 
@@ -84,8 +81,7 @@ class Spawner:
         """The nursery; a dead one is replaced, and its workers are dying with it."""
         if self._nursery is None or self._nursery.is_closed:
             dead, self._nursery = self._nursery, Nursery()
-            while self._idle:
-                self._idle.pop().close()
+            self._idle.close()
             if dead is not None:
                 await dead.wait()
         return self._nursery
@@ -93,10 +89,10 @@ class Spawner:
     def _release(self, worker: Worker) -> None:
         if worker.is_closed:
             return
-        if self._is_closed or len(self._idle) >= MAX_IDLE_WORKERS:
+        if self._is_closed:
             worker.close()
         else:
-            self._idle.append(worker)
+            self._idle.keep(worker)
 
     async def _run_on(self, worker: Worker, spec: CommandSpec, on_output: OnOutput) -> Exit:
         reader = Reader(Output(spec.output_bytes, spec.secrets), self._clock, on_output)

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from opsuite_platforms.port import CommandSpec, Exit, ExitKind, OutputLine, Stream
+from opsuite_platforms.spawner import idle
 from opsuite_platforms.spawner.client import Spawner
 
 MEBIBYTE = 2**20
@@ -291,6 +292,42 @@ async def test_fifty_steps_run_at_once(spawner: Spawner, tmp_path: Path) -> None
     ends = await asyncio.gather(*(spawner.run(shell(script, str(number)), print) for number in range(50)))
 
     assert all(end.succeeded for end in ends), "each waits until all are there"
+
+
+async def rush(spawner: Spawner, count: int, gate: Path) -> set[int]:
+    """Numbers of the workers of `count` programs, all of which ran at once."""
+    os.mkfifo(gate)
+    workers = list[int]()
+    all_run = asyncio.Event()
+
+    def on_output(lines: Sequence[OutputLine]) -> None:
+        workers.extend(int(line.text) for line in lines)
+        if len(workers) == count:
+            all_run.set()
+
+    program = shell('echo $PPID; : < "$1"', str(gate))  # which waits until somebody may write there
+    running = [asyncio.ensure_future(spawner.run(program, on_output)) for _ in range(count)]
+    await all_run.wait()
+    let_go = os.open(gate, os.O_RDWR)
+    await asyncio.gather(*running)
+    os.close(let_go)
+    return set(workers)
+
+
+async def test_workers_of_a_rush_stay_while_they_are_wanted_and_go_when_they_are_not(
+    spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idle, "UNWANTED_SECONDS", 60.0)
+    workers = await rush(spawner, 2 * idle.KEPT, tmp_path / "first")
+    assert await rush(spawner, 2 * idle.KEPT, tmp_path / "second") == workers
+
+    monkeypatch.setattr(idle, "UNWANTED_SECONDS", 0.01)
+    other = await Spawner.start()
+    workers = await rush(other, 2 * idle.KEPT, tmp_path / "third")
+    while sum(map(is_alive, workers)) > idle.KEPT:  # noqa: ASYNC110 - only the system can tell
+        await asyncio.sleep(0.01)
+    assert len(workers & await rush(other, idle.KEPT, tmp_path / "fourth")) == idle.KEPT
+    await other.close()
 
 
 async def test_when_the_nursery_is_killed_its_steps_die_and_the_next_run_starts_a_new_one(
