@@ -67,6 +67,7 @@ class Faults:
     edge_leaves: float = 0.0
     edge_returns: float = 0.5
     old_replica_dies: float = 0.0
+    new_replica_dies: float = 0.0
     foreign_scale: float = 0.0
     foreign_route: float = 0.0
 
@@ -373,8 +374,9 @@ class RolloutWorld:
             elif edge.connected and chance() < self.faults.edge_leaves:
                 edge.leave()
         for name, revision in self.revisions.items():
-            is_old = name != self.plan.target
-            if is_old and revision.replicas and chance() < self.faults.old_replica_dies:
+            is_new = name == self.plan.target
+            dies = self.faults.new_replica_dies if is_new else self.faults.old_replica_dies
+            if revision.replicas and chance() < dies:
                 self._crash(revision, self.random.choice(revision.replicas))
             if chance() < self.faults.foreign_scale:
                 self.disturbed = True

@@ -47,10 +47,10 @@ def decide(plan: RolloutPlan, state: RolloutState, seen: Seen, now: datetime) ->
         return Decision(state, Want(state.replicas, retire=_retire(draft)), verdict=verdict(state))
     _look(draft)
     _get_on(draft)
-    split = rollout_route.split(draft)
-    rollout_route.update_leaving(draft, split)
-    _note_asked(draft, split)
-    return Decision(draft.state, _want(draft, split), tuple(draft.told), _wake_at(draft), verdict(draft.state))
+    spread = rollout_route.spread(draft)
+    rollout_route.update_leaving(draft, spread)
+    _note_asked(draft, spread)
+    return Decision(draft.state, _want(draft, spread), tuple(draft.told), _wake_at(draft), verdict(draft.state))
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------
@@ -117,24 +117,24 @@ def _get_on(draft: RolloutDraft) -> None:
 # --- wanting ---------------------------------------------------------------------------------------------------------
 
 
-def _note_asked(draft: RolloutDraft, split: rollout_route.Split | None) -> None:
+def _note_asked(draft: RolloutDraft, spread: rollout_route.Spread | None) -> None:
     """Note what is asked for, and which of it is so already: a change of that is somebody else's."""
     replicas = {name: rollout_route.needed(draft, name) for name in draft.revisions}
     settled = set()
     if all(draft.revision(name).desired == wanted for name, wanted in replicas.items()):
         settled.add("replicas")
     route = draft.seen.route
-    if split is not None and route is not None and rollout_route.summary(route.route.tracks) == draft.state.tracks:
+    if spread is not None and route is not None and rollout_route.summary(route.route.tracks) == draft.state.tracks:
         settled.add("route")
     draft.change(replicas=replicas, settled=frozenset(settled))
 
 
-def _want(draft: RolloutDraft, split: rollout_route.Split | None) -> Want:
+def _want(draft: RolloutDraft, spread: rollout_route.Spread | None) -> Want:
     return Want(
         replicas=draft.state.replicas,
-        tracks=split.tracks if split else None,
-        matches=split.matches if split else (),
-        mirror_percent=split.mirror_percent if split else 0.0,
+        tracks=spread.tracks if spread else None,
+        matches=spread.matches if spread else (),
+        mirror_percent=spread.mirror_percent if spread else 0.0,
         gates=rollout_phases.asks(draft),
         retire=_retire(draft),
     )

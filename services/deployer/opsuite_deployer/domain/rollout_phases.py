@@ -8,7 +8,7 @@ from typing import Final
 from opsuite_deployer.domain.replicas import behind_router
 from opsuite_deployer.domain.rollout_draft import RolloutDraft
 from opsuite_deployer.domain.rollout_moves import gate_after, is_at_goals, is_in_batch_pause, may_old_go
-from opsuite_deployer.domain.rollout_route import is_alone, is_settled, may_send_more, split
+from opsuite_deployer.domain.rollout_route import is_alone, is_settled, may_send_more, spread
 from opsuite_deployer.domain.rollout_state import PauseReason, Phase
 from opsuite_deployer.domain.rollout_words import GateAsk, GateVerdict, RolloutEvent, standing
 from opsuite_deployer.domain.strategy import Canary, CanaryStep, GateStep, Pause, RolloutGate, SetReplicas, SetWeight
@@ -86,7 +86,7 @@ def _take_step(draft: RolloutDraft, step: CanaryStep) -> None:
         case Pause():
             is_done = draft.target_is_whole and _has_waited(draft, step)
         case GateStep():
-            is_done = _judged(draft, step_gate(draft.state.step), step.gate) and draft.target_is_whole
+            is_done = _judged(draft, step_gate(draft.state.step), step.gate, may_pass=draft.target_is_whole)
     if is_done:
         draft.enter(Phase.PROGRESSING, step=draft.state.step + 1)
         tell_step(draft)
@@ -132,7 +132,7 @@ def tell_step(draft: RolloutDraft) -> None:
 def _complete(draft: RolloutDraft) -> None:
     gate = gate_after(draft)
     if gate is not None:
-        if _judged(draft, AFTER, gate):
+        if _judged(draft, AFTER, gate, may_pass=True):
             draft.got_on(post_passed=True)
         return
     if may_old_go(draft) and ((is_alone(draft) and is_settled(draft)) or _waits_in_vain(draft)):
@@ -166,7 +166,7 @@ def _is_back(draft: RolloutDraft, old: str) -> bool:
     if draft.shifts_replicas:
         is_whole = draft.count_available(old) >= (draft.state.stable_size or 0)
         return is_whole and draft.state.keep[draft.target] == 0
-    wanted = split(draft)
+    wanted = spread(draft)
     return wanted is None or all(track.workload == old for track in wanted.tracks)
 
 
@@ -202,7 +202,7 @@ def asks(draft: RolloutDraft) -> tuple[GateAsk, ...]:
 def judge_background(draft: RolloutDraft) -> None:
     """Abort or pause because of the gate that is asked all the time."""
     if (gate := _background(draft)) is not None:
-        _judged(draft, BACKGROUND, gate)
+        _judged(draft, BACKGROUND, gate, may_pass=False)
 
 
 def _background(draft: RolloutDraft) -> RolloutGate | None:
@@ -215,8 +215,8 @@ def _background(draft: RolloutDraft) -> RolloutGate | None:
     return strategy.background if is_due and state.pause is not PauseReason.INCONCLUSIVE else None
 
 
-def _judged(draft: RolloutDraft, name: str, gate: RolloutGate) -> bool:
-    """Whether a gate has passed; one that has failed or cannot tell has its consequence at once."""
+def _judged(draft: RolloutDraft, name: str, gate: RolloutGate, *, may_pass: bool) -> bool:
+    """Whether a gate has passed, and may; one that has failed or cannot tell has its consequence at once."""
     seen = draft.seen.gates.get(draft.state.gate_key(name))
     if seen is None:
         return False
@@ -225,7 +225,7 @@ def _judged(draft: RolloutDraft, name: str, gate: RolloutGate) -> bool:
         draft.abort("GATE_FAILED", message)
     elif seen.verdict is GateVerdict.INCONCLUSIVE and draft.state.pause is None:
         draft.pause(PauseReason.INCONCLUSIVE, message)
-    elif seen.verdict is GateVerdict.PASSED and name != BACKGROUND:
+    elif seen.verdict is GateVerdict.PASSED and may_pass:
         draft.tell(RolloutEvent.GATE_PASSED, message, gate=gate.name)
         return True
     return False

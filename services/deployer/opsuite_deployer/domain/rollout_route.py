@@ -22,7 +22,7 @@ ALL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Spread:
     """How requests are to be sent."""
 
     tracks: tuple[Track, ...]
@@ -33,7 +33,7 @@ class Split:
 # --- who gets requests -----------------------------------------------------------------------------------------------
 
 
-def split(draft: RolloutDraft) -> Split | None:
+def spread(draft: RolloutDraft) -> Spread | None:
     """How requests are to be sent now; None if nobody can take any, or nobody sends any: then nothing is changed."""
     if not draft.plan.has_router:
         return None
@@ -41,23 +41,23 @@ def split(draft: RolloutDraft) -> Split | None:
     if not target and not old:
         return _nobody(draft)
     if draft.old is None:
-        return _first_split(draft, target)
+        return _first_spread(draft, target)
     to_old, to_target = _shares(draft, len(old), len(target))
     if not old:
         name = STABLE_TRACK if is_alone(draft) else CANARY_TRACK
-        return Split((_track(name, draft.target, ALL, target),))
+        return Spread((_track(name, draft.target, ALL, target),))
     if not target or (draft.state.is_aborting and to_target == 0):
-        return Split((_track(STABLE_TRACK, draft.old, ALL, old),))
+        return Spread((_track(STABLE_TRACK, draft.old, ALL, old),))
     tracks = (
         _track(STABLE_TRACK, draft.old, to_old, old),
         _track(CANARY_TRACK, draft.target, to_target, target),
     )
     if draft.state.is_aborting or draft.state.promoted_at is not None:
-        return Split(tracks)
-    return Split(tracks, draft.plan.matches, draft.plan.mirror_percent)
+        return Spread(tracks)
+    return Spread(tracks, draft.plan.matches, draft.plan.mirror_percent)
 
 
-def _nobody(draft: RolloutDraft) -> Split | None:
+def _nobody(draft: RolloutDraft) -> Spread | None:
     """With nobody to send requests to, all is left as it is: it may be the asking that is broken.
 
     On the way back the old version is tried all the same, and where all replicas may be missing they are let go.
@@ -65,13 +65,13 @@ def _nobody(draft: RolloutDraft) -> Split | None:
     old = draft.old
     if old is None or not (draft.state.is_aborting or (draft.shifts_replicas and draft.state.keep[old] == 0)):
         return None
-    return Split((_track(STABLE_TRACK, old, ALL, draft.kept(old)),))
+    return Spread((_track(STABLE_TRACK, old, ALL, draft.kept(old)),))
 
 
-def _first_split(draft: RolloutDraft, target: Sequence[SeenReplica]) -> Split | None:
+def _first_spread(draft: RolloutDraft, target: Sequence[SeenReplica]) -> Spread | None:
     """Without an old version: all or, until it is whole for the first time, nothing."""
     is_out = draft.plan.stable is not None or draft.state.weight > 0
-    return Split((_track(STABLE_TRACK, draft.target, ALL, target),)) if is_out and target else None
+    return Spread((_track(STABLE_TRACK, draft.target, ALL, target),)) if is_out and target else None
 
 
 def is_alone(draft: RolloutDraft) -> bool:
@@ -82,16 +82,11 @@ def is_alone(draft: RolloutDraft) -> bool:
 
 def _serving(draft: RolloutDraft) -> tuple[Sequence[SeenReplica], Sequence[SeenReplica]]:
     """Replicas of the target and the old version that are sent requests: available ones, else healthy ones."""
-    names = (draft.target, draft.old)
-    available = [[one for one in _kept(draft, name) if draft.is_available(name, one)] if name else [] for name in names]
-    if any(available):
-        return available[0], available[1]
-    ready = [[one for one in _kept(draft, name) if draft.is_ready(name, one)] if name else [] for name in names]
-    return ready[0], ready[1]
-
-
-def _kept(draft: RolloutDraft, name: str) -> Iterable[SeenReplica]:
-    return draft.kept(name)
+    for is_fit in (draft.is_available, draft.is_ready):
+        target, *old = ([one for one in draft.kept(name) if is_fit(name, one)] for name in draft.revisions)
+        if target or any(old):
+            break
+    return target, old[0] if old else []
 
 
 def _shares(draft: RolloutDraft, old: int, target: int) -> tuple[int, int]:
@@ -125,7 +120,7 @@ def is_settled(draft: RolloutDraft) -> bool:
     """Whether requests are sent as they are to be, acknowledged by everybody who has to."""
     if not draft.plan.has_router:
         return True
-    wanted, seen = split(draft), draft.seen.route
+    wanted, seen = spread(draft), draft.seen.route
     if wanted is None or seen is None or _asked(seen.route) != wanted:
         return False
     return seen.in_force and not seen.rejection and (draft.is_going_back or not seen.silent)
@@ -137,8 +132,8 @@ def may_send_more(draft: RolloutDraft) -> bool:
     return draft.is_going_back or seen is None or not seen.silent
 
 
-def _asked(route: Route) -> Split:
-    return Split(route.tracks, route.matches, route.mirror.percent if route.mirror else 0.0)
+def _asked(route: Route) -> Spread:
+    return Spread(route.tracks, route.matches, route.mirror.percent if route.mirror else 0.0)
 
 
 def judge_route(draft: RolloutDraft) -> None:
@@ -165,7 +160,7 @@ def summary(tracks: Iterable[Track]) -> dict[str, tuple[int, tuple[str, ...]]]:
     return {track.workload: (track.weight, tuple(map(_address, track.endpoints))) for track in tracks}
 
 
-def update_leaving(draft: RolloutDraft, wanted: Split | None) -> None:
+def update_leaving(draft: RolloutDraft, wanted: Spread | None) -> None:
     """Note what is asked for, who leaves by it, and since when nobody sends those requests any more."""
     seen = draft.seen.route
     asked = _receivers(_asked(seen.route)) if seen is not None else frozenset[str]()
@@ -180,11 +175,11 @@ def update_leaving(draft: RolloutDraft, wanted: Split | None) -> None:
     draft.change(leaving=leaving, receivers=staying, tracks=tracks)
 
 
-def _receivers(split: Split) -> frozenset[str]:
+def _receivers(spread: Spread) -> frozenset[str]:
     """Revisions and endpoints that get requests."""
-    matched = {match.track for match in split.matches}
+    matched = {match.track for match in spread.matches}
     found: set[str] = set()
-    for track in split.tracks:
+    for track in spread.tracks:
         if track.weight > 0 or track.name in matched:
             found |= {track.workload, *map(_address, track.endpoints)}
     return frozenset(found)

@@ -4,6 +4,7 @@ The world itself checks at every turn that nobody without a healthy replica gets
 before it is drained, and that looking twice, or reloading the state, changes nothing.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -263,3 +264,19 @@ def test_whatever_people_wish_and_in_whatever_order_it_ends(
     if decision.verdict.kind is VerdictKind.FAILED:
         assert decision.verdict.reason == "ABORTED"
         old_serves(life)
+
+
+@LIVES
+@given(plans(), seeds)
+def test_when_replicas_of_either_version_die_now_and_then_one_of_them_serves_in_the_end(
+    plan: RolloutPlan, seed: int
+) -> None:
+    life = world(plan, seed, replace(TROUBLE, new_replica_dies=0.03))
+
+    decision = life.live()
+
+    if decision.verdict.kind is VerdictKind.FAILED:
+        assert decision.verdict.is_safe
+        old_serves(life)
+    else:
+        assert life.revisions["web-new"].desired == plan.replicas
