@@ -52,4 +52,7 @@ bench: setup ## Measure against floors and peers in one run
 images: setup ## Build the container image of each service (BASE_IMAGE=python:3.13-slim)
 	scripts/images.sh
 
-.PHONY: help setup demo check test test-long fmt protos bench images
+story-rollout: setup ## Roll out a bad canary under load behind a real Envoy, and watch it go back by itself
+	@$(BIN)/python examples/story_rollout.py
+
+.PHONY: help setup demo story-rollout check test test-long fmt protos bench images

@@ -6,9 +6,10 @@
 #   busybox-static                2 MB image of the container tests
 #   postgresql                    the other database of every storage test
 #   prometheus                    scrapes the deployer; brings promtool
+#   openssh-server                hosts that are reached over SSH
 set -euo pipefail
 
-wanted=(docker.io iptables docker-compose debootstrap busybox-static postgresql prometheus)
+wanted=(docker.io iptables docker-compose debootstrap busybox-static postgresql prometheus openssh-server)
 missing=()
 for package in "${wanted[@]}"; do
   [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] || missing+=("$package")
