@@ -63,12 +63,22 @@ class Application:
         """Lets requests to /held be answered."""
         self.endpoint = Endpoint("127.0.0.1", 0)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(request)
+        if request.path == "/socket":
+            return await _echo(request)
         if request.path == "/held":
             self.arrived.set()
             await self.go_on.wait()
         return web.Response(text=self.name, status=self.status)
+
+
+async def _echo(request: web.Request) -> web.WebSocketResponse:
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    async for message in websocket:
+        await websocket.send_str(message.data)
+    return websocket
 
 
 @asynccontextmanager

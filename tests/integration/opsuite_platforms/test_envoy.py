@@ -107,6 +107,14 @@ async def test_two_routes_share_a_port_by_their_hosts(
     assert await ask(port, Host="else.example") == "404"
 
 
+async def test_a_websocket_is_passed_through(here: Control, stable: Application, port: int) -> None:
+    await here.edge()
+    await here.set(a_route(port, (stable, 1)))
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{port}/socket") as websocket:
+        await websocket.send_str("hello")
+        assert await websocket.receive_str() == "hello"
+
+
 async def test_a_route_that_is_removed_no_longer_answers(here: Control, stable: Application, port: int) -> None:
     await here.edge()
     await here.set(a_route(port, (stable, 1)))

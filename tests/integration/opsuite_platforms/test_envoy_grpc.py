@@ -13,10 +13,11 @@ from typing import Any
 
 import grpc
 import pytest
+from authority import an_authority, served_with
 from envoy import Control, control, free_port
 from fakes.xds_client import METHOD
 
-from opsuite_platforms.traffic.bootstrap import EdgeBootstrap, as_json, grpc_bootstrap
+from opsuite_platforms.traffic.bootstrap import EdgeBootstrap, TlsFiles, as_json, grpc_bootstrap
 from opsuite_platforms.traffic.port import Endpoint, Match, Route, Track
 from opsuite_platforms.traffic.store import EdgeReport
 
@@ -53,9 +54,11 @@ async def grpc_application(name: str) -> AsyncIterator[Endpoint]:
 
 
 @asynccontextmanager
-async def proxyless(here: Control, target: str, *headers: str, node: str = "client-1") -> AsyncIterator[Ask]:
+async def proxyless(
+    here: Control, target: str, *headers: str, node: str = "client-1", tls: TlsFiles | None = None
+) -> AsyncIterator[Ask]:
     """A process with a client that asks for `target` by name."""
-    bootstrap = as_json(grpc_bootstrap(EdgeBootstrap(node, here.address)))
+    bootstrap = as_json(grpc_bootstrap(EdgeBootstrap(node, here.address, tls=tls)))
     environment = os.environ | {"GRPC_XDS_BOOTSTRAP_CONFIG": bootstrap, "PYTHONPATH": str(TESTS)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "fakes.xds_client", target, *headers),
@@ -114,6 +117,16 @@ async def test_a_client_without_a_proxy_is_matched_by_header(here: Control) -> N
             assert await ask(20) == {"v2": 20}
         async with proxyless(here, "xds:///checkout", node="client-2") as ask:
             assert await ask(20) == {"v1": 20}
+
+
+async def test_a_client_without_a_proxy_is_known_by_its_certificate(tmp_path: Path) -> None:
+    authority = an_authority(tmp_path)
+    server, client = authority.issue("server"), authority.issue("client-1")
+    async with control() as here, grpc_application("v1") as v1:
+        await here.start(credentials=served_with(server, must_show_certificate=True))
+        await here.router.set_route(Route("checkout", (Track("stable", "v1", 1, (v1,)),)), epoch=1)
+        async with proxyless(here, "xds:///checkout", tls=client) as ask:
+            assert await ask(5) == {"v1": 5}
 
 
 async def test_a_client_follows_replicas_that_are_new_and_leaves_those_that_drain(here: Control) -> None:
