@@ -147,15 +147,20 @@ class Control:
 
     def __init__(self, folder: Path, settings: Settings | None = None) -> None:
         self.folder = folder
-        self.store = MemoryRouteStore()
-        self.router = EnvoyRouter(self.store)
-        self.stats = EnvoyStats(self.store)
-        self.ads = AdsServer(self.store, settings=settings)
+        self._settings = settings
+        self.share(MemoryRouteStore())
         self.metadata: list[tuple[str, dict[str, str]]] = []
         """Method and metadata of each call."""
         self.address = ""
         self._server: grpc.aio.Server | None = None
         self._edges: list[Edge] = []
+
+    def share(self, store: MemoryRouteStore) -> None:
+        """Use this store, as another replica does; to be called before `start`."""
+        self.store = store
+        self.router = EnvoyRouter(store)
+        self.stats = EnvoyStats(store)
+        self.ads = AdsServer(store, settings=self._settings)
 
     async def start(self, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None) -> None:
         self._server = grpc.aio.server(interceptors=[_Listening(self.metadata)])

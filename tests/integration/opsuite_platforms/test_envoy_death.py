@@ -98,3 +98,21 @@ async def test_a_server_whose_store_does_not_answer_takes_nothing_away_from_its_
         here.store.is_away = False
         await here.ads.tick()
         await here.set(a_route(port, (stable, 2)))
+
+
+async def test_an_edge_obeys_and_is_seen_whichever_replica_it_is_connected_to(here: Control) -> None:
+    port = free_port()
+    await here.start()
+    async with application("stable") as stable, application("canary") as canary, control() as other:
+        other.share(here.store)
+        await other.start()
+        edge = await here.edge(server=other.address)
+        await here.set(a_route(port, (stable, 1)))
+        assert here.streams == []
+
+        await edge.kill()
+        await here.edge(edge.id)  # the same one, now at the other replica
+        status = await here.set(a_route(port, (canary, 1)))
+
+        assert [seen.id for seen in status.edges] == [edge.id]
+        assert await ask(port) == "canary"
