@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from deployer import Client, DeployerProcess, a_deployer, deploy, ended, register
 from docker import docker, docker_url, tiny_image  # noqa: F401  # the last two are fixtures
-from fakes.calls import cancel, lines_of, run, status_of, steps_of
+from fakes.calls import cancel, get, lines_of, run, status_of, steps_of
 from fakes.pipelines import Form, a_docker, a_pipeline, a_stage
 
 LABEL = "opsuite.run"
@@ -151,6 +151,22 @@ async def test_a_deployer_that_comes_back_adopts_the_container_it_left(boxed: De
         assert (status_of(done), step_run.attempt, step_run.exit_code) == ("FAILED", 1, 7)
         assert await lines_of(client, done.name) == [*(f"line {number}" for number in range(200)), "last"]
         assert await gone(done.uid)
+
+
+async def test_a_container_whose_end_was_recorded_at_a_crash_is_removed_at_the_next_start(
+    boxed: DeployerProcess, shell: Any
+) -> None:
+    boxed.terminate()
+    boxed.start(OPSUITE_FAULT="deployer.settled:1")  # after the record, before anything is cleaned up
+    async with boxed.client() as client:
+        await register(client, a_pipeline("left", a_stage("work", shell("box", "true"))))
+        deployment = await deploy(client, "left")
+        await asyncio.to_thread(boxed.wait_until_gone)
+    assert len(containers(deployment.uid)) == 1
+    boxed.start()
+    async with boxed.client() as client:
+        assert status_of(await get(client, deployment.name)) == "SUCCEEDED"
+        assert await gone(deployment.uid)
 
 
 async def test_a_container_that_ended_while_nobody_looked_is_recorded_once(boxed: DeployerProcess, shell: Any) -> None:
