@@ -210,6 +210,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         routers=ConfiguredRouters(
             edges=router,
             stats=EnvoyStats(routes, grace=settings.edge_grace, clock=clock),
+            cluster=cluster,
         ),
         prober=prober,
         checks=checks,

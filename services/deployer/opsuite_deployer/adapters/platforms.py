@@ -9,9 +9,9 @@ from pathlib import Path
 import structlog
 
 from opsuite_deployer.domain.pipeline import ContainerEngine, Docker, WorkloadPlatform
-from opsuite_deployer.domain.routing import EdgeRouter, TrafficRouting
+from opsuite_deployer.domain.routing import EdgeRouter, HttpRouteRouter, TrafficRouting
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import OpsuiteError, Unavailable
+from opsuite_kernel.errors import OpsuiteError
 from opsuite_platforms.kubernetes import KubernetesPlatform
 from opsuite_platforms.kubernetes_api import KubernetesApi
 from opsuite_platforms.kubernetes_jobs import KubernetesJobs
@@ -19,6 +19,7 @@ from opsuite_platforms.kubernetes_manifests import KubernetesManifests
 from opsuite_platforms.manifests_port import ManifestApplier
 from opsuite_platforms.port import ContainerRunner, Platform
 from opsuite_platforms.process import ProcessPlatform
+from opsuite_platforms.traffic import kubernetes_routes
 from opsuite_platforms.traffic.port import TrafficRouter, TrafficStats
 
 log = structlog.get_logger(__name__)
@@ -104,6 +105,14 @@ class Cluster:
             self._workloads[namespace] = KubernetesPlatform(self._api, namespace, clock=self._clock)
         return self._workloads[namespace]
 
+    def http_routes(self, namespace: str) -> kubernetes_routes.HttpRouteRouter:
+        """The HTTPRoutes of a namespace."""
+        return kubernetes_routes.HttpRouteRouter(self._api, namespace or self.namespace)
+
+    def services(self, namespace: str) -> kubernetes_routes.ServiceRouter:
+        """The Services of a namespace."""
+        return kubernetes_routes.ServiceRouter(self._api, namespace or self.namespace)
+
     def jobs(self, namespace: str) -> KubernetesJobs:
         """The Jobs of a namespace."""
         namespace = namespace or self.namespace
@@ -115,15 +124,18 @@ class Cluster:
 class ConfiguredRouters:
     """Fits `application.routing.Routers`."""
 
-    def __init__(self, *, edges: TrafficRouter, stats: TrafficStats) -> None:
+    def __init__(self, *, edges: TrafficRouter, stats: TrafficStats, cluster: Cluster) -> None:
         self._edges = edges
         self._stats = stats
+        self._cluster = cluster
 
     def router(self, routing: TrafficRouting, namespace: str) -> TrafficRouter:
         """The router that a rollout asks for."""
         if isinstance(routing.router, EdgeRouter):
             return self._edges
-        raise Unavailable("no Kubernetes cluster is configured", reason="ROUTER_NOT_CONFIGURED")
+        if isinstance(routing.router, HttpRouteRouter):
+            return self._cluster.http_routes(namespace)
+        return self._cluster.services(namespace)
 
     def stats(self) -> TrafficStats:
         """What the edges count."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from opsuite_deployer.domain.pipeline import Rollout, WorkloadPlatform
 from opsuite_deployer.domain.routing import EdgeRouter, ServiceRouter, TrafficRouting
-from opsuite_deployer.domain.strategy import Canary, SetWeight
+from opsuite_deployer.domain.strategy import Canary, SetWeight, moves_replica_by_replica
 from opsuite_kernel.errors import Violation
 
 
@@ -47,6 +47,9 @@ def _kubernetes(rollout: Rollout, traffic: TrafficRouting) -> Iterator[Violation
         yield Violation("traffic.sticky", "only edges keep clients with a version", "CONTRADICTORY")
     if kind == "http_route":
         return
+    if moves_replica_by_replica(rollout.strategy):
+        reason = "leave traffic out: a Service that selects opsuite.part_of reaches old and new replicas"
+        yield Violation("traffic.service", reason, "CONTRADICTORY")
     if traffic.matches:
         yield Violation("traffic.matches", "a Service cannot pick requests out", "CONTRADICTORY")
     if traffic.mirror_percent:
