@@ -32,7 +32,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kubelet import Kubelet
 
-from opsuite_platforms.kubernetes_api import KubernetesApi, Object, Resource
+from opsuite_platforms.kubernetes_api import KubernetesApi, Resource
+from opsuite_platforms.kubernetes_transport import Call, Object
 
 HOW_TO_GET_IT = "tools/kube-assets/build.sh, with Go; about ten minutes"
 GRANTS = Path(__file__).parents[1] / "deploy/kubernetes"
@@ -268,7 +269,7 @@ async def service_account(admin: KubernetesApi, namespace: str, roles: str, name
             await admin.create(KINDS[document["kind"]], namespace, document)
     request = {"metadata": {"name": name}, "spec": {"expirationSeconds": 3600}}
     path = SERVICE_ACCOUNTS.path(namespace, name, "token")
-    answer = await admin._call("POST", path, f"token {name}", body=request)
+    answer = await admin.ask(Call("POST", path, f"token {name}", body=request))
     return str(answer["status"]["token"])
 
 

@@ -18,8 +18,9 @@ from typing import Final
 
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Conflict, Denied, InvalidInput, NotFound, Stale, Unavailable
-from opsuite_platforms.kubernetes_api import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS, SERVICES, KubernetesApi, Object
+from opsuite_platforms.kubernetes_api import DEPLOYMENTS, EVENTS, PODS, REPLICA_SETS, SERVICES, KubernetesApi
 from opsuite_platforms.kubernetes_status import annotation, live_pods, sentence, workload_status
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.kubernetes_workloads import (
     EPOCH,
     PART_OF,

@@ -1,47 +1,22 @@
-"""The few calls of the Kubernetes API that this project takes; only this and `kubernetes_access` know its client.
-
-Objects are plain dictionaries, as the server sends them. What the client's typed models add is paid for with requests
-that they refuse and answers that they cannot read (an Event without `eventTime` fails a whole list), so of the library
-this uses what a person cannot write in an afternoon: kubeconfig with its ways to authenticate, TLS, the transport.
-It is imported on first use: two thirds of a second that a deployer without Kubernetes need not spend.
+"""The objects of a Kubernetes cluster: read, created, applied, deleted, and what kinds there are.
 
 Raises, in every call: Unavailable (no answer, or "not now"); the kinds of `kubernetes_errors` where the server says no.
-A busy server (429, 503) is asked again for `patience`, after the time that it asks for. So is one that denies something
-before it is ready: it does that, to everyone, until it has read who may do what. Credentials that are refused are read
-anew once.
+Every call may be repeated.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 from urllib.parse import quote
 
-import tenacity
-
-from opsuite_kernel.errors import Denied, NotFound, OpsuiteError, Unavailable
-from opsuite_platforms.kubernetes_access import connected, load_into
-from opsuite_platforms.kubernetes_errors import BUSY, UNAUTHENTICATED, error_of, unavailable
-
-if TYPE_CHECKING:
-    from kubernetes.aio.client import ApiClient
+from opsuite_kernel.errors import NotFound
+from opsuite_platforms.kubernetes_transport import CALL_TIMEOUT, JSON, Call, KubernetesTransport, Object
 
 FIELD_MANAGER: Final = "opsuite"
-# Seconds. A log that is followed lasts as long as it lasts.
-CALL_TIMEOUT: Final = 30
-CONNECT_TIMEOUT: Final = 5
-FIRST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 2.0
-
-Object = dict[str, Any]
-JSON: Final = "application/json"
 APPLY: Final = "application/apply-patch+yaml"
 MERGE: Final = "application/merge-patch+json"
 
@@ -83,19 +58,16 @@ class KubernetesApi:
         patience: timedelta = timedelta(seconds=10),
     ) -> None:
         """Without a file: that of `KUBECONFIG` or `~/.kube/config`, and inside a pod the pod's service account."""
-        self._kubeconfig = kubeconfig
-        self._context = context
-        self._patience = patience
-        self._lazy_client: ApiClient | None = None
-        self._connecting = asyncio.Lock()
+        self._transport = KubernetesTransport(kubeconfig, context, patience)
         self._kinds = dict[str, Mapping[str, Resource]]()
 
     async def close(self) -> None:
         """Close the connections; no call may be under way."""
-        if self._lazy_client is not None:
-            await self._lazy_client.close()  # type: ignore[no-untyped-call]  # the library's
+        await self._transport.close()
 
-    # Objects.
+    async def ask(self, call: Call) -> Object:
+        """The answer to any other call."""
+        return await self._transport.ask(call)
 
     async def get(self, resource: Resource, namespace: str, name: str, part: str = "") -> Object:
         """The object. Raises: NotFound."""
@@ -162,9 +134,9 @@ class KubernetesApi:
 
     async def log(self, namespace: str, pod: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """The log of a pod's container as it comes; with `follow`, until the container ends."""
-        path = PODS.path(namespace, pod, "log")
-        total = None if query.get("follow") == "true" else CALL_TIMEOUT
-        async with self._answer("GET", path, query, None, JSON, f"pod {pod}", total) as response:
+        timeout = None if query.get("follow") == "true" else CALL_TIMEOUT
+        call = Call("GET", PODS.path(namespace, pod, "log"), f"pod {pod}", query, timeout_seconds=timeout)
+        async with self._transport.answer(call) as response:
             async for data in response.content.iter_any():
                 yield data
 
@@ -179,12 +151,12 @@ class KubernetesApi:
 
     async def version(self) -> str:
         """Version of the server."""
-        return str((await self._call("GET", "/version", "version"))["gitVersion"])
+        return str((await self.ask(Call("GET", "/version", "version")))["gitVersion"])
 
     async def _kinds_of(self, api_version: str) -> Mapping[str, Resource]:
         root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         try:
-            found = await self._call("GET", root, f"version {api_version}")
+            found = await self.ask(Call("GET", root, f"version {api_version}"))
         except NotFound:
             return {}
         return {
@@ -192,8 +164,6 @@ class KubernetesApi:
             for each in found["resources"]
             if "/" not in each["name"]  # the others are parts of objects
         }
-
-    # Calls.
 
     async def _object(
         self,
@@ -208,129 +178,4 @@ class KubernetesApi:
         content: str = JSON,
     ) -> Object:
         what = f"{resource.kind.lower()} {name or (body or {}).get('metadata', {}).get('name', '')}"
-        return await self._call(method, resource.path(namespace, name, part), what, query or {}, body, content)
-
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        query: Mapping[str, str] | None = None,
-        body: Object | None = None,
-        content: str = JSON,
-    ) -> Object:
-        async with self._answer(method, path, query or {}, body, content, what, CALL_TIMEOUT) as response:
-            answer: Object = json.loads(await response.read())
-            return answer
-
-    @asynccontextmanager
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str],
-        body: Object | None,
-        content: str,
-        what: str,
-        total: float | None,
-    ) -> AsyncIterator[Any]:
-        """The answer to read, of a server that said yes. Every call of this project may be repeated."""
-        import aiohttp
-
-        timeout = aiohttp.ClientTimeout(total=total, sock_connect=CONNECT_TIMEOUT)
-        try:
-            response = await self._accepted(lambda: self._send(method, path, query, body, content, timeout), what)
-            async with response:
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-            raise unavailable(str(fault) or type(fault).__name__) from fault
-
-    async def _accepted(self, send: Callable[[], Awaitable[Any]], what: str) -> Any:
-        """The answer of a server that said yes, asked as often as that is worth it."""
-        doubts = Doubts()
-        async for attempt in tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(lambda error: doubts.ask_again or is_busy(error)),
-            wait=wait_as_told,
-            stop=tenacity.stop_before_delay(self._patience),
-            reraise=True,
-        ):
-            with attempt:
-                response = await send()
-                if response.status < HTTPStatus.MULTIPLE_CHOICES:
-                    return response
-                error = await refusal(response, what)
-                doubts.ask_again = await self._is_doubtful(error, doubts)
-                raise error
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def _is_doubtful(self, error: OpsuiteError, doubts: Doubts) -> bool:
-        """Whether the same call may get another answer."""
-        if isinstance(error, Denied) and not doubts.server_was_ready:
-            doubts.server_was_ready = await self._is_ready()
-            return True
-        if error.reason == UNAUTHENTICATED and not doubts.credentials_are_fresh:
-            doubts.credentials_are_fresh = True
-            await load_into((await self._client()).configuration, self._kubeconfig, self._context)
-            return True
-        return False
-
-    async def _is_ready(self) -> bool:
-        import aiohttp
-
-        async with await self._send(
-            "GET", "/readyz", {}, None, JSON, aiohttp.ClientTimeout(total=CALL_TIMEOUT)
-        ) as response:
-            return bool(response.status == HTTPStatus.OK)
-
-    async def _send(
-        self, method: str, path: str, query: Mapping[str, str], body: Object | None, content: str, timeout: Any
-    ) -> Any:
-        client = await self._client()
-        pairs = [(name, value) for name, value in query.items() if value]
-        request = await client.param_serialize(
-            method,
-            path,
-            query_params=pairs,
-            header_params={"Accept": "application/json, */*", "Content-Type": content},
-            body=body,
-            auth_settings=["BearerToken"],
-        )
-        return (await client.call_api(*request, _request_timeout=timeout)).response
-
-    async def _client(self) -> ApiClient:
-        async with self._connecting:
-            if self._lazy_client is None:
-                self._lazy_client = await connected(self._kubeconfig, self._context)
-            return self._lazy_client
-
-
-@dataclass(slots=True)
-class Doubts:
-    """What may be wrong with a refusal in the course of one call."""
-
-    server_was_ready: bool = False
-    credentials_are_fresh: bool = False
-    ask_again: bool = False
-
-
-def is_busy(error: BaseException) -> bool:
-    """Whether the server answered that it cannot answer now: worth asking again within the same call."""
-    return isinstance(error, Unavailable) and error.reason == BUSY
-
-
-async def refusal(response: Any, what: str) -> OpsuiteError:
-    """What a server that does not say yes says."""
-    async with response:
-        body = await response.read()
-    return error_of(response.status, body, what, response.headers.get("Retry-After", ""))
-
-
-PAUSE: Final = tenacity.wait_random_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE)
-
-
-def wait_as_told(state: tenacity.RetryCallState) -> float:
-    """Seconds until the next try: what the server asked for, or a growing random pause."""
-    error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, Unavailable) and error.retry_after is not None:
-        return error.retry_after.total_seconds()
-    return PAUSE(state)
+        return await self.ask(Call(method, resource.path(namespace, name, part), what, query or {}, body, content))

@@ -13,8 +13,9 @@ from dataclasses import astuple, dataclass
 from typing import Final
 
 from opsuite_kernel.errors import Conflict, Stale
-from opsuite_platforms.kubernetes_api import CONFIG_MAPS, KubernetesApi, Object
+from opsuite_platforms.kubernetes_api import CONFIG_MAPS, KubernetesApi
 from opsuite_platforms.kubernetes_status import annotation
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.kubernetes_workloads import EPOCH
 
 OWNER: Final = "opsuite.owner"

@@ -10,8 +10,8 @@ import signal
 from datetime import timedelta
 from typing import Any, Final
 
-from opsuite_platforms.kubernetes_api import Object
 from opsuite_platforms.kubernetes_status import annotation, condition, container_status, sentence
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.kubernetes_workloads import label_value, limits_of, literal, whole_seconds
 from opsuite_platforms.port import ContainerSpec, Exit, ExitKind
 

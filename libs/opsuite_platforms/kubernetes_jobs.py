@@ -25,7 +25,7 @@ import structlog
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Conflict, Denied, InvalidInput, NotFound, Unavailable
 from opsuite_platforms.docker_output import ContainerOutput
-from opsuite_platforms.kubernetes_api import JOBS, NETWORK_POLICIES, PODS, KubernetesApi, Object
+from opsuite_platforms.kubernetes_api import JOBS, NETWORK_POLICIES, PODS, KubernetesApi
 from opsuite_platforms.kubernetes_job_manifests import (
     CONTAINER,
     NOT_STARTED,
@@ -39,6 +39,7 @@ from opsuite_platforms.kubernetes_job_manifests import (
 )
 from opsuite_platforms.kubernetes_job_output import PodLog
 from opsuite_platforms.kubernetes_status import annotation
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.kubernetes_workloads import label_value
 from opsuite_platforms.port import ContainerSpec, Exit, ExitKind, OnOutput, OutputLine, Stream
 

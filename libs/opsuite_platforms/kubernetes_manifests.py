@@ -18,9 +18,10 @@ from typing import Final
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, OpsuiteError, Stale, Violation
 from opsuite_platforms import kubernetes_documents
-from opsuite_platforms.kubernetes_api import KubernetesApi, Object, Resource
+from opsuite_platforms.kubernetes_api import KubernetesApi, Resource
 from opsuite_platforms.kubernetes_inventory import OWNER, Inventory, Reference, mark_of
 from opsuite_platforms.kubernetes_status import annotation
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.kubernetes_waiting import Waiting
 from opsuite_platforms.manifests_port import Document, ManifestResult, ManifestSet
 from opsuite_platforms.port import OnOutput, OutputLine, Stream

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opsuite_platforms.kubernetes_api import Object
 from opsuite_platforms.kubernetes_status import condition, sentence
+from opsuite_platforms.kubernetes_transport import Object
 
 
 @dataclass(frozen=True, slots=True)

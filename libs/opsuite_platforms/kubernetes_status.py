@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from opsuite_platforms.kubernetes_api import Object
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.kubernetes_workloads import SPEC, VERSION
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadStatus
 

@@ -9,10 +9,11 @@ from typing import Final
 
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Denied
-from opsuite_platforms.kubernetes_api import EVENTS, PODS, KubernetesApi, Object, Resource
+from opsuite_platforms.kubernetes_api import EVENTS, PODS, KubernetesApi, Resource
 from opsuite_platforms.kubernetes_inventory import Reference
 from opsuite_platforms.kubernetes_readiness import Standing, standing_of
 from opsuite_platforms.kubernetes_status import pod_phase, sentence
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.manifests_port import ManifestResult
 from opsuite_platforms.port import ReplicaPhase
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from opsuite_kernel.errors import Conflict
-from opsuite_platforms.kubernetes_api import Object
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.port import PortSpec, WorkloadSpec
 from opsuite_platforms.programs import substituted
 

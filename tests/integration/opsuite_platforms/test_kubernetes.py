@@ -15,7 +15,8 @@ from kube_faults import Fault, faulty_server
 
 from opsuite_kernel.errors import Conflict, Denied, NotFound, Unavailable
 from opsuite_platforms.kubernetes import DEFAULT_DEADLINE, KubernetesPlatform
-from opsuite_platforms.kubernetes_api import DEPLOYMENTS, PODS, SERVICES, KubernetesApi, Object, Resource
+from opsuite_platforms.kubernetes_api import DEPLOYMENTS, PODS, SERVICES, KubernetesApi, Resource
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.port import PortSpec, ReplicaPhase, WorkloadSpec, WorkloadStatus
 
 __all__ = ["cluster", "control_plane", "kubelet"]

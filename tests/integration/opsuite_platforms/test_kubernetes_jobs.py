@@ -18,8 +18,9 @@ import pytest
 from kube import Cluster, cluster, control_plane, kubelet
 from kube_faults import Fault, faulty_server
 
-from opsuite_platforms.kubernetes_api import JOBS, NETWORK_POLICIES, PODS, Object, Resource
+from opsuite_platforms.kubernetes_api import JOBS, NETWORK_POLICIES, PODS, Resource
 from opsuite_platforms.kubernetes_jobs import KubernetesJobs
+from opsuite_platforms.kubernetes_transport import Object
 from opsuite_platforms.port import ContainerSpec, Exit, ExitKind, MountSpec, OutputLine, Stream
 
 __all__ = ["cluster", "control_plane", "kubelet"]

@@ -15,9 +15,10 @@ from kube_faults import Fault, faulty_server
 from kubelet import Kubelet
 
 from opsuite_kernel.errors import Conflict, Denied, InvalidInput, Unavailable
-from opsuite_platforms.kubernetes_api import CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Object, Resource
+from opsuite_platforms.kubernetes_api import CONFIG_MAPS, DEPLOYMENTS, JOBS, SERVICES, Resource
 from opsuite_platforms.kubernetes_documents import parse
 from opsuite_platforms.kubernetes_manifests import KubernetesManifests
+from opsuite_platforms.kubernetes_transport import Call, Object
 from opsuite_platforms.manifests_port import ManifestResult, ManifestSet
 from opsuite_platforms.port import OutputLine
 
@@ -234,7 +235,7 @@ async def test_what_failed_in_between_is_mended_by_another_run(cluster: Cluster)
 async def test_a_field_that_another_manager_owns_is_told_by_its_name_and_left_alone(cluster: Cluster) -> None:
     query = {"fieldManager": "kubectl-edit"}
     body = {"metadata": {"name": "settings"}, "data": {"since": "by hand"}}
-    await cluster.admin._call("POST", CONFIG_MAPS.path(cluster.namespace), "configmap settings", query, body)
+    await cluster.admin.ask(Call("POST", CONFIG_MAPS.path(cluster.namespace), "configmap settings", query, body))
 
     with pytest.raises(Conflict) as refusal:
         await run(cluster, a_set(cluster, CONFIG))
