@@ -198,9 +198,8 @@ async def test_a_killed_caller_is_followed_by_one_that_finishes_its_work(
 ) -> None:
     gate = tmp_path / "gate"
     await platform.apply(stubborn(gate), epoch=1)
-    caller = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", caller_of(own_hosts, sleeping), env={"PATH": os.defpath}
-    )
+    environment = {"PATH": os.defpath, "TMPDIR": str(own_hosts[0].data)}  # what it leaves behind goes with the host
+    caller = await asyncio.create_subprocess_exec(sys.executable, "-c", caller_of(own_hosts, sleeping), env=environment)
     await event(lambda: asked(own_hosts[0]) == "2.0.0")
 
     caller.send_signal(signal.SIGKILL)
