@@ -223,8 +223,8 @@ class DeploymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryDeployment(self, request, context):
-        """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
-        where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
+        """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
+        deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
         Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -78,8 +78,8 @@ class DeploymentServiceStub:
     Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
     """
     RetryDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]
-    """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
-    where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
+    """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
+    deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
     """
     RetryStep: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]
@@ -151,8 +151,8 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     Errors: NOT_FOUND, FAILED_PRECONDITION (NO_ROLLOUT), ABORTED (etag).
     """
     RetryDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]  # type: ignore[assignment]
-    """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
-    where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
+    """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
+    deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
     """
     RetryStep: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]  # type: ignore[assignment]
@@ -293,8 +293,8 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.RetryDeploymentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_service_pb2.RetryDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.RetryDeploymentResponse]]:
-        """Starts a new deployment of the same version that begins with the stage that failed. It begins with the first stage
-        where what was done no longer stands: after a rollback, and once another deployment has been in that environment.
+        """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
+        deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
         Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
         """
 

@@ -133,7 +133,10 @@ class Deployments:
         return Plan(revision, tuple(checks), steps, place, stable.version if stable else "")
 
     async def retry(self, reference: Reference, reason: str, call: Call) -> Standing:
-        """Start a new deployment that begins with the stage that failed. Raises DeploymentNotFound, WrongState."""
+        """Start a new deployment that begins with the stage that failed, or at the start if nothing stands any more.
+
+        Raises DeploymentNotFound, WrongState.
+        """
         return await self._start(call, lambda tx, now: retry(tx, reference, reason, call, self._rules, now))
 
     async def rollback(self, reference: Reference, to: Reference | None, reason: str, call: Call) -> Standing:
