@@ -67,7 +67,7 @@ class HostsPlatform:
         """Ask for `spec`; returns when every host has accepted it, which may take the first host some time to prove.
 
         Raises: Conflict (FENCED_OUT, by any host; FIRST_HOST_FAILED, with its last lines: no other host was touched);
-        Unavailable (the first host: nothing was changed; others: all others are done).
+        Unavailable (the first host: no other was touched; others: those that can be reached are done).
         """
         spec = replace(spec, env=dict(spec.env))
         found = await self._find(spec.name)

@@ -15,9 +15,6 @@ from opsuite_platforms.programs import Keeping, Tools
 from opsuite_platforms.spawns import Spawns
 from opsuite_platforms.supervised import Settings, SupervisedWorkloads
 from opsuite_platforms.supervisord import Supervisord
-from opsuite_platforms.workload_files import groups_of, next_record
-
-__all__ = ["PORTS", "ProcessPlatform", "groups_of", "next_record"]
 
 PORTS: Final = range(20_000, 21_000)
 

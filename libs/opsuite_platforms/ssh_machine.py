@@ -125,6 +125,7 @@ class SshMachine:
             message = f"host {self._host.name} refuses: {error}"
             raise Unavailable(message, metadata={"host": self._host.name}) from error
         except (OSError, concurrent.futures.CancelledError, concurrent.futures.TimeoutError) as error:
+            future.cancel()
             raise unreachable(self._host, error) from error
 
     async def _start_holding(self, path: PurePath) -> asyncssh.SSHClientProcess[str]:

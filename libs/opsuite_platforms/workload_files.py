@@ -11,19 +11,8 @@ from pathlib import PurePath
 from typing import Any
 
 from opsuite_kernel.errors import NotFound
-from opsuite_platforms.machine import Files, LocalFiles, write_durably
+from opsuite_platforms.machine import Files, LocalFiles
 from opsuite_platforms.port import PortSpec, Readiness, WorkloadSpec
-
-__all__ = [
-    "KEPT_GENERATIONS",
-    "Record",
-    "WorkloadFiles",
-    "differs_in_size_only",
-    "encode",
-    "groups_of",
-    "next_record",
-    "write_durably",
-]
 
 KEPT_GENERATIONS = 20
 

@@ -17,8 +17,8 @@ import pytest
 
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
 from opsuite_platforms.port import PortSpec, Replica, ReplicaPhase, WorkloadSpec
-from opsuite_platforms.process import ProcessPlatform, next_record
-from opsuite_platforms.workload_files import WorkloadFiles
+from opsuite_platforms.process import ProcessPlatform
+from opsuite_platforms.workload_files import WorkloadFiles, next_record
 
 ODD = ("100%", "a # b", "a ; b", 'it\'s "quoted"', "%(here)s", "$HOME", "back\\slash", "", "ü", " spaces ")
 

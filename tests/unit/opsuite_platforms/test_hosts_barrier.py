@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 
 import pytest
 
 from opsuite_platforms.hosts_barrier import Barrier, Broken, judge, prove
 from opsuite_platforms.port import Replica, ReplicaPhase
-from opsuite_platforms.ssh_machine import listening_ports
+from opsuite_platforms.ssh_machine import SshSpawns, listening_ports
 from opsuite_platforms.supervised import Share
 
 BORN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -77,6 +78,33 @@ def test_every_replica_lives_on_exactly_one_host_and_no_host_has_two_more_than_a
 
     assert sorted(index for share in shares for index in share) == list(range(replicas))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+class Logs:
+    """Files of a host, as far as a count of starts reads them."""
+
+    def __init__(self) -> None:
+        self.files = dict[str, bytes]()
+
+    def read_from(self, path: PurePath, offset: int, limit_bytes: int | None = None) -> bytes:
+        return self.files.get(path.name, b"")[offset:][:limit_bytes]
+
+
+def test_starts_are_counted_once_across_the_rotation_of_the_log() -> None:
+    logs = Logs()
+    spawns = SshSpawns(logs, PurePath("supervisord.log"))  # type: ignore[arg-type]  # a part of a machine
+    line = b"2026-01-01 00:00:0%d,000 INFO spawned: 'web-0.1' with pid 7\n"
+
+    spawns.update()
+    logs.files["supervisord.log"] = line % 1 + (line % 2)[:20]  # the rest of the line comes later
+    spawns.update()
+    logs.files |= {"supervisord.log.1": line % 1 + line % 2 + line % 3, "supervisord.log": b""}
+    spawns.update()
+    logs.files["supervisord.log"] = line % 4
+    spawns.update()
+    spawns.update()
+
+    assert spawns.count("web-0.1") == 4
 
 
 def test_only_ports_on_which_somebody_listens_are_taken() -> None:
