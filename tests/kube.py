@@ -40,6 +40,18 @@ GRANTS = Path(__file__).parents[1] / "deploy/kubernetes"
 WORKLOADS, MANIFESTS = GRANTS / "deployer-role.yaml", GRANTS / "deployer-manifests-role.yaml"
 START_SECONDS = 120
 ADMIN_TOKEN = token_hex(16)
+# What services do is written down, what the cluster's own parts and the tests do is not.
+AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "userGroups": ["system:masters", "system:nodes"]},
+        {"level": "None", "namespaces": ["kube-system", "kube-node-lease", ""]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+        {"level": "None"},
+    ],
+}
 
 NAMESPACES = Resource("v1", "namespaces", "Namespace", is_namespaced=False)
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
@@ -110,6 +122,11 @@ class ControlPlane:
             "users": [{"name": "test", "user": {"token": token}}],
         }
 
+    def calls_of(self, user: str) -> list[Object]:
+        """What a user has asked the API server for, oldest first."""
+        lines = (self.directory / "audit.jsonl").read_text().splitlines()
+        return [call for call in map(json.loads, lines) if call["user"]["username"] == user]
+
     def tail_of_logs(self) -> str:
         """The end of what every process wrote."""
         return "\n".join(f"== {path.name}\n{path.read_text()[-1500:]}" for path in self.directory.glob("*.log"))
@@ -128,6 +145,7 @@ class ControlPlane:
         pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         (self.directory / "sa.key").write_bytes(key.private_bytes(*pem))
         (self.directory / "tokens.csv").write_text(f'{ADMIN_TOKEN},admin,admin-uid,"system:masters"\n')
+        (self.directory / "audit-policy.json").write_text(json.dumps(AUDIT))
         (self.directory / "admin.json").write_text(json.dumps(self.kubeconfig(ADMIN_TOKEN)))
 
     def _etcd_arguments(self) -> list[Any]:
@@ -149,6 +167,8 @@ class ControlPlane:
             f"--service-account-signing-key-file={self.directory / 'sa.key'}",
             f"--service-account-key-file={self.directory / 'sa.key'}",
             f"--token-auth-file={self.directory / 'tokens.csv'}",
+            f"--audit-policy-file={self.directory / 'audit-policy.json'}",
+            *(f"--audit-log-path={self.directory / 'audit.jsonl'}", "--audit-log-mode=blocking"),
         ]
 
     def _controller_arguments(self) -> list[Any]:
