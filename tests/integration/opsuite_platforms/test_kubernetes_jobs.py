@@ -60,6 +60,13 @@ async def pod_of(cluster: Cluster) -> Object:
     return pod
 
 
+async def a_quota(cluster: Cluster, **hard: str) -> None:
+    quota = {"metadata": {"name": "none"}, "spec": {"hard": hard}}
+    await cluster.admin.create(QUOTAS, cluster.namespace, quota)
+    while "used" not in (await cluster.admin.get(QUOTAS, cluster.namespace, "none")).get("status", {}):  # noqa: ASYNC110  # counted by a controller
+        await asyncio.sleep(0.02)
+
+
 def is_failed(job: Object) -> bool:
     return any(each["type"] == "Failed" for each in job["status"].get("conditions", []))
 
@@ -151,13 +158,21 @@ async def test_what_no_node_has_room_for_is_given_up(cluster: Cluster) -> None:
 
     assert end.kind is ExitKind.NOT_STARTED
     assert "DeadlineExceeded" in end.message
+    assert "Unschedulable" in end.message
+
+
+async def test_what_a_quota_has_no_room_for_is_given_up(cluster: Cluster) -> None:
+    await a_quota(cluster, pods="0")
+    jobs = KubernetesJobs(cluster.api(), cluster.namespace, start_timeout=SECOND)
+
+    end = await jobs.run(replace(a_job("exit 0"), timeout=SECOND), Output())
+
+    assert end.kind is ExitKind.NOT_STARTED
+    assert "exceeded quota: none" in end.message
 
 
 async def test_a_job_that_a_quota_refuses_was_not_started_and_says_why(cluster: Cluster) -> None:
-    quota = {"metadata": {"name": "none"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
-    await cluster.admin.create(QUOTAS, cluster.namespace, quota)
-    while "used" not in (await cluster.admin.get(QUOTAS, cluster.namespace, "none")).get("status", {}):  # noqa: ASYNC110  # counted by a controller
-        await asyncio.sleep(0.02)
+    await a_quota(cluster, **{"count/jobs.batch": "0"})
 
     end = await KubernetesJobs(cluster.api(), cluster.namespace).run(a_job("exit 0"), Output())
 
