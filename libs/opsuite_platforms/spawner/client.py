@@ -24,7 +24,7 @@ from opsuite_platforms.spawner.output import Output
 from opsuite_platforms.spawner.wire import Disconnected, Message
 
 READ_BYTES = 65_536
-WATCH_AFTER_SECONDS = 0.002
+WATCH_AFTER_SECONDS = 0.01
 """Most programs that write little have ended before; their pipes hold it until then, and are read just once."""
 MAX_LAST_READS = 32
 """Pipes hold 1 MiB at most by default limits; a foreign process that was handed one could write for ever."""
