@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from random import Random
 
 from fakes.clock import NOON
+from fakes.rollout_promises import Look, check, share
 
-from opsuite_deployer.domain.replicas import Bounds, bounds
 from opsuite_deployer.domain.rollout import decide
-from opsuite_deployer.domain.rollout_draft import record_key
-from opsuite_deployer.domain.rollout_state import Phase, RolloutState, begin, from_document, to_document
+from opsuite_deployer.domain.rollout_state import Phase, begin, from_document, to_document
 from opsuite_deployer.domain.rollout_wishes import RolloutRefused, RolloutVerb, wish
 from opsuite_deployer.domain.rollout_words import (
     Decision,
@@ -28,10 +27,8 @@ from opsuite_deployer.domain.rollout_words import (
     SeenReplica,
     SeenRevision,
     Told,
-    VerdictKind,
     Want,
 )
-from opsuite_deployer.domain.strategy import BlueGreen, Canary, SetWeight
 from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.traffic.port import EdgeStatus, Endpoint, Mirror, Route, RouteStatus, Track
 
@@ -168,7 +165,8 @@ class RolloutWorld:
             self._old_version(plan.stable, plan.replicas if old_size is None else old_size)
 
     @property
-    def now(self):  # type: ignore[no-untyped-def]  # a datetime, as NOON is
+    def now(self) -> datetime:
+        """The time."""
         return NOON + self.time
 
     def _old_version(self, name: str, size: int) -> None:
@@ -248,7 +246,7 @@ class RolloutWorld:
 
     def sent(self, name: str) -> int:
         """Largest share of the requests, in percent, that any edge sends to a revision."""
-        return max((_share(edge.tracks, name) for edge in self.edges), default=0)
+        return max((share(edge.tracks, name) for edge in self.edges), default=0)
 
     def _route_status(self) -> RouteStatus | None:
         if self.route is None:
@@ -290,7 +288,7 @@ class RolloutWorld:
         """Look, decide, record, act."""
         seen = self.seen()
         decision = decide(self.plan, self.state, seen, self.now)
-        self._check(seen, decision)
+        check(Look(self.plan, self.state, seen, self.now, decision, self.old_size, self.disturbed))
         self.asked_a_gate |= bool(decision.want.gates)
         self.is_fresh = False
         if self.random.random() < self.faults.decider_dies:
@@ -390,111 +388,10 @@ class RolloutWorld:
     def live(self, *, most: timedelta = timedelta(hours=2), step: timedelta | None = None) -> Decision:
         """Take turns until the rollout has ended. Raises AssertionError if that takes longer than `most`."""
         decision = self.turn()
-        while decision.verdict.kind in {VerdictKind.RUNNING, VerdictKind.PAUSED}:
+        while not self.state.phase.is_terminal:  # a decision that nobody recorded does not count
             assert self.time < most, f"still {decision.state.phase} after {self.time}: {decision.state}"
             self.pass_time(step or self.random.choice((SECOND, SECOND, 2 * SECOND, 7 * SECOND)))
             decision = self.turn()
-            if decision.verdict.kind is VerdictKind.PAUSED:
+            if self.state.pause_reason is not None:
                 return decision
         return decision
-
-    # --- promises ----------------------------------------------------------------------------------------------------
-
-    def _check(self, seen: Seen, decision: Decision) -> None:
-        self._check_same_again(seen, decision)
-        if not decision.state.phase.is_terminal:
-            self._check_nothing_gets_nothing(seen, decision)
-            self._check_share(seen, decision)
-            self._check_sleeps_no_longer_than_it_may(seen, decision)
-            if not self.disturbed:
-                self._check_bounds(decision)
-
-    def _check_same_again(self, seen: Seen, decision: Decision) -> None:
-        again = decide(self.plan, from_document(to_document(decision.state)), seen, self.now)
-        assert again.told == (), f"told twice: {again.told}"
-        if not decision.state.phase.is_terminal:
-            assert again.want == decision.want, "wanted something else at the second look"
-            assert again.state == decision.state, f"remembered something else: {_difference(decision, again)}"
-
-    def _check_sleeps_no_longer_than_it_may(self, seen: Seen, decision: Decision) -> None:
-        """Until `wake_at` nothing follows from time alone."""
-        later = decision.wake_at - timedelta(milliseconds=1) if decision.wake_at else self.now + timedelta(days=9)
-        then = decide(self.plan, decision.state, seen, max(later, self.now))
-        assert (then.told, then.want) == ((), decision.want), f"slept until {decision.wake_at}, and missed {then.told}"
-
-    def _check_nothing_gets_nothing(self, seen: Seen, decision: Decision) -> None:
-        """Requests go to what is healthy, as long as anything is that is to stay."""
-        want = decision.want
-        if want.tracks is None or self.finds_endpoints:
-            return
-        state = decision.state
-        kept = [record_key(name, one) for name, size in state.keep.items() for one in _replicas(seen, name)[:size]]
-        if all(state.records[name].healthy_since is None for name in kept):
-            return
-        healthy = {
-            replica.endpoint: replica.healthy is not False and replica.phase is ReplicaPhase.RUNNING
-            for revision in seen.revisions.values()
-            for replica in revision.replicas
-        }
-        for track in want.tracks:
-            if track.weight > 0:
-                assert track.endpoints, f"{track.name} gets requests and has nobody"
-                assert all(healthy.get(endpoint) for endpoint in track.endpoints), f"{track.name} has a dead endpoint"
-
-    def _check_share(self, seen: Seen, decision: Decision) -> None:
-        """The new version gets no more than its steps have reached, as long as the old one can serve."""
-        old = self.plan.stable
-        if decision.want.tracks is None or old is None or not isinstance(self.plan.strategy, BlueGreen | Canary):
-            return
-        is_old_serving = any(track.workload == old and track.endpoints for track in decision.want.tracks)
-        if decision.state.phase is Phase.PROGRESSING and self.plan.steps and is_old_serving:
-            reached = [
-                step.weight for step in self.plan.steps[: decision.state.step + 1] if isinstance(step, SetWeight)
-            ]
-            assert _share(decision.want.tracks, self.plan.target) <= max(reached, default=0)
-
-    def _check_bounds(self, decision: Decision) -> None:
-        """Where replicas are traded for one another, there are never too many, and never too few by our doing."""
-        limits = self._bounds()
-        if limits is None:
-            return
-        existing = {name: len(revision.replicas) for name, revision in self.revisions.items()}
-        wanted = sum(max(size, existing[name]) for name, size in decision.want.replicas.items())
-        assert wanted <= max(limits.most, sum(existing.values())), f"{wanted} replicas, {limits.most} allowed"
-        kept = self.state.keep or {name: revision.desired for name, revision in self.revisions.items()}
-        before = self._count_available(decision.state, kept)
-        after = self._count_available(decision.state, decision.state.keep)
-        assert after >= min(before, limits.least), f"{after} available, {limits.least} needed, {before} before"
-
-    def _count_available(self, state: RolloutState, keep: Mapping[str, int]) -> int:
-        """Replicas to keep that have been healthy for long enough."""
-        count = 0
-        for name, size in keep.items():
-            for replica in self.revisions[name].replicas[:size]:
-                record = state.records.get(f"{name}/{replica.name}")
-                since = record.healthy_since if record else None
-                count += since is not None and since + self.plan.safety.min_healthy_time <= self.now
-        return count
-
-    def _bounds(self) -> Bounds | None:
-        """Between what the replicas of both versions together stay; None if each version has a size of its own."""
-        strategy, plan = self.plan.strategy, self.plan
-        if isinstance(strategy, BlueGreen) or plan.skips_strategy:
-            return None
-        if isinstance(strategy, Canary) and strategy.steps and plan.has_router:
-            return None
-        return bounds(plan.replicas, strategy.max_surge, strategy.max_unavailable, present=self.old_size)
-
-
-def _replicas(seen: Seen, name: str) -> tuple[SeenReplica, ...]:
-    return seen.revisions[name].replicas if name in seen.revisions else ()
-
-
-def _difference(one: Decision, other: Decision) -> dict[str, object]:
-    pairs = {each.name: (getattr(one.state, each.name), getattr(other.state, each.name)) for each in fields(one.state)}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _share(tracks: tuple[Track, ...], name: str) -> int:
-    total = sum(track.weight for track in tracks)
-    return sum(100 * track.weight // total for track in tracks if track.workload == name) if total else 0

@@ -135,15 +135,19 @@ def _complete(draft: RolloutDraft) -> None:
         if _judged(draft, AFTER, gate, may_pass=True):
             draft.got_on(post_passed=True)
         return
-    if may_old_go(draft) and ((is_alone(draft) and is_settled(draft)) or _waits_in_vain(draft)):
+    if may_old_go(draft) and (_is_all_there_is(draft) or _is_overdue(draft)):
         draft.enter(Phase.SUCCEEDED)
         draft.tell(RolloutEvent.SUCCEEDED, f"{draft.target} is the stable version", revision=draft.target)
 
 
-def _waits_in_vain(draft: RolloutDraft) -> bool:
-    """Whether the old version is left to be retired later: an edge is silent, or the platform does not get on."""
-    if not may_send_more(draft):
-        return True
+def _is_all_there_is(draft: RolloutDraft) -> bool:
+    """Whether the target has its size and the old version is gone, or left to be retired: an edge is silent."""
+    has_size = draft.revision(draft.target).desired == draft.plan.replicas
+    return has_size and (not may_send_more(draft) or (is_alone(draft) and is_settled(draft)))
+
+
+def _is_overdue(draft: RolloutDraft) -> bool:
+    """Whether the platform does not get on with taking down the old version, which is left to be retired then."""
     safety = draft.plan.safety
     return not draft.waits_until(draft.state.entered_at + draft.delay + safety.drain + safety.progress_deadline)
 
