@@ -212,7 +212,8 @@ def safe_at(environment: dict[str, str], uid: str) -> float | None:
     """When a rollout that failed was over: it is once every edge has acknowledged that the canary gets nothing."""
     command = [*OPSUITE, "rollout", "status", uid, "--json"]
     shown = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    (rollout,) = json.loads(shown.stdout)["rollouts"]
+    (step,) = json.loads(shown.stdout)["rollouts"]
+    rollout = step["rollout"]
     canary = rollout["tracks"][-1]
     is_safe = canary.get("weight", 0) == 0 and canary.get("weight_in_force", False)
     if rollout["phase"] != "ROLLOUT_PHASE_FAILED" or not is_safe:

@@ -243,7 +243,7 @@ def _explain(deployment: Deployment) -> None:
         screen.say(f"warning: {warning}", "yellow")
     for stage, step in rollouts_of(deployment):
         for line in whole(stage, step, datetime.now(UTC)):
-            screen.console().print(screen.styled(line))
+            screen.console().print(screen.styled([("  ", ""), *line]))
     if (ending := ending_of(deployment)) is not None:
         screen.say("\n".join(ending.lines()))
     elif status != "SUCCEEDED":

@@ -91,6 +91,7 @@ def run(
         hint = [f"hint: {HOW_TO_GET_ENVOY}"] if isinstance(error, NotFound) and error.name == "envoy" else []
         screen.complain([*explained(error), *hint])
         raise typer.Exit(REFUSED) from error
+    screen.complain([f"edge {id_}: takes its routes from {edge.server}; Ctrl-C ends it"], headed=False)
     os.execv(command[0], command)  # noqa: S606  # signals, output and exit status are Envoy's own
 
 

@@ -7,13 +7,14 @@ from typing import Final
 
 from opsuite.deployer.v1.deployment_pb2 import (
     PAUSE_REASON_INCONCLUSIVE,
+    PAUSE_REASON_MANUAL,
     PAUSE_REASON_STEP,
     STEP_STATUS_INTERRUPTED,
     Deployment,
 )
 from opsuite_cli import words
 from opsuite_cli.names import short
-from opsuite_cli.rollout_tree import rollouts_of
+from opsuite_cli.rollout_tree import is_under_way, rollouts_of
 
 SUCCEEDED: Final = 0
 ROLLED_BACK: Final = 3
@@ -35,6 +36,7 @@ EXIT_STATUS: Final = {
 """By status of the deployment; others are still under way."""
 
 _OF_ROLLOUTS: Final = {PAUSE_REASON_STEP, PAUSE_REASON_INCONCLUSIVE}
+_NO_FAILURES: Final = {*_OF_ROLLOUTS, PAUSE_REASON_MANUAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,12 @@ class Ending:
     failed: str
     done: str
     next: str
+    heading: str = "failed"
 
     def lines(self) -> list[str]:
         """All of it; the last three lines are what failed, what was done about it, and what to run next."""
         log = [f"  | {line}" for line in self.log_lines]
-        return [*log, f"failed: {self.failed}", f"done:   {self.done}", f"next:   {self.next}"]
+        return [*log, f"{self.heading + ':':<7} {self.failed}", f"done:   {self.done}", f"next:   {self.next}"]
 
 
 def exit_status(deployment: Deployment) -> int:
@@ -63,7 +66,10 @@ def ending_of(deployment: Deployment) -> Ending | None:
     if exit_status(deployment) == SUCCEEDED:
         return None
     lines = tuple(deployment.failure.last_log_lines) if deployment.HasField("failure") else ()
-    return Ending(lines, _failed(deployment), _done(deployment), _next(deployment))
+    heading = (
+        "why" if deployment.pause_reason in _NO_FAILURES or words.status(deployment.status) == "ABORTED" else "failed"
+    )
+    return Ending(lines, _failed(deployment), _done(deployment), _next(deployment), heading)
 
 
 def _failed(deployment: Deployment) -> str:
@@ -140,12 +146,9 @@ def _after_pause(deployment: Deployment) -> str:
         for step in stage.steps
         if step.status == STEP_STATUS_INTERRUPTED
     ]
-    if not interrupted and any(
-        words.rollout_phase(one.rollout.phase) == "PAUSED" for _, one in rollouts_of(deployment)
-    ):
-        if deployment.pause_reason in _OF_ROLLOUTS:
-            return f"opsuite rollout promote {deployment.uid} (or: opsuite rollout abort {deployment.uid})"
-        return f"opsuite rollout resume {deployment.uid} (or: opsuite rollout abort {deployment.uid})"
+    if not interrupted and any(is_under_way(step.rollout) for _, step in rollouts_of(deployment)):
+        verb = "promote" if deployment.pause_reason in _OF_ROLLOUTS else "resume"
+        return f"opsuite rollout {verb} {deployment.uid} (or: opsuite rollout abort {deployment.uid})"
     if not interrupted:
         return f"opsuite resume {deployment.uid} (or: opsuite rollback {deployment.uid})"
     stage, name = interrupted[0]

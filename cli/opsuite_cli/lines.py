@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from opsuite.deployer.v1.deployment_pb2 import Deployment, DeploymentEvent, LogLine
+from opsuite.deployer.v1.rollout_pb2 import RolloutStatus
 from opsuite_cli import words
 from opsuite_cli.names import short
 from opsuite_cli.picture import Picture
@@ -29,6 +30,9 @@ def lines_so_far(deployment: Deployment) -> list[str]:
                 standing = words.step_status(run.status) if ended else "started"
                 told = _ended(what, f"{stage.name}/{run.name}", standing, run, ended or began)
                 lines.append(f"{_time(ended or began)}  {told}")
+            if what == "step" and began is not None and run.HasField("rollout"):
+                told = _rollout(f"{stage.name}/{run.name}", run.rollout.message, run.rollout)
+                lines.append(f"{_time(words.moment(run.rollout, 'since') or began)}  {told}")
     return lines
 
 
@@ -40,7 +44,9 @@ def log_line(line: LogLine) -> str:
 def _said(event: DeploymentEvent, picture: Picture) -> str:
     kind = words.kind(event.kind)
     if kind.startswith("ROLLOUT"):
-        return _rollout(event)
+        told = event.message or event.reason.lower().replace("_", " ")
+        changes = event.HasField("rollout") and event.reason not in _BEFOREHAND
+        return _rollout(f"{event.stage}/{event.step}", told, event.rollout if changes else None)
     if kind.startswith(("STAGE_", "STEP_", "GATE_")):
         return _part(event, picture)
     told = _SENTENCES.get(kind, kind.lower().replace("_", " "))
@@ -66,11 +72,9 @@ def _part(event: DeploymentEvent, picture: Picture) -> str:
     return f"{what:<5}  {name} {event.reason or verb}{_attempt(event.attempt)}"
 
 
-def _rollout(event: DeploymentEvent) -> str:
+def _rollout(name: str, told: str, rollout: RolloutStatus | None) -> str:
     """What happened to a rollout, and where that leaves its versions."""
-    told = event.message or event.reason.lower().replace("_", " ")
-    standing = in_short(event.rollout) if event.reason not in _BEFOREHAND and event.HasField("rollout") else ""
-    return "  ".join([f"roll   {event.stage}/{event.step}", told, *([f"[{standing}]"] if standing else [])])
+    return "  ".join([f"roll   {name}", told, *([f"[{in_short(rollout)}]"] if rollout else [])])
 
 
 def _ended(what: str, name: str, standing: str, run: Any, at: datetime) -> str:

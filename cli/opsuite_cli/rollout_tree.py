@@ -45,6 +45,11 @@ def rollouts_of(deployment: Deployment) -> Iterator[tuple[str, StepRun]]:
         yield from ((stage.name, step) for step in stage.steps if step.HasField("rollout"))
 
 
+def is_under_way(rollout: RolloutStatus) -> bool:
+    """Whether it has not ended."""
+    return words.rollout_phase(rollout.phase) not in {"SUCCEEDED", "FAILED"}
+
+
 def whole(stage: str, step: StepRun, now: datetime) -> list[Line]:
     """Everything about the rollout of a step."""
     rollout = step.rollout
@@ -52,7 +57,7 @@ def whole(stage: str, step: StepRun, now: datetime) -> list[Line]:
     head = [(f"{stage}/{step.name}  {rollout.strategy}  ", ""), (phase, COLOURS.get(phase, ""))]
     if rollout.step and phase in {"PROGRESSING", "PAUSED"}:
         head.append((f"  step {rollout.step} of {rollout.step_count}", ""))
-    if phase not in {"SUCCEEDED", "FAILED"} and (since := words.moment(rollout, "since")) is not None:
+    if is_under_way(rollout) and (since := words.moment(rollout, "since")) is not None:
         head.append((f"  for {words.seconds(now - since)}", "dim"))
     said: list[Line] = [((f"{rollout.message}", "dim"),)] if rollout.message else []
     return [tuple(head), *said, *_drawn([*_tracks(rollout, replicas=True), *_edges(rollout)])]
@@ -125,7 +130,7 @@ def _replica(replica: ReplicaStatus) -> Node:
         facts.append("1 restart" if replica.restarts == 1 else f"{replica.restarts} restarts")
     if replica.endpoint:
         facts.append(replica.endpoint)
-    if replica.message and not replica.available:
+    if replica.message and replica.phase != "running":
         facts.append(replica.message)
     return Node((_sign(replica), (f" {replica.name}  ", ""), ("  ".join(facts), "dim")))
 

@@ -71,7 +71,7 @@ def promote(
         request = PromoteDeploymentRequest(name=name, reason=reason, scope=_scope(skip=skip, full=full))
         return (await client.deployments.PromoteDeployment(request)).deployment
 
-    _steer(target, env, call)
+    _steer(target, env, call, asked="to promote")
 
 
 def _scope(*, skip: bool, full: bool) -> PromotionScope.ValueType:
@@ -91,7 +91,7 @@ def abort(target: Target, env: Env = "", reason: Reason = "") -> None:
 
         return (await client.deployments.AbortDeployment(AbortDeploymentRequest(name=name, reason=reason))).deployment
 
-    _steer(target, env, call)
+    _steer(target, env, call, asked="to abort")
 
 
 @app.command()
@@ -103,7 +103,7 @@ def pause(target: Target, env: Env = "", reason: Reason = "") -> None:
 
         return (await client.deployments.PauseDeployment(PauseDeploymentRequest(name=name, reason=reason))).deployment
 
-    _steer(target, env, call)
+    _steer(target, env, call, asked="to pause")
 
 
 @app.command()
@@ -115,7 +115,7 @@ def resume(target: Target, env: Env = "", reason: Reason = "") -> None:
 
         return (await client.deployments.ResumeDeployment(ResumeDeploymentRequest(name=name, reason=reason))).deployment
 
-    _steer(target, env, call)
+    _steer(target, env, call, asked="to resume")
 
 
 @app.command()
@@ -130,8 +130,9 @@ def retry(target: Target, env: Env = "", reason: Reason = "") -> None:
     _steer(target, env, call)
 
 
-def _steer(target: str, env: str, call: Callable[[Client, str], Awaitable[Deployment]]) -> None:
-    steer(lambda client, typed: find(client, typed, env), target, call, following="rollout status --watch")
+def _steer(target: str, env: str, call: Callable[[Client, str], Awaitable[Deployment]], *, asked: str = "") -> None:
+    following = "rollout status --watch"
+    steer(lambda client, typed: find(client, typed, env), target, call, asked=asked, following=following)
 
 
 # ---- which one ------------------------------------------------------------------------------------------------------
@@ -254,7 +255,8 @@ def _document(deployment: Deployment) -> dict[str, Any]:
     whole = screen.plain(deployment)
     named = ("name", "version", "environment", "status", "pause_reason", "message", "rollback_of", "rolled_back_by")
     rollouts = [
-        {"stage": stage, "step": step.name, **screen.plain(step.rollout)} for stage, step in rollouts_of(deployment)
+        {"stage": stage, "step": step.name, "rollout": screen.plain(step.rollout)}
+        for stage, step in rollouts_of(deployment)
     ]
     return {name: whole[name] for name in named if name in whole} | {"rollouts": rollouts}
 

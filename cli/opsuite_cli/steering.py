@@ -115,9 +115,13 @@ def steer(
     typed: str,
     call: Callable[[Client, str], Awaitable[Deployment]],
     *,
+    asked: str = "",
     following: str = "watch",
 ) -> None:
-    """Ask something of the deployment that `find` makes of what was typed, and print how it, or the new one, stands."""
+    """Ask something of the deployment that `find` makes of what was typed, and print how it, or the new one, stands.
+
+    `asked` says what, where that is granted a moment later.
+    """
 
     async def work(client: Client) -> Deployment:
         name = await find(client, typed)
@@ -133,5 +137,6 @@ def steer(
         return
     from opsuite_cli import words
 
-    screen.say(f"deployment {answer.uid}: {words.title(answer)}, {words.status(answer.status)}")
+    wish = f"; asked {asked}" if asked else ""
+    screen.say(f"deployment {answer.uid}: {words.title(answer)}, {words.status(answer.status)}{wish}")
     screen.say(f"next:   opsuite {following} {answer.uid}")

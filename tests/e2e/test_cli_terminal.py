@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
-import struct
-import subprocess
-import termios
 from pathlib import Path
-from typing import Any
 
-import pexpect
 import pytest
 from deployer import DeployerProcess
-from opsuite_command import COMMAND, opsuite, write_pipeline
-from pexpect import fdpexpect
-
-ATTACH: Any = fdpexpect.fdspawn  # has no types
-SECONDS = 60
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+from opsuite_command import opsuite, write_pipeline
+from terminal import ESCAPE, in_terminal
 
 
 @pytest.fixture(scope="module")
@@ -34,27 +23,6 @@ def pipeline(deployer: DeployerProcess, tmp_path_factory: pytest.TempPathFactory
     document = write_pipeline(tmp_path_factory.mktemp("pipelines"), "ports", stage)
     assert opsuite(deployer, "apply", "-f", str(document)).status == 0
     return "ports"
-
-
-def in_terminal(deployer: DeployerProcess, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Exit status of a command, and all that the terminal got."""
-    ours, theirs = os.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
-    # Not pexpect.spawn: it forks, and threads of gRPC in this process do not survive that.
-    with subprocess.Popen(
-        [*COMMAND, *arguments],
-        env=deployer.environment | {"TERM": "xterm-256color"} | environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as running:
-        os.close(theirs)
-        terminal = ATTACH(ours, encoding="utf-8", timeout=SECONDS)
-        terminal.expect(pexpect.EOF)
-        seen: str = terminal.before
-        terminal.close()
-    return running.returncode, seen
 
 
 def deploy(deployer: DeployerProcess, pipeline: str, version: int, **environment: str) -> tuple[int, str]:

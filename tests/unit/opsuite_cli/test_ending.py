@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from opsuite.deployer.v1 import deployment_pb2 as pb
+from opsuite.deployer.v1 import rollout_pb2
 from opsuite_cli.ending import ending_of, exit_status
 
 NAME = "pipelines/web/environments/staging/deployments/d2"
@@ -139,3 +140,48 @@ def test_a_message_of_many_lines_stays_on_its_own() -> None:
     failure = a_failure(message="first\nsecond")
 
     assert len(last_three(a_deployment("FAILED", failure=failure))[0].splitlines()) == 1
+
+
+def a_rolled_out(status: str, phase: str, *, in_force: bool = True, **fields: Any) -> pb.Deployment:
+    """A deployment with one step, a rollout whose old version has all requests."""
+    tracks = [
+        rollout_pb2.RolloutTrack(name="stable", version="1.1.0", weight=100, weight_in_force=in_force),
+        rollout_pb2.RolloutTrack(name="canary", version="1.2.0", weight_in_force=in_force),
+    ]
+    number = rollout_pb2.RolloutPhase.Value(f"ROLLOUT_PHASE_{phase}")
+    rollout = rollout_pb2.RolloutStatus(phase=number, strategy="canary", tracks=tracks)
+    stage = pb.StageRun(name="run", steps=[pb.StepRun(name="roll", rollout=rollout)])
+    return a_deployment(status, stages=[stage], **fields)
+
+
+def test_an_aborted_rollout_says_why_who_has_the_requests_and_how_to_begin_anew() -> None:
+    assert last_three(a_rolled_out("ABORTED", "FAILED", message="aborted by ada: looks odd")) == [
+        "why:    aborted by ada: looks odd",
+        "done:   the rollout went back: 1.1.0 has all requests; what ran before it stays done",
+        "next:   opsuite rollout retry d2",
+    ]
+
+
+def test_requests_that_no_edge_has_acknowledged_are_not_said_to_be_back() -> None:
+    assert "1.1.0 is to have all requests" in last_three(a_rolled_out("ABORTED", "FAILED", in_force=False))[1]
+
+
+def test_a_rollout_that_failed_and_was_rolled_back_leads_to_its_tree() -> None:
+    failure = pb.Failure(stage="run", step="roll", message="gate few-errors: 9 of 9 requests failed")
+    back = "pipelines/web/environments/staging/deployments/d3"
+
+    assert last_three(a_rolled_out("ROLLED_BACK", "FAILED", failure=failure, rolled_back_by=back)) == [
+        "failed: step roll of stage run: gate few-errors: 9 of 9 requests failed",
+        "done:   the version before is back, by deployment d3: 1.1.0 has all requests",
+        "next:   opsuite rollout status d2 (and: opsuite logs d2)",
+    ]
+
+
+@pytest.mark.parametrize(("reason", "verb"), [("STEP", "promote"), ("INCONCLUSIVE", "promote"), ("MANUAL", "resume")])
+def test_a_rollout_that_waits_says_how_it_goes_on(reason: str, verb: str) -> None:
+    number = pb.PauseReason.Value(f"PAUSE_REASON_{reason}")
+
+    lines = last_three(a_rolled_out("PAUSED", "PROGRESSING", pause_reason=number, message="step 2 of 3 waits"))
+
+    assert lines[0] == "why:    step 2 of 3 waits"
+    assert lines[2] == f"next:   opsuite rollout {verb} d2 (or: opsuite rollout abort d2)"

@@ -86,3 +86,25 @@ def test_an_error_says_what_to_do(error: OpsuiteError, hint: str) -> None:
 
 def test_a_conflict_that_nobody_can_help_with_has_no_hint() -> None:
     assert explained(Conflict("no"), ADDRESS) == ["error: no"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "wish", "line", "command"),
+    [
+        ("NOT_HEALTHY", "promote_full", "error: it cannot be promoted: why", "opsuite rollout status d1 --watch"),
+        ("NOT_HEALTHY", "promote_next_step", "error: it cannot be promoted: why", "opsuite rollout abort d1"),
+        ("ABORTING", "promote_full", "error: it cannot be promoted: why", "opsuite rollout retry d1"),
+        ("NO_ROLLOUT", "", "error: why", "opsuite explain d1"),
+        ("ROLLOUT_REFUSED", "resume", "error: it cannot go on: why", "opsuite rollout promote d1"),
+        ("ROLLOUT_REFUSED", "promote_skip_step", "error: its step cannot be skipped: why", "promote d1 --full"),
+        ("ROLLOUT_REFUSED", "pause", "error: it cannot be paused: why", "opsuite rollout status d1"),
+        ("WRONG_STATE", "", "error: why", "opsuite explain d1"),
+    ],
+)
+def test_what_a_rollout_refuses_is_told_with_the_next_command(reason: str, wish: str, line: str, command: str) -> None:
+    error = Conflict("why", reason=reason, metadata={"wish": wish, "deployment": "pipelines/p/deployments/d1"})
+
+    said, hint = explained(error, ADDRESS)
+
+    assert said == line
+    assert command in hint

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from opsuite.deployer.v1 import deployment_pb2 as pb
+from opsuite.deployer.v1 import rollout_pb2
 from opsuite_cli import words
-from opsuite_cli.lines import line_of, log_line
+from opsuite_cli.lines import line_of, lines_so_far, log_line
 from opsuite_cli.picture import Picture
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -157,3 +158,46 @@ def test_a_line_that_a_step_wrote_names_the_step() -> None:
 )
 def test_durations_are_told_as_people_say_them(seconds: float, text: str) -> None:
     assert words.seconds(timedelta(seconds=seconds)) == text
+
+
+def a_rollout_event(reason: str, **fields: Any) -> pb.DeploymentEvent:
+    track = rollout_pb2.RolloutTrack(name="canary", version="1.1", replicas=2, available_replicas=1)
+    rollout = rollout_pb2.RolloutStatus(strategy="rolling", message="step 1 of 2", tracks=[track])
+    return an_event("ROLLOUT", stage="test", step="unit", reason=reason, rollout=rollout, **fields)
+
+
+def test_a_step_stands_as_the_last_event_of_its_rollout_says() -> None:
+    picture = a_picture()
+
+    picture.take(a_rollout_event("WEIGHT_SET"))
+
+    assert picture.deployment.stages[0].steps[0].rollout.tracks[0].available_replicas == 1
+
+
+def test_an_event_of_a_rollout_is_told_with_where_its_versions_stand() -> None:
+    assert told(a_picture(), a_rollout_event("REPLICAS_AVAILABLE", message="1/2 replicas available")) == (
+        "roll   test/unit  1/2 replicas available  [1.1 1/2]"
+    )
+
+
+def test_what_changes_no_version_yet_is_told_without_them() -> None:
+    assert told(a_picture(), a_rollout_event("GATE_PASSED", message="gate passed")) == "roll   test/unit  gate passed"
+
+
+def test_a_promotion_is_told_with_who_asked_for_it() -> None:
+    event = an_event(
+        "ROLLOUT_WISH", stage="test", step="unit", reason="PROMOTE", message="promoted by ada", actor="ada"
+    )
+
+    assert told(a_picture(), event) == "roll   test/unit  promoted by ada"
+
+
+def test_a_rollout_that_was_under_way_before_is_told_with_where_it_stands() -> None:
+    picture = a_picture()
+    picture.take(an_event("STEP_STARTED", stage="test", step="unit", attempt=1))
+    picture.take(a_rollout_event("WEIGHT_SET"))
+
+    assert [line.partition("  ")[2] for line in lines_so_far(picture.deployment)] == [
+        "step   test/unit started",
+        "roll   test/unit  step 1 of 2  [1.1 1/2]",
+    ]
