@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from opsuite_cli.imports.pods import ROLLOUTS_OWN, Pod, deployment_in, pod_of, read_envelope
+from opsuite_cli.imports.pods import ROLLOUTS_OWN, Pod, clocks_of, deployment_in, pod_of, read_envelope
 from opsuite_cli.imports.reading import Imported, Node, Reading, document, filled
 from opsuite_cli.init import label
 
@@ -69,21 +69,18 @@ def pipeline_from(reading: Reading, *, environment: str, others: Sequence[Readin
         "workload": name,
         "platform": "kubernetes",
         "namespace": root["metadata"]["namespace"].text(),
-        "replicas": spec["replicas"].number(1, 0, 1000),
+        "replicas": spec["replicas"].number(1, 1, 1000),
         **pod.workload,
     }
     rollout = {
         "workload": filled(workload),
         **strategy_of(spec["strategy"]),
         "health": pod.health,
-        "min_healthy_time": f"{spec['minReadySeconds'].number(0, 0, 86_400)}s",
-        "progress_deadline": f"{spec['progressDeadlineSeconds'].number(600, 1, 604_800)}s",
+        **clocks_of(spec["progressDeadlineSeconds"], spec["minReadySeconds"]),
     }
     spec["progressDeadlineAbort"].unless((True,), "a rollout that stands still is always aborted", "that is how it is")
-    stages = [
-        {"name": "rollout", "steps": [{"name": "rollout", "timeout": "604800s", "rollout": filled_rollout(rollout)}]}
-    ]
-    return reading.imported(document(name, environment, stages, f"Imported from the Argo Rollout {name}."), pod.version)
+    pipeline = document(name, environment, {"rollout": filled_rollout(rollout)}, f"the Argo Rollout {name}")
+    return reading.imported(pipeline, pod.version)
 
 
 def workload_of(spec: Node, others: Sequence[Reading]) -> Pod:
@@ -148,31 +145,38 @@ def canary_of(source: Node) -> dict[str, Any]:
     source.refuse_all(CANARY_REFUSED)
     limits = {"max_surge": source["maxSurge"].text(), "max_unavailable": source["maxUnavailable"].text()}
     route = route_of(source["trafficRouting"])
-    for service in ("canaryService", "stableService"):
-        if route:
-            source[service].ignore("opsuite makes the Services of both versions")
-        else:
-            source[service].refuse(ROUTER)
-    steps = [step for entry in source["steps"] for step in step_of(entry)]
+    read_services(source, has_router=bool(route))
+    most = source["trafficRouting"]["maxTrafficWeight"].number(100, 1, 100_000)
+    steps = [step for entry in source["steps"] for step in step_of(entry, most, has_router=bool(route))]
     if is_judged_in_the_background:
         steps.append({"pause": {}})
-    source["minPodsPerReplicaSet"].unless((1,), "one replica is enough for a share", "that is so")
-    delays = {
-        "scale_down_delay": source["scaleDownDelaySeconds"].duration(),
-        "abort_scale_down_delay": abort_delay(source["abortScaleDownDelaySeconds"]),
-    }
     if not steps and not route:
-        for key in ("scaleDownDelaySeconds", "abortScaleDownDelaySeconds", "dynamicStableScale"):
+        for key in ("scaleDownDelaySeconds", "abortScaleDownDelaySeconds"):
             source[key].ignore("without steps and a router replicas are replaced one after the other")
         return {"rolling": filled(limits), "traffic": {}}
     strategy = {
         "steps": steps,
-        "dynamic_stable_scale": source["dynamicStableScale"].flag(default=False) or None,
+        "dynamic_stable_scale": (route and source["dynamicStableScale"].flag(default=False)) or None,
         **limits,
-        **delays,
-        "max_weight": source["trafficRouting"]["maxTrafficWeight"].number(100, 1, 100_000) if route else None,
+        "scale_down_delay": source["scaleDownDelaySeconds"].duration(),
+        "abort_scale_down_delay": abort_delay(source["abortScaleDownDelaySeconds"]),
+        "max_weight": most if source["trafficRouting"]["maxTrafficWeight"] else None,
     }
     return {"canary": filled(strategy), "traffic": route}
+
+
+def read_services(source: Node, *, has_router: bool) -> None:
+    """What only matters with a router, or only without one."""
+    for service in ("canaryService", "stableService"):
+        if has_router:
+            source[service].ignore("opsuite makes the Services of both versions")
+        else:
+            source[service].refuse(ROUTER)
+    if not has_router:
+        source["dynamicStableScale"].ignore("without a router the old version always shrinks as the new one grows")
+    source["minPodsPerReplicaSet"].unless(
+        (1,), "one replica is enough for a share", "one replica is enough for a share"
+    )
 
 
 def route_of(routing: Node) -> dict[str, Any]:
@@ -186,24 +190,22 @@ def route_of(routing: Node) -> dict[str, Any]:
     for key in set(routing["plugins"].names()) - {GATEWAY_PLUGIN}:
         routing["plugins"][key].refuse(ROUTER)
     routing["managedRoutes"].refuse("requests are picked out by `traffic.matches`, not by routes of steps")
-    if not route:
-        routing["maxTrafficWeight"].refuse(ROUTER)
     return {"http_route": {"name": route}} if route else {}
 
 
-def step_of(step: Node) -> list[dict[str, Any]]:
-    """One step, or none."""
+def step_of(step: Node, most: int, *, has_router: bool) -> list[dict[str, Any]]:
+    """One step, or none. `most` is the weight that means all requests."""
     asks_a_person = any(step[kind] for kind in STEPS_TO_A_PERSON)
     step.refuse_all(STEPS_REFUSED | STEPS_TO_A_PERSON)
     if asks_a_person:
         return [{"pause": {}}]
-    makers: Mapping[str, Callable[[Node], dict[str, Any]]] = {
-        "setWeight": lambda weight: {"set_weight": weight.number(0, 0, 100_000)},
-        "pause": pause_of,
-        "setCanaryScale": scale_of,
-    }
-    made = (make(step[kind]) for kind, make in makers.items() if step[kind])
-    return [one for one in made if one]
+    if step["setWeight"]:
+        return [{"set_weight": step["setWeight"].number(0, 0, most)}]
+    if step["pause"]:
+        return [pause_of(step["pause"])]
+    if not has_router:
+        step["setCanaryScale"].refuse("without a router replicas are all that a share is made of")
+    return scale_of(step["setCanaryScale"])
 
 
 def pause_of(pause: Node) -> dict[str, Any]:
@@ -213,13 +215,13 @@ def pause_of(pause: Node) -> dict[str, Any]:
     return {"pause": filled({"duration": pause["duration"].duration()})}
 
 
-def scale_of(scale: Node) -> dict[str, Any]:
-    """A number of replicas of the new version."""
+def scale_of(scale: Node) -> list[dict[str, Any]]:
+    """A number of replicas of the new version, or nothing."""
     scale["weight"].refuse("replicas are set as a number; else they follow the share of requests")
     scale["matchTrafficWeight"].unless(
         (False,), "replicas that were set as a number stay so until the end", "says nothing"
     )
-    return {"set_replicas": scale["replicas"].number(1, 1, 1000)} if scale["replicas"] else {}
+    return [{"set_replicas": scale["replicas"].number(1, 1, 1000)}] if scale["replicas"] else []
 
 
 def filled_rollout(rollout: Mapping[str, Any]) -> dict[str, Any]:

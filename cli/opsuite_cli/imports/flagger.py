@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 from opsuite_cli.imports.argo import filled_rollout
-from opsuite_cli.imports.pods import Pod, deployment_in, pod_of, read_envelope
+from opsuite_cli.imports.pods import Pod, clocks_of, deployment_in, pod_of, read_envelope
 from opsuite_cli.imports.reading import Imported, Node, Reading, document, filled, parsed_duration, seconds
 from opsuite_cli.init import label
 
@@ -32,10 +33,11 @@ ROUTER: Final = (
 )
 LATER: Final = (
     "metrics of your own are not imported: write a gate with checks or limits to errors and latency; "
-    "until then promotion waits for a person"
+    "until then a person promotes each step"
 )
 SERVICES: Final = "opsuite makes the Services of both versions, without marks of yours"
 COUNTED: Final = "requests are counted from one step to the next"
+NOBODY_COUNTS: Final = "without a router that opsuite knows nobody counts requests; a person promotes instead"
 SPEC_REFUSED: Final = {
     "metricsServer": LATER,
     "autoscalerRef": "the autoscaler has to be pointed at the new workloads, or left to the scaler",
@@ -102,15 +104,10 @@ def pipeline_from(reading: Reading, *, environment: str, others: Sequence[Readin
         **strategy_of(spec, traffic),
         "traffic": traffic,
         "health": pod.health,
-        "min_healthy_time": pod.min_healthy_time,
-        "progress_deadline": f"{spec['progressDeadlineSeconds'].number(600, 1, 604_800)}s",
+        **clocks_of(spec["progressDeadlineSeconds"], pod.min_ready),
     }
-    stages = [
-        {"name": "rollout", "steps": [{"name": "rollout", "timeout": "604800s", "rollout": filled_rollout(rollout)}]}
-    ]
-    return reading.imported(
-        document(name, environment, stages, f"Imported from the Flagger Canary {name}."), pod.version
-    )
+    pipeline = document(name, environment, {"rollout": filled_rollout(rollout)}, f"the Flagger Canary {name}")
+    return reading.imported(pipeline, pod.version)
 
 
 def target_of(target: Node, others: Sequence[Reading]) -> Pod:
@@ -126,8 +123,8 @@ def target_of(target: Node, others: Sequence[Reading]) -> Pod:
         return Pod({"image": f"{label(name)}:${{version}}"})
     target["name"].take()
     pod = pod_of(found["template"], found["selector"])
-    pod.workload["replicas"] = found["replicas"].number(1, 0, 1000)
-    pod.min_healthy_time = f"{found['minReadySeconds'].number(0, 0, 86_400)}s"
+    pod.workload["replicas"] = found["replicas"].number(1, 1, 1000)
+    pod.min_ready = found["minReadySeconds"]
     return pod
 
 
@@ -137,13 +134,16 @@ def set_port(pod: Pod, service: Node) -> None:
     wanted = service["targetPort"] or service["port"]
     ports = pod.workload.setdefault("ports", [])
     chosen = next((port for port in ports if wanted.value in (port["name"], port["number"])), None)
-    if chosen is None and isinstance(wanted.value, int):
-        chosen = {"name": service["portName"].text("http"), "number": wanted.number(80, 1, 65_535)}
-    elif chosen is not None:
+    if chosen is None and not isinstance(wanted.value, int):
+        wanted.refuse("is no port of the container")
+        wanted = service["port"]
+    if chosen is None:
+        number, name = wanted.number(80, 1, 65_535), service["portName"].text("http")
+        chosen = {"name": f"port-{number}" if name in (port["name"] for port in ports) else name, "number": number}
+    else:
         service["portName"].ignore("the port has its name in the Deployment")
         wanted.take()
-    if chosen is not None:
-        pod.workload["ports"] = [chosen, *(port for port in ports if port is not chosen)]
+    pod.workload["ports"] = [chosen, *(port for port in ports if port is not chosen)]
     if wanted.path != service["port"].path:
         service["port"].ignore("is the Service's port; requests go to the replicas' own")
 
@@ -164,9 +164,10 @@ def traffic_of(spec: Node, target: str) -> dict[str, Any]:
         )
     if provider == "kubernetes":
         spec["provider"].take()
-        return {"service": {"name": name}}
-    spec["provider"].refuse(ROUTER)
-    return {}
+    else:
+        spec["provider"].refuse(ROUTER)
+    goes_by_replicas = is_stepwise(analysis) or is_skipped(spec)
+    return {} if goes_by_replicas and provider != "kubernetes" else {"service": {"name": name}}
 
 
 def matches_of(match: Node) -> list[dict[str, Any]]:
@@ -194,23 +195,29 @@ def analysis_of(spec: Node) -> Node:
     return spec["analysis"] or spec["canaryAnalysis"]
 
 
+def is_skipped(spec: Node) -> bool:
+    """Whether a new version takes over without being looked at."""
+    return not analysis_of(spec) or spec["skipAnalysis"].value is True
+
+
 def strategy_of(spec: Node, traffic: dict[str, Any]) -> dict[str, Any]:
     """The strategy, one field of a rollout."""
     analysis = analysis_of(spec)
-    if spec["skipAnalysis"].flag(default=False) or not analysis:
+    spec["skipAnalysis"].flag(default=False)
+    if is_skipped(spec):
         analysis.ignore("is skipped")
-        return {"rolling": {}}
+        return {"blue_green": {}} if "service" in traffic else {"rolling": {}}
     read_rest(analysis, traffic)
     interval = max(read_interval(analysis["interval"]), SHORTEST_INTERVAL)
     hooks = hooks_of(analysis["webhooks"])
-    limits = limits_of(analysis["metrics"], interval, hooks)
+    look = look_of(analysis["metrics"], interval, has_router=bool(traffic))
     if is_stepwise(analysis) and "service" not in traffic:
         analysis["iterations"].ignore("there are weights to go through")
-        return {"canary": {"steps": steps_of(weights_of(analysis), interval, limits, hooks)}}
+        return {"canary": {"steps": steps_of(weights_of(analysis), look, hooks)}}
     for key in ("stepWeight", "stepWeights", "maxWeight"):
         analysis[key].refuse("a Service sends all requests or none: weights need another router")
     time = interval * analysis["iterations"].number(ITERATIONS, 1, 10_000)
-    return {"blue_green": blue_green_of(analysis, time, limits, hooks)}
+    return {"blue_green": blue_green_of(analysis, time, look, hooks)}
 
 
 def is_stepwise(analysis: Node) -> bool:
@@ -252,59 +259,78 @@ def weights_of(analysis: Node) -> list[int]:
     return [min(weight, 100) for weight in range(step, most + step, step)]
 
 
-def steps_of(weights: list[int], interval: timedelta, limits: dict[str, Any], hooks: set[str]) -> list[dict[str, Any]]:
+def steps_of(weights: list[int], look: Look, hooks: set[str]) -> list[dict[str, Any]]:
     """Weights, each followed by a look as long as the interval, and pauses where somebody is asked."""
     steps = [{"pause": {}}] if "confirm-rollout" in hooks else list[dict[str, Any]]()
     for weight in weights:
         steps.append({"set_weight": weight})
-        steps.append(
-            {"gate": {"name": "metrics", "traffic": dict(limits)}}
-            if limits
-            else {"pause": {"duration": seconds(interval)}}
-        )
+        if look.limits:
+            steps.append({"gate": {"name": "metrics", "traffic": look.limits | {"window": seconds(look.time)}}})
+        if look.needs_a_person:
+            steps.append({"pause": {}})
+        elif not look.limits:
+            steps.append({"pause": {"duration": seconds(look.time)}})
     return [*steps, {"pause": {}}] if "confirm-promotion" in hooks else steps
 
 
-def blue_green_of(analysis: Node, time: timedelta, limits: dict[str, Any], hooks: set[str]) -> dict[str, Any]:
+def blue_green_of(analysis: Node, time: timedelta, look: Look, hooks: set[str]) -> dict[str, Any]:
     """A preview that is looked at for as long as all iterations take, or until a person promotes it."""
-    automatic = not hooks & {"confirm-rollout", "confirm-promotion"}
-    if limits:
-        gate = {"name": "metrics", "traffic": limits | {"window": seconds(time)}}
-        return {"auto_promotion_enabled": automatic, "pre_promotion": gate}
-    if automatic:
+    is_automatic = not look.needs_a_person and not hooks & {"confirm-rollout", "confirm-promotion"}
+    if look.limits:
+        gate = {"name": "metrics", "traffic": look.limits | {"window": seconds(time)}}
+        return {"auto_promotion_enabled": is_automatic, "pre_promotion": gate}
+    if is_automatic:
         return {"auto_promotion_enabled": True, "auto_promotion_after": seconds(time)}
     for key in ("interval", "iterations"):
         analysis[key].refuse("a person promotes, whenever that is")
     return {"auto_promotion_enabled": False}
 
 
-def limits_of(metrics: Node, interval: timedelta, hooks: set[str]) -> dict[str, Any]:
-    """Limits to errors and latency, from the two metrics that Flagger has built in; a person judges all others."""
-    limits = dict[str, Any]()
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is asked of the new version between two steps."""
+
+    time: timedelta
+    limits: dict[str, Any]
+    """Limits to errors and latency, as the contract has them."""
+    needs_a_person: bool
+    """Whether there is a metric that only a person can judge."""
+
+
+def look_of(metrics: Node, time: timedelta, *, has_router: bool) -> Look:
+    """Limits from the two metrics that Flagger has built in; a person judges all others, and where nobody counts."""
+    limits, needs_a_person = dict[str, Any](), False
     for metric in metrics:
-        bound = METRICS.get(str(metric["name"].value))
+        bound = METRICS.get(str(metric["name"].value)) if has_router else None
         value = bound_of(metric, bound) if bound and not metric["templateRef"] and not metric["query"] else None
         if value is None:
-            metric.refuse(LATER)
-            hooks.add("confirm-promotion")
+            metric.refuse(LATER if has_router else NOBODY_COUNTS)
+            needs_a_person = True
             continue
         metric["name"].take()
-        window = parsed_duration(metric["interval"].value)
-        if window is not None and window <= interval:
-            metric["interval"].ignore(COUNTED)
-        else:
-            metric["interval"].refuse(f"{COUNTED}, not longer")
+        read_window(metric["interval"], time)
         limits |= (
             {"max_error_percent": round(100 - value, 6)} if bound == "min" else {"max_latency": f"{value / 1000:g}s"}
         )
-    return limits | {"window": seconds(interval)} if limits else {}
+    return Look(time, limits, needs_a_person)
+
+
+def read_window(window: Node, time: timedelta) -> None:
+    """Over which time a metric is taken; here that is the time between two steps."""
+    length = parsed_duration(window.value)
+    if length is not None and length <= time:
+        window.ignore(COUNTED)
+    else:
+        window.refuse(f"{COUNTED}, not longer")
 
 
 def bound_of(metric: Node, bound: str) -> float | None:
     """The limit of a metric; None if there is none of the kind that counts for it."""
     span = metric["thresholdRange"]
     source = span[bound] if span else metric["threshold"]
-    if not isinstance(source.value, (int, float)) or isinstance(source.value, bool):
+    if isinstance(source.value, bool) or not isinstance(source.value, (int, float)):
+        return None
+    if (bound == "min" and not 0 <= source.value <= 100) or (bound == "max" and not 1 <= source.value <= 3_600_000):
         return None
     span["max" if bound == "min" else "min"].refuse("the limit is on the other side")
     return float(source.take())

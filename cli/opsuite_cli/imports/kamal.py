@@ -10,10 +10,22 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 from opsuite_cli.imports.pods import quantity
-from opsuite_cli.imports.reading import Imported, Node, Reading, document, filled, leaves, plain, versioned
+from opsuite_cli.imports.reading import (
+    Imported,
+    Node,
+    Reading,
+    document,
+    filled,
+    leaves,
+    parsed_duration,
+    plain,
+    seconds,
+    versioned,
+)
 from opsuite_cli.init import label
 
 PRIMARY_ROLE: Final = "web"
@@ -88,20 +100,10 @@ def pipeline_from(reading: Reading, *, environment: str) -> Imported:
     image, version = image_of(root)
     roles = roles_of(root)
     names = {name: service if name == primary_of(root) else label(f"{service}-{name}") for name in roles}
-    stages = [
-        {
-            "name": label(name),
-            "steps": [
-                {"name": label(name), "timeout": "604800s", "rollout": rollout_of(root, role, name, names[name], image)}
-            ],
-        }
-        for name, role in roles.items()
-    ]
+    rollouts = {label(name): rollout_of(root, role, name, names[name], image) for name, role in roles.items()}
     for key in ("readiness_delay", "deploy_timeout", "drain_timeout", "stop_timeout"):
         root[key].take()
-    return reading.imported(
-        document(service, environment, stages, f"Imported from the Kamal service {service}."), version
-    )
+    return reading.imported(document(service, environment, rollouts, f"the Kamal service {service}"), version)
 
 
 def refuse_ruby(reading: Reading) -> None:
@@ -135,6 +137,9 @@ def roles_of(root: Node) -> dict[str, Node]:
     servers, primary = root["servers"], primary_of(root)
     if not isinstance(servers.value, Mapping):
         return {primary: servers}
+    for name in servers.names():
+        if not list(hosts_of(servers[name])):
+            servers[name].refuse("has no hosts, so nothing of it runs")
     return {name: servers[name] for name in sorted(servers.names(), key=lambda name: name != primary)}
 
 
@@ -146,7 +151,7 @@ def hosts_of(role: Node) -> Node:
 def rollout_of(root: Node, role: Node, name: str, workload: str, image: str) -> dict[str, Any]:
     """The rollout of one role."""
     hosts = hosts_of(role)
-    replicas = len(list(hosts)) or int(bool(hosts))
+    replicas = max(1, len(list(hosts)))
     hosts.refuse(f"{HOSTS}; each has become a replica")
     role.refuse_all(ROLE_REFUSED)
     proxy = proxy_of(root, role, is_primary=name == primary_of(root))
@@ -196,9 +201,10 @@ def traffic_of(proxy: Node | None, root: Node) -> dict[str, Any]:
 
 def readiness_of(proxy: Node | None, root: Node) -> dict[str, Any]:
     """How replicas are asked, and how long they may take; a container without a proxy has to run for a while."""
-    deadline = {"healthy_deadline": root["deploy_timeout"].duration("30s")}
+    ready = parsed_duration(root["deploy_timeout"].value) or timedelta(seconds=30)
+    steady = parsed_duration(root["readiness_delay"].value) or timedelta(seconds=7)
     if proxy is None:
-        return {"min_healthy_time": root["readiness_delay"].duration("7s")} | deadline
+        return {"min_healthy_time": seconds(steady)} | deadlines(ready + steady)
     check = proxy["healthcheck"]
     health = {
         "path": check["path"].text("/up"),
@@ -207,7 +213,13 @@ def readiness_of(proxy: Node | None, root: Node) -> dict[str, Any]:
     }
     for key in ("port", "max_attempts", "cmd", "cord"):
         check[key].refuse("replicas are asked by HTTP at the port that gets the requests")
-    return {"health": health, "min_healthy_time": "0s"} | deadline
+    return {"health": health, "min_healthy_time": "0s"} | deadlines(ready)
+
+
+def deadlines(healthy: timedelta) -> dict[str, str]:
+    """The time in which a replica has to be healthy, and a longer one for progress if ours is not."""
+    progress = max(timedelta(minutes=10), healthy + timedelta(seconds=1))
+    return {"healthy_deadline": seconds(healthy), "progress_deadline": seconds(progress)}
 
 
 def grace_of(root: Node, *, has_proxy: bool) -> str | None:

@@ -91,7 +91,8 @@ class Pod:
     workload: dict[str, Any] = field(default_factory=dict)
     health: dict[str, Any] = field(default_factory=dict)
     version: str = ""
-    min_healthy_time: str = ""
+    min_ready: Node | None = None
+    """Where the owner of the template says for how many seconds a pod has to be ready."""
 
 
 def deployment_in(others: Sequence[Reading], name: str) -> Node | None:
@@ -132,12 +133,23 @@ def pod_of(template: Node, selector: Node) -> Pod:
     return pod
 
 
+def clocks_of(progress: Node, min_ready: Node | None) -> dict[str, str]:
+    """The times of a rollout. There a replica has as long to become ready as the rollout has to make progress."""
+    deadline = progress.number(600, 2, 604_800)
+    healthy = min(deadline - 1, 86_400)
+    steady = min_ready.number(0, 0, 86_400) if min_ready is not None else 0
+    if min_ready is not None and steady >= healthy:
+        min_ready.refuse("is not shorter than the deadline for progress")
+        steady = 0
+    return {"min_healthy_time": f"{steady}s", "healthy_deadline": f"{healthy}s", "progress_deadline": f"{deadline}s"}
+
+
 def read_labels(metadata: Node, selector: Node) -> None:
     """Labels that only serve the selector need not be said; what else marks the pods is refused."""
     selector.ignore("replicas are found by labels of opsuite's own")
-    chosen = selector["matchLabels"].value or {}
+    chosen = selector["matchLabels"]
     for label in metadata["labels"].names():
-        metadata["labels"][label].unless([chosen.get(label)], NO_LABELS, "serves the selector")
+        metadata["labels"][label].unless([chosen[label].value], NO_LABELS, "serves the selector")
     metadata["annotations"].refuse("replicas carry no annotations")
     metadata.ignore_all(METADATA_MEANINGLESS)
     metadata["name"].ignore("replicas are named after the workload")

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 Path = tuple[str | int, ...]
+LONGEST: Final = "604800s"
 UNKNOWN: Final = "is not known to this importer"
 PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -231,9 +232,21 @@ def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value not in (None, "", [], {})}
 
 
-def document(name: str, environment: str, stages: Sequence[Mapping[str, Any]], description: str) -> dict[str, Any]:
-    """A pipeline as `opsuite apply` reads it."""
-    spec = {"description": description, "environments": [environment], "stages": list(stages)}
+def document(name: str, environment: str, rollouts: Mapping[str, Mapping[str, Any]], origin: str) -> dict[str, Any]:
+    """A pipeline as `opsuite apply` reads it: one rollout after the other, by the name of its stage.
+
+    Where it comes from nothing limits the time of a rollout as a whole, so it may take as long as it can here.
+    """
+    stages = [
+        {"name": stage, "steps": [{"name": stage, "timeout": LONGEST, "rollout": rollout}]}
+        for stage, rollout in rollouts.items()
+    ]
+    spec = {
+        "description": f"Imported from {origin}.",
+        "environments": [environment],
+        "timeout": LONGEST,
+        "stages": stages,
+    }
     return {"apiVersion": "opsuite.dev/v1", "kind": "Pipeline", "metadata": {"name": name}, "spec": spec}
 
 

@@ -61,6 +61,7 @@ def test_what_the_proxy_knows_becomes_the_route_and_the_health_of_the_primary_ro
     assert (web["min_healthy_time"], web["healthy_deadline"]) == ("0s", "40s")
     assert "traffic" not in workers
     assert (workers["min_healthy_time"], workers["workload"]["grace"]) == ("4s", "20s")
+    assert workers["healthy_deadline"] == "44s"
 
 
 def test_what_is_not_said_is_as_it_is_there() -> None:
@@ -87,6 +88,19 @@ def test_a_role_without_a_proxy_gets_no_requests_and_one_with_its_own_gets_them(
 
     assert "traffic" not in found["web"]
     assert found["api"]["traffic"]["edge"]["hosts"] == ["api.example"]
+
+
+def test_a_role_without_hosts_runs_nowhere() -> None:
+    text = kamal(servers={"web": ["a"], "workers": {"hosts": [], "cmd": "x"}}, allow_empty_roles=True)
+
+    assert list(rollouts(text)) == ["web"]
+    assert "servers.workers" in refused(text)
+
+
+def test_progress_is_waited_for_longer_than_a_replica_may_take() -> None:
+    web = rollouts(kamal(deploy_timeout=3000))["web"]
+
+    assert (web["healthy_deadline"], web["progress_deadline"]) == ("3000s", "3001s")
 
 
 def test_a_command_is_split_into_words_and_one_that_needs_a_shell_is_refused() -> None:

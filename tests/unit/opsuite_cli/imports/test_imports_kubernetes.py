@@ -98,7 +98,14 @@ def test_a_canary_without_steps_and_router_is_rolling() -> None:
 def test_times_of_a_rollout_are_kept() -> None:
     found = rollout(ARGO_CANARY)
 
-    assert (found["min_healthy_time"], found["progress_deadline"]) == ("20s", "300s")
+    times = (found["min_healthy_time"], found["healthy_deadline"], found["progress_deadline"])
+    assert times == ("20s", "299s", "300s")
+
+
+def test_a_time_to_be_ready_that_is_not_shorter_than_the_deadline_is_refused() -> None:
+    found = rollout(ARGO_CANARY, minReadySeconds=300)
+
+    assert found["min_healthy_time"] == "0s"
 
 
 def test_blue_green_switches_the_active_service_of_the_deployment_that_is_named() -> None:
@@ -137,18 +144,28 @@ def test_other_documents_of_a_file_are_named() -> None:
 
 
 def test_weights_grow_until_the_greatest_is_reached_and_metrics_are_looked_at_after_each() -> None:
-    steps = rollout(FLAGGER_CANARY)["canary"]["steps"]
-
-    assert steps == [
-        {"pause": {}},  # somebody is asked
-        {"set_weight": 20},
-        {"gate": GATE},
-        {"set_weight": 40},
-        {"gate": GATE},
-        {"set_weight": 60},
-        {"gate": GATE},
-        {"pause": {}},  # a metric that is not imported
+    known = [
+        {"name": "request-success-rate", "thresholdRange": {"min": 99}},
+        {"name": "request-duration", "thresholdRange": {"max": 500}},
     ]
+
+    steps = rollout(FLAGGER_CANARY, analysis__metrics=known, analysis__webhooks=None)["canary"]["steps"]
+
+    weights = [{"set_weight": 20}, {"set_weight": 40}, {"set_weight": 60}]
+    assert steps == [step for weight in weights for step in (weight, {"gate": GATE})]
+
+
+def test_a_person_judges_what_is_not_imported_after_each_weight_and_where_somebody_is_asked() -> None:
+    steps = rollout(FLAGGER_CANARY, analysis__maxWeight=20)["canary"]["steps"]
+
+    assert steps == [{"pause": {}}, {"set_weight": 20}, {"gate": GATE}, {"pause": {}}]
+
+
+def test_without_a_router_nobody_counts_requests_and_a_person_promotes_each_weight() -> None:
+    found = rollout(FLAGGER_CANARY, provider="istio", analysis__maxWeight=20, analysis__webhooks=None)
+
+    assert "traffic" not in found
+    assert found["canary"]["steps"] == [{"set_weight": 20}, {"pause": {}}]
 
 
 def test_listed_weights_are_taken_as_they_are_and_without_metrics_time_passes() -> None:
