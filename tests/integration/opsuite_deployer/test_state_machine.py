@@ -424,5 +424,6 @@ def test_invariants_hold_whatever_people_the_world_and_time_do() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_invariants_hold_in_many_long_lives() -> None:
     live(examples=3000, steps=80)
