@@ -12,6 +12,7 @@ Tests below tests/e2e get the fixtures `deployer` (one for the whole file) and `
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -57,6 +58,16 @@ def free_port() -> int:
         return number
 
 
+_ranges = itertools.count()
+
+
+def own_ports() -> str:
+    """Ports for the workloads of one deployer: those that run at the same time must not reach for the same ones."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + 4_800 * (worker % 2) + 80 * ((os.getpid() + next(_ranges)) % 60)
+    return f"{first}-{first + 79}"
+
+
 def python_directories() -> str:
     """Value of DEPLOYER_TRUSTED_DIRECTORIES under which steps find `python3`, wherever this machine keeps it."""
     return ",".join(["/usr/local/bin", "/usr/bin", "/bin", str(Path(sys.base_prefix, "bin"))])
@@ -80,6 +91,7 @@ class DeployerProcess:
     """Environment variables: DEPLOYER_POLL_EVERY, OPSUITE_FAULT."""
     port: int = field(default_factory=free_port)
     side_port: int = field(default_factory=free_port)
+    workload_ports: str = field(default_factory=lambda: own_ports())
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -189,6 +201,7 @@ class DeployerProcess:
             "DEPLOYER_LISTEN": f"{self.socket},{self.address}",
             "DEPLOYER_SIDE_PORT_LISTEN": f"127.0.0.1:{self.side_port}",
             "DEPLOYER_TRUSTED_DIRECTORIES": python_directories(),
+            "DEPLOYER_WORKLOAD_PORTS": self.workload_ports,
             "DEPLOYER_LOG_FORMAT": "json",
             "DEPLOYER_POLL_EVERY": "0.5",
             "DEPLOYER_DRAIN_GRACE": "10",

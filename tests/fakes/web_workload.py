@@ -49,8 +49,8 @@ def a_rollout(
         },
         "health": {"path": health_path, "interval": "0.05s"},
         "minHealthyTime": "0.1s",
-        "healthyDeadline": "30s",
-        "progressDeadline": "60s",
+        "healthyDeadline": "60s",
+        "progressDeadline": "120s",
         **fields,
     }
     return {"name": "roll", "rollout": rollout}

@@ -93,7 +93,26 @@ async def test_a_canary_gets_its_share_and_then_everything(deployer: DeployerPro
 
     assert [track.weight for track in rollout_of(waiting).tracks] == [70, 30]
     assert 0.2 < shared["1.1"] / 1_000 < 0.4
-    assert status_of(done) == "SUCCEEDED"
+    assert status_of(done) == "SUCCEEDED", done.message
+    assert set(after) == {"1.1"}
+
+
+async def test_testers_see_the_new_colour_before_everybody_does(deployer: DeployerProcess, edge: Edge) -> None:
+    port = free_port()
+    traffic = {"edge": {"listenPort": port}, "drain": "0.2s", "matches": [{"header": "x-preview", "value": "yes"}]}
+    blue_green = {"autoPromotionEnabled": False, **SOON}
+    async with deployer.client() as client:
+        await register(client, a_pipeline("colours", a_rollout("colours", traffic=traffic, blueGreen=blue_green)))
+        await first_version(client, "colours")
+        name = (await deploy(client, "colours", "1.1")).name
+        await until(client, name, "PAUSED")
+        everybody, testers = await ask_often(port, 20), await ask_often(port, 20, **{"x-preview": "yes"})
+        await client.deployments.PromoteDeployment(pb.PromoteDeploymentRequest(name=name))
+        done = await ended(client, name)
+        after = await ask_often(port, 20)
+
+    assert (set(everybody), set(testers)) == ({"1.0"}, {"1.1"})
+    assert status_of(done) == "SUCCEEDED", done.message
     assert set(after) == {"1.1"}
 
 
@@ -114,7 +133,7 @@ async def test_a_canary_that_answers_with_errors_costs_at_most_its_share(deploye
             broken = await ended(client, name)
         after = await ask_often(port, 20)
 
-    assert status_of(broken) == "ROLLED_BACK"
+    assert status_of(broken) == "ROLLED_BACK", broken.message
     assert "requests failed" in broken.failure.message
     failed = sum(count for answer, count in answers.items() if answer != "1.0")
     assert 0 < failed < 0.3 * sum(answers.values())
@@ -140,7 +159,7 @@ async def test_a_version_that_dies_at_half_of_the_requests_loses_them_to_the_old
         broken = await ended(client, name)
         after = await ask_often(port, 20)
 
-    assert status_of(broken) == "ROLLED_BACK"
+    assert status_of(broken) == "ROLLED_BACK", broken.message
     assert rollout_of(broken).phase == rollout_pb2.ROLLOUT_PHASE_FAILED
     assert set(after) == {"1.0"}
 

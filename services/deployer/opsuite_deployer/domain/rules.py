@@ -31,6 +31,7 @@ from opsuite_deployer.domain.pipeline import (
     WorkloadTarget,
 )
 from opsuite_deployer.domain.revisions import LONGEST_NAME
+from opsuite_deployer.domain.rollout_rules import rollout_violations
 from opsuite_deployer.domain.routing_rules import routing_violations
 from opsuite_deployer.domain.strategy import BlueGreen, Canary, GateStep, RolloutGate, Strategy
 from opsuite_kernel.errors import InvalidInput, Violation
@@ -163,6 +164,9 @@ def _rollout(
 ) -> Iterator[Violation]:
     yield from (violation.below("workload") for violation in _workload(rollout.workload, names, policy))
     yield from _side_by_side(rollout.workload, names)
+    yield from rollout_violations(
+        rollout.strategy, rollout.safety, rollout.workload.replicas, has_router=rollout.traffic is not None
+    )
     yield from routing_violations(rollout)
     for field, gate in _gates_of(rollout.strategy):
         for index, check in enumerate(gate.checks):
