@@ -153,6 +153,8 @@ class _Following:
         self._gates = Gates(rollouts.checks, self._where(where), self._counts, rollouts.clock, link.wake)
         self._desired: dict[str, int] = {}
         """Replicas that the platform was asked for, as it said at the last look; what is not there has no entry."""
+        self._applied: set[str] = set()
+        """Revisions that this process has asked for itself."""
         self._has_looked = False
         self._impossible = ""
         """Why the platform refuses the target."""
@@ -265,16 +267,18 @@ class _Following:
     async def _scale(self, wanted: dict[str, int]) -> None:
         for name, count in wanted.items():
             present = self._desired.get(name)
-            if present is None:
-                await self._create(self._revisions[name], count)
+            # An owner that died may have left a wish half done: applied again, the platform does what is missing.
+            if present is None or name not in self._applied:
+                await self._apply(self._revisions[name], count)
             elif present != count:
                 with suppress(NotFound):  # gone since the look: the next one sees it
                     await self._platform.scale(name, count)
 
-    async def _create(self, revision: RevisionRecord, count: int) -> None:
+    async def _apply(self, revision: RevisionRecord, count: int) -> None:
         spec = replace(revision.spec, replicas=count)
         try:
             await self._platform.apply(spec, epoch=self._attempt.owned.fence)
+            self._applied.add(revision.name)
         except (Conflict, InvalidInput) as error:
             if error.reason == "FENCED_OUT":
                 raise
