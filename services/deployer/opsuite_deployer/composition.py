@@ -57,6 +57,7 @@ from opsuite_deployer.application.retiring import Retiring
 from opsuite_deployer.application.rollouts import Rollouts
 from opsuite_deployer.application.steps import Steps
 from opsuite_deployer.application.traffic import Traffic
+from opsuite_deployer.application.upkeep import Upkeep
 from opsuite_deployer.application.workload_view import Workloads
 from opsuite_deployer.domain.turn import Limits
 from opsuite_deployer.settings import Settings
@@ -318,6 +319,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         lambda: _repeat(TIDY_EVERY, leftovers.run, at_once=True),
         lambda: _repeat(RETIRE_EVERY, retiring.run),
         lambda: _repeat(RETIRE_EVERY, traffic.expire),
+        lambda: _repeat(REFRESH_EVERY, Upkeep(transactions, routes, platforms).run),
         lambda: _end_watches(draining, hub, edges),
     ]
     if store.dialect == "postgresql":

@@ -19,6 +19,8 @@ from opsuite_deployer.domain.pipeline import (
     Workload,
     WorkloadTarget,
 )
+from opsuite_deployer.domain.rollout_explain import explain
+from opsuite_deployer.domain.rollout_words import RolloutPlan
 from opsuite_deployer.domain.strategy import STRATEGY_NAMES
 
 
@@ -38,9 +40,27 @@ def action_of(kind: StepKind) -> str:
             return f"apply {kind.manifest_path}"
         case Rollout(workload):
             how = STRATEGY_NAMES[type(kind.strategy)].replace("_", "-")
-            return f"roll out {workload.replicas} of {workload.workload} {workload.version}, {how}"
+            expected = _expectation(kind)
+            return f"roll out {workload.replicas} of {workload.workload} {workload.version}, {how} ({expected})"
         case Workload():
             return f"run {kind.replicas} of {kind.workload} {kind.version}: {shlex.join(kind.command)}"
+
+
+def _expectation(rollout: Rollout) -> str:
+    """What to expect of a rollout that has an old version to go back to; starting of replicas is not counted."""
+    plan = RolloutPlan(
+        workload=rollout.workload.workload,
+        target="new",
+        stable="old",
+        replicas=rollout.workload.replicas,
+        strategy=rollout.strategy,
+        safety=rollout.safety,
+        has_router=rollout.traffic is not None,
+    )
+    expected = explain(plan)
+    waits = ", waits for a person" if expected.waits_for_person else ""
+    promoted, back = expected.least_to_promote.total_seconds(), expected.most_to_roll_back.total_seconds()
+    return f"promoted after {promoted:g} s at the earliest{waits}, back within {back:g} s"
 
 
 def _asked(target: CheckTarget) -> str:

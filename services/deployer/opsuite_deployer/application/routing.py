@@ -48,6 +48,12 @@ def routed_port(routing: TrafficRouting | None) -> str:
     return routing.router.port if routing is not None and isinstance(routing.router, EdgeRouter) else ""
 
 
+def routed_endpoint(replica: Replica, port: str) -> Endpoint:
+    """Where a replica that has ports takes requests; an empty `port` means the first one."""
+    number = replica.ports.get(port) if port else None
+    return Endpoint(replica.host, number if number is not None else next(iter(replica.ports.values())))
+
+
 def endpoint_of(replica: Replica, routing: TrafficRouting | None) -> Endpoint | None:
     """Where edges send a replica its requests; None if routers find it by themselves, or it has no port."""
     if routing is None or not isinstance(routing.router, EdgeRouter) or not replica.ports:

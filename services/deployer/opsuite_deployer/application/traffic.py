@@ -11,6 +11,7 @@ import structlog
 
 from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import Store
+from opsuite_deployer.application.routing import routed_endpoint
 from opsuite_deployer.application.workload_ports import RevisionRecord
 from opsuite_deployer.application.workload_view import known
 from opsuite_deployer.domain.errors import (
@@ -25,7 +26,7 @@ from opsuite_deployer.domain.errors import (
 )
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, NotFound, OpsuiteError, Violation
-from opsuite_platforms.port import Replica, ReplicaPhase
+from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.traffic.port import Endpoint, Route, RouteStatus, Track, TrafficRouter
 from opsuite_platforms.traffic.store import EdgeReport, RouteStore, StoredRoute
 
@@ -192,7 +193,7 @@ class Traffic:
         except NotFound:
             status = None
         running = [one for one in status.replicas if one.phase is ReplicaPhase.RUNNING] if status else []
-        endpoints = tuple(sorted(_endpoint(one, revision) for one in running if one.ports))
+        endpoints = tuple(sorted(routed_endpoint(one, revision.routed_port) for one in running if one.ports))
         if weight and not endpoints:
             raise NoReplicas(route.name, f"{name} has no replica that runs")
         return Track(standing.name if standing else HAND, name, weight, endpoints)
@@ -206,8 +207,3 @@ class Traffic:
 def etag_of(version: int) -> str:
     """Changes with every change of a route."""
     return f'"{version}"'
-
-
-def _endpoint(replica: Replica, revision: RevisionRecord) -> Endpoint:
-    number = replica.ports.get(revision.routed_port) if revision.routed_port else None
-    return Endpoint(replica.host, number if number is not None else next(iter(replica.ports.values())))
