@@ -310,6 +310,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     leftovers = Leftovers(store, containers, revisions, clock)
     tidying = Tidying(store, clock, keep_spans=settings.keep_spans, keep_history=settings.keep_history)
     background: list[Callable[[], Awaitable[None]]] = [
+        lambda: _sweep(docker),
         keeper.run,
         fleet.watch_over,
         dispatcher.run,
@@ -455,6 +456,12 @@ def _wake(fleet: Fleet, hub: Hub, routes: SqlRouteStore, owner: str, payload: st
         hub.wake()
         if about != EVENTS:
             fleet.wake()
+
+
+async def _sweep(docker: DockerPlatform) -> None:
+    """Remove containers that a crash left behind; where there is no engine there are none."""
+    with suppress(OpsuiteError):
+        await docker.sweep()
 
 
 async def _flush(spans: SpanTable) -> None:

@@ -68,9 +68,11 @@ class WorkloadRows(Transaction):
         self.connection.execute(sa.update(tables.workload_revisions).where(*same).values(retire_at=None, idle=True))
 
     def forget_revision(self, record: RevisionRecord) -> None:
-        """Forget a revision."""
+        """Forget a revision, and what edges have counted for it."""
         same = (_r.name == record.name, _r.workload == record.workload)
         self.connection.execute(sa.delete(tables.workload_revisions).where(*same))
+        cluster = f"{record.spec.part_of}/{record.name}"
+        self.connection.execute(sa.delete(tables.edge_counts).where(tables.edge_counts.c.cluster == cluster))
 
     def _put(self, table: sa.Table, key: Sequence[str], values: Mapping[str, object], *, keep: Sequence[str]) -> None:
         kind = sqlite.insert if self.database.dialect == "sqlite" else postgresql.insert
