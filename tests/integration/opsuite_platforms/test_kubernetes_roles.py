@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-import yaml
 from kube import WORKLOADS, Cluster, cluster, control_plane, kubelet
+from kube_rights import rights_granted, rights_used
 
 from opsuite_platforms.kubernetes import KubernetesPlatform
 from opsuite_platforms.kubernetes_jobs import KubernetesJobs
@@ -16,7 +15,6 @@ from opsuite_platforms.port import ContainerSpec, PortSpec, ReplicaPhase, Worklo
 
 __all__ = ["cluster", "control_plane", "kubelet"]
 
-Right = tuple[str, str, str]
 SECOND = timedelta(seconds=1)
 
 
@@ -55,22 +53,3 @@ async def use_every_verb_of_jobs(jobs: KubernetesJobs) -> None:
     await running
     await jobs.list_names("opsuite.run", "1")
     await jobs.forget("op-1")
-
-
-def rights_used(cluster: Cluster) -> Iterator[Right]:
-    """Group, resource and verb of everything that was asked for; applying is a patch that may create."""
-    for call in cluster.control_plane.calls_of(f"system:serviceaccount:{cluster.namespace}:opsuite-deployer"):
-        thing = call["objectRef"]
-        resource = "/".join(filter(None, (thing["resource"], thing.get("subresource"))))
-        yield thing.get("apiGroup", ""), resource, call["verb"]
-        if call["verb"] == "patch" and call["responseStatus"]["code"] == 201:
-            yield thing.get("apiGroup", ""), resource, "create"
-
-
-def rights_granted(text: str) -> Iterator[Right]:
-    (role,) = (each for each in yaml.safe_load_all(text) if each["kind"] == "Role")
-    for rule in role["rules"]:
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                for verb in rule["verbs"]:
-                    yield group, resource, verb
