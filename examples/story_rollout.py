@@ -57,6 +57,7 @@ def tell() -> int:
         environment = settings(place)
         pipeline = put_down(place, port)
         stack.enter_context(suite(place, environment))
+        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C does not keep it from stopping
         if "none:" in (missing := line_with("edge", place / "suite.log")):
             sys.exit(f"FAILED: no edge: {missing}")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
-from deployer import DeployerProcess
+from deployer import DeployerProcess, free_port
+from envoy import envoy_program
 from fakes.web_workload import SERVER, a_rollout
-from opsuite_command import Ended, opsuite, write_pipeline
+from opsuite_command import Ended, opsuite, started, write_pipeline
 from terminal import ESCAPE, in_terminal
 
 SOON: dict[str, Any] = {"scaleDownDelay": "0.2s", "abortScaleDownDelay": "0.2s"}
@@ -31,6 +34,7 @@ def shop(deployer: DeployerProcess, tmp_path_factory: pytest.TempPathFactory) ->
         "canary": {"canary": WAITS},
         "slow": {"canary": SLOW},
         "rolling": {"rolling": {}},
+        "edged": {"rolling": {}, "traffic": {"edge": {"listenPort": free_port()}, "drain": "0.1s"}},
     }
     for name, more in strategies.items():
         step = a_rollout(f"{name}-web", answer="${answer}", **more)
@@ -201,3 +205,26 @@ def test_a_watch_in_a_terminal_is_redrawn_until_the_end(shop: DeployerProcess, w
 
     assert status == 3
     assert "ABORTED" in ESCAPE.sub("", seen)
+
+
+def test_an_edge_in_the_foreground_takes_routes_over_tcp_with_a_token(shop: DeployerProcess) -> None:
+    envoy_program()
+    token_file = str(shop.data_dir / "token")
+    command = ["edge", "run", "--id", "e1", "--server", shop.address, "--token-file", token_file]
+    with started(shop, *command) as running:
+        try:
+            until_there(shop.data_dir / "edges" / "e1" / "admin.sock", running)
+            versions = (f"1.{number}" for number in count(1))
+            while "✓ e1  applied" not in opsuite(shop, "rollout", "status", "edged").out:
+                assert deploy(shop, "edged", next(versions)).status == 0
+        finally:
+            running.terminate()
+        said, _ = running.communicate(timeout=60)
+
+    assert f"edge e1: takes its routes from {shop.address}" in said
+
+
+def until_there(path: Path, running: subprocess.Popen[str]) -> None:
+    """Return when the file is there; fails when the process has ended instead."""
+    while not path.exists():
+        assert running.poll() is None, running.communicate()

@@ -10,8 +10,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from deployer import DeployerProcess, free_port, python_directories
+from envoy import envoy_program
 from opsuite_command import opsuite, started, write_pipeline
 
 SERVER = """\
@@ -31,16 +33,16 @@ def suite() -> Iterator[DeployerProcess]:
     shutil.rmtree(parent)
 
 
-def start(suite: DeployerProcess, address: str) -> subprocess.Popen[str]:
+def start(suite: DeployerProcess, address: str, *more: str) -> subprocess.Popen[str]:
     """`opsuite up`."""
     side = f"127.0.0.1:{free_port()}"
     settings = {"DEPLOYER_SIDE_PORT_LISTEN": side, "DEPLOYER_TRUSTED_DIRECTORIES": python_directories()}
-    return started(suite, "up", "--listen", address, **settings)
+    return started(suite, "up", "--listen", address, *more, **settings)
 
 
-def up(suite: DeployerProcess) -> subprocess.Popen[str]:
+def up(suite: DeployerProcess, *more: str) -> subprocess.Popen[str]:
     """The same, read until it has said what to do next."""
-    running = start(suite, suite.address)
+    running = start(suite, suite.address, *more)
     assert running.stdout is not None
     seen = []
     for line in running.stdout:
@@ -87,6 +89,44 @@ def test_workloads_outlive_the_deployer_and_end_with_down(suite: DeployerProcess
     assert is_there(port)
     assert "stopped its workloads" in opsuite(suite, "down").out
     assert not is_there(port)
+
+
+def test_an_edge_is_kept_through_restarts_and_ends_with_down(suite: DeployerProcess) -> None:
+    envoy_program()
+    with up(suite, "--edge") as running:
+        while not (first := edges_of(suite)):
+            pass  # supervisord has been told, and starts it
+        running.terminate()
+        running.communicate(timeout=60)
+    with up(suite) as running:
+        second = edges_of(suite)
+        running.terminate()
+        running.communicate(timeout=60)
+
+    assert len(first) == 1
+    assert second == first
+    opsuite(suite, "down")
+    assert edges_of(suite) == []
+
+
+def test_an_edge_that_nobody_wants_any_more_is_stopped(suite: DeployerProcess) -> None:
+    envoy_program()
+    with up(suite, "--edge") as running:
+        while not edges_of(suite):
+            pass
+        running.terminate()
+        running.communicate(timeout=60)
+    with up(suite, "--no-edge") as running:
+        assert edges_of(suite) == []
+        running.terminate()
+        running.communicate(timeout=60)
+
+
+def edges_of(suite: DeployerProcess) -> list[int]:
+    """Processes of edges that were started for the suite."""
+    configuration = str(suite.data_dir / "edges" / "local" / "envoy.json")
+    running = psutil.process_iter(["cmdline", "name"])
+    return [one.pid for one in running if one.info["name"] == "envoy" and configuration in (one.info["cmdline"] or [])]
 
 
 def is_there(port: int) -> bool:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from configparser import RawConfigParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from opsuite_cli import options
 from opsuite_cli.edges import edge_of, refuse_bare_token, with_header
+from opsuite_cli.main import app
 from opsuite_cli.options import Options
 from opsuite_cli.own_edge import GROUP, arguments, program_text
 from opsuite_kernel.errors import InvalidInput, NotFound
@@ -94,3 +98,33 @@ def test_supervisord_keeps_it_under_a_name_that_no_workload_can_have() -> None:
     assert "_" in GROUP
     assert shlex.split(text[section]["command"].replace("%%", "%"))[-len(command) :] == command
     assert text[section]["autorestart"] == "true"
+
+
+def run(*arguments: str) -> Any:
+    """What a command of the edge prints, as data."""
+    done = CliRunner().invoke(app, ["edge", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_bootstrap_is_what_envoy_reads() -> None:
+    document = run("bootstrap", "--id", "edge-7", "--admin-socket", "/run/admin.sock")
+
+    assert document["node"]["id"] == "edge-7"
+    assert document["admin"]["address"]["pipe"]["path"] == "/run/admin.sock"
+    assert "/data/run/deployer.sock" in json.dumps(document["static_resources"])
+
+
+def test_the_bootstrap_of_a_grpc_client_names_the_server() -> None:
+    document = run("bootstrap", "--id", "client", "--grpc", "--server", "host:7401")
+
+    assert document["xds_servers"][0]["server_uri"] == "host:7401"
+
+
+def test_a_grpc_client_is_not_given_a_token(tmp_path: Path) -> None:
+    (tmp_path / "header").write_text("Bearer secret")
+
+    done = CliRunner().invoke(app, f"edge bootstrap --id c --grpc --token-file {tmp_path}/header".split())
+
+    assert done.exit_code == 1
+    assert "certificate" in done.stderr
