@@ -200,8 +200,8 @@ CALLS = {
     "ResumeDeployment": on_a_deployment("ResumeDeployment", d.ResumeDeploymentRequest, "running"),
     "CancelDeployment": on_a_deployment("CancelDeployment", d.CancelDeploymentRequest, "waiting"),
 }
-ELSEWHERE = {"RetryStep", "SkipStep"}
-"""They need a step that a crash interrupted: below."""
+ELSEWHERE = {"RetryStep", "SkipStep", "PromoteDeployment", "AbortDeployment"}
+"""They need a step that a crash interrupted (below), or a rollout (test_rollouts.py)."""
 
 
 async def make_scene(client: Client) -> Scene:

@@ -1,6 +1,7 @@
 """Rollouts on the process platform by the real deployer, without a router: replicas are moved and watched."""
 
 import asyncio
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -77,9 +78,11 @@ async def test_a_canary_waits_for_a_person_and_goes_on_when_promoted(platform: D
         waiting = await until(client, name, "PAUSED")
         await client.deployments.ResumeDeployment(pb.ResumeDeploymentRequest(name=name))
         await until(client, name, "RUNNING", step=4)
-        await client.deployments.PromoteDeployment(
-            pb.PromoteDeploymentRequest(name=name, scope=pb.PROMOTION_SCOPE_FULL, reason="looks good")
+        promotion = pb.PromoteDeploymentRequest(
+            request_id=str(uuid.uuid4()), name=name, scope=pb.PROMOTION_SCOPE_FULL, reason="looks good"
         )
+        for _ in range(2):  # a repeated request is granted once
+            await client.deployments.PromoteDeployment(promotion)
         done = await ended(client, name)
 
     assert waiting.pause_reason == deployment_pb2.PAUSE_REASON_STEP
@@ -97,7 +100,9 @@ async def test_who_aborts_first_wins_over_who_promotes(platform: DeployerProcess
         await until(client, name, "PAUSED")
 
         promotion = pb.PromoteDeploymentRequest(name=name, scope=pb.PROMOTION_SCOPE_FULL)
-        await client.deployments.AbortDeployment(pb.AbortDeploymentRequest(name=name, reason="looks odd"))
+        abort = pb.AbortDeploymentRequest(request_id=str(uuid.uuid4()), name=name, reason="looks odd")
+        for _ in range(2):
+            await client.deployments.AbortDeployment(abort)
         with pytest.raises(Conflict):
             await client.deployments.PromoteDeployment(promotion)
         aborted = await ended(client, name)
