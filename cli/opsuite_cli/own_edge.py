@@ -6,6 +6,7 @@ It reaches the deployer over the Unix socket, outlives it, goes on with what it 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from importlib import import_module
@@ -58,10 +59,12 @@ def written(edge: EdgeBootstrap, directory: Path) -> Path:
 
 def private(path: Path, text: str) -> Path:
     """Write a file that nobody else may read, replaced whole; its path."""
-    from opsuite_platforms.machine import write_durably
-
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_durably(path, text)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    temporary.replace(path)
     return path
 
 

@@ -131,7 +131,7 @@ def _edge(directory: Path, wanted: bool | None) -> str:
     try:
         if not (own_edge.comes_with_envoy() if wanted is None else wanted):
             own_edge.forget(directory)
-            return "none: rollouts move replicas, not requests"
+            return "none" if wanted is False else f"none: Envoy is missing ({HOW_TO_GET_ENVOY})"
         if (program := own_edge.envoy_program()) is None:
             return f"none: Envoy is missing ({HOW_TO_GET_ENVOY})"
         own_edge.keep(directory, program)

@@ -97,12 +97,14 @@ def test_the_wait_ends_with_what_to_run_next(shop: DeployerProcess, waiting: str
 
 def test_a_promotion_lets_it_go_on_to_its_end(shop: DeployerProcess, waiting: str) -> None:
     promoted = opsuite(shop, "rollout", "promote", "canary", "--reason", "looks good")
-    followed = opsuite(shop, "rollout", "status", waiting, "--watch")
+    followed = opsuite(shop, "rollout", "status", waiting, "--watch", "--json")
 
     assert promoted.status == 0, promoted
     assert f"next:   opsuite rollout status --watch {waiting}" in promoted.out
     assert followed.status == 0, followed
-    assert "SUCCEEDED" in followed.out
+    changes = [json.loads(line) for line in followed.out.splitlines()]
+    assert changes[-1]["status"] == "DEPLOYMENT_STATUS_SUCCEEDED"
+    assert changes[-1]["rollouts"][0]["rollout"]["phase"] == "ROLLOUT_PHASE_SUCCEEDED"
 
 
 def test_an_abort_brings_the_old_version_back_with_a_status_of_its_own(shop: DeployerProcess, waiting: str) -> None:
