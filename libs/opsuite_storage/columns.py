@@ -43,17 +43,13 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
             raise TypeError(f"a stored time says its zone; {value.isoformat()} does not")
         return value if value is None else value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """From PostgreSQL."""
-        return None if value is None else value.astimezone(UTC)
-
     def bind_processor(self, dialect: sa.Dialect) -> Callable[[Any], Any] | None:
         """SQLAlchemy's way to the text of SQLite takes ten times as long, and every row holds several times."""
         return _to_text if dialect.name == "sqlite" else super().bind_processor(dialect)
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any] | None:
         """The way back."""
-        return _from_text if dialect.name == "sqlite" else super().result_processor(dialect, coltype)
+        return _from_text if dialect.name == "sqlite" else _to_utc
 
 
 def _to_text(value: datetime | None) -> str | None:
@@ -62,6 +58,10 @@ def _to_text(value: datetime | None) -> str | None:
     if value.tzinfo is None:
         raise TypeError(f"a stored time says its zone; {value.isoformat()} does not")
     return value.astimezone(UTC).isoformat(" ", "microseconds")[:_WIDTH]
+
+
+def _to_utc(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
 
 
 def _from_text(text: str | None) -> datetime | None:
@@ -96,9 +96,13 @@ class Json(sa.types.TypeDecorator[Any]):
             return "[]"
         return "{}" if value == {} else _ENCODE(value)
 
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:
-        """From the database."""
-        if value is None or dialect.name == "postgresql":
-            return value
-        empty = _EMPTY.get(value)
-        return json.loads(value) if empty is None else empty()
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """From SQLite; the driver of PostgreSQL makes values of its own accord."""
+        return None if dialect.name == "postgresql" else _from_json
+
+
+def _from_json(text: str | None) -> Any:
+    if text is None:
+        return None
+    empty = _EMPTY.get(text)
+    return json.loads(text) if empty is None else empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -13,6 +14,8 @@ from typing import Any, Final, Literal, TypeVar
 import psycopg
 import psycopg.sql
 import sqlalchemy as sa
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
@@ -63,6 +66,7 @@ class PostgresqlStore:
         defaults = {"search_path": self._schema} if self._schema else {}
         self._writer = _engine(address, {**defaults, **ASLEEP})
         self._reader = _engine(address, {**defaults, **SNAPSHOT})
+        self._single = self._reader.sync_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def dialect(self) -> Literal["postgresql"]:
@@ -73,9 +77,9 @@ class PostgresqlStore:
         """See `Store.write`."""
         return await self._finish(self._write(body, then))
 
-    async def read(self, body: Callable[[sa.Connection], T]) -> T:
+    async def read(self, body: Callable[[sa.Connection], T], *, snapshot: bool = True) -> T:
         """See `Store.read`."""
-        return await self._finish(self._repeat(self._reader.sync_engine, body))
+        return await self._finish(self._repeat(self._reader.sync_engine if snapshot else self._single, body))
 
     async def alter(self, body: Callable[[sa.Connection], T]) -> T:
         """See `Store.alter`."""
@@ -139,7 +143,7 @@ class PostgresqlStore:
         return result
 
     async def _repeat(self, engine: sa.Engine, body: Callable[[sa.Connection], T]) -> T:
-        attempt = Attempt(asyncio.get_running_loop().time(), changes_nothing=engine is self._reader.sync_engine)
+        attempt = Attempt(asyncio.get_running_loop().time(), changes_nothing=engine is not self._writer.sync_engine)
         while True:
             try:
                 return await greenlet_spawn(_transaction, engine, body, attempt)
@@ -161,8 +165,25 @@ def _engine(address: sa.URL, settings: Mapping[str, str]) -> AsyncEngine:
             "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
         },
     )
+    sa.event.listen(engine.sync_engine, "connect", _load_json)
     bodies.keep_open(engine.sync_engine)
     return engine
+
+
+class _JsonLoader(Loader):
+    """JSONB as values; most of what is kept is empty, and a page holds a hundred of them."""
+
+    def load(self, data: Buffer) -> Any:
+        """The value of one text."""
+        if data == b"{}":
+            return {}
+        if data == b"[]":
+            return []
+        return json.loads(bytes(data))
+
+
+def _load_json(connection: Any, record: object) -> None:
+    connection.driver_connection.adapters.register_loader("jsonb", _JsonLoader)
 
 
 def _transaction(engine: sa.Engine, body: Callable[[sa.Connection], T], attempt: Attempt) -> T:

@@ -176,11 +176,28 @@ async def test_nothing_follows_a_body_that_failed(notes: Store) -> None:
     assert followed == [1]
 
 
-async def test_a_reader_cannot_write(notes: Store) -> None:
+@pytest.mark.parametrize("snapshot", [True, False])
+async def test_a_reader_cannot_write(notes: Store, snapshot: bool) -> None:
     with pytest.raises((sa.exc.DBAPIError, Unavailable)):
-        await notes.read(add(1))
+        await notes.read(add(1), snapshot=snapshot)
 
     assert await notes.read(ids) == []
+
+
+async def test_readers_with_a_snapshot_and_without_follow_one_another(notes: Store) -> None:
+    for number in range(1, 4):
+        await notes.write(add(number))
+        assert await notes.read(ids, snapshot=False) == list(range(1, number + 1))
+        assert await notes.read(ids) == list(range(1, number + 1))
+
+
+async def test_readers_without_a_snapshot_still_read_after_one_has_failed(notes: Store) -> None:
+    await notes.write(add(1))
+
+    with pytest.raises(sa.exc.DBAPIError):
+        await notes.read(lambda connection: connection.execute(sa.text("SELECT nothing")), snapshot=False)
+
+    assert await notes.read(ids, snapshot=False) == [1]
 
 
 @pytest.mark.parametrize("ending", [sa.Connection.commit, sa.Connection.rollback])

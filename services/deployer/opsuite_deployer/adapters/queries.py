@@ -49,6 +49,13 @@ DEPLOYMENT_FIELDS: Final[Mapping[str, Field]] = {
 _BY_TIME: Final[Mapping[str, Field]] = {"create_time": Field(_d.id, Kind.TEXT, sortable=True)}
 """Ids sort by time of creation, and are the primary key: one index walk."""
 
+_OF_OWNERS: Final = frozenset(
+    {"owner", "lease_expires_at", "epoch", "turn", "takeovers", "ending", "holds_slot"}
+    | {"paused_at", "paused_seconds", "rollback_to", "span_id"}
+)
+_SUMMARY: Final = sa.select(*(column for column in _d if column.name not in _OF_OWNERS))
+"""Rows without what only owners need, which no page shows."""
+
 AUDIT_FIELDS: Final[Mapping[str, Field]] = {
     "actor": Field(_a.actor, Kind.TEXT),
     "action": Field(_a.action, Kind.TEXT),
@@ -143,21 +150,19 @@ class Queries:
     ) -> PageOf[deployment_pb2.Deployment]:
         """A page of deployments without their stages. Raises InvalidInput (filter, order_by, page_token)."""
         order = parse_order(order_by, _BY_TIME, default=[Key(_d.id, descending=True)], unique=_d.id)
-        statement = sa.select(tables.deployments).where(*_below(parent), condition(filter_, DEPLOYMENT_FIELDS))
+        statement = _SUMMARY.where(*_below(parent), condition(filter_, DEPLOYMENT_FIELDS))
         listing = Listing("deployments", "/".join(parent), filter_, order_by)
 
         def read(connection: sa.Connection) -> PageOf[deployment_pb2.Deployment]:
             page = self._pages.read(connection, statement, order=order, listing=listing, token=token, size=size)
             return PageOf([self._summary(connection, row._mapping) for row in page.rows], page.next_token)  # noqa: SLF001 - public: SQLAlchemy keeps the plain names for columns
 
-        return await self._store.read(read)
+        return await self._store.read(read, snapshot=False)  # places in queues may be a moment younger
 
     def under_way(self, connection: sa.Connection, parent: tuple[str, str]) -> list[deployment_pb2.Deployment]:
         """Deployments that have not ended, oldest first, without their stages."""
         ended = [status.value for status in TERMINAL]
-        rows = connection.execute(
-            sa.select(tables.deployments).where(*_below(parent), _d.status.not_in(ended)).order_by(_d.id)
-        ).mappings()
+        rows = connection.execute(_SUMMARY.where(*_below(parent), _d.status.not_in(ended)).order_by(_d.id)).mappings()
         return [self._summary(connection, row) for row in rows]
 
     async def pipeline(self, uid: str, number: int | None) -> pipeline_pb2.Pipeline:
@@ -236,7 +241,7 @@ class Queries:
     def _position(self, connection: sa.Connection, row: Row) -> int:
         if row["status"] != Status.QUEUED.value:
             return 0
-        keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of")} | {"uid": row["id"]}
+        keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of", "priority")} | {"uid": row["id"]}
         position: int = QUEUE_POSITION.value(connection, keys)
         return position
 
