@@ -19,6 +19,7 @@ import structlog
 
 from opsuite.deployer.v1 import (
     deployment_service_pb2_grpc,
+    environment_service_pb2_grpc,
     history_service_pb2_grpc,
     pipeline_service_pb2_grpc,
     traffic_service_pb2_grpc,
@@ -28,6 +29,7 @@ from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.audit_log import SqlAuditLog
 from opsuite_deployer.adapters.database import SqlStore
 from opsuite_deployer.adapters.deployment_api import DeploymentServicer
+from opsuite_deployer.adapters.environment_api import EnvironmentServicer
 from opsuite_deployer.adapters.history_api import HistoryServicer
 from opsuite_deployer.adapters.leftovers import Leftovers
 from opsuite_deployer.adapters.log_tail import LogTail
@@ -49,6 +51,7 @@ from opsuite_deployer.adapters.workload_api import WorkloadServicer
 from opsuite_deployer.application.admission import Rules
 from opsuite_deployer.application.checks import Checks
 from opsuite_deployer.application.deployments import Deployments
+from opsuite_deployer.application.environments import Environments
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.pipelines import Pipelines
 from opsuite_deployer.application.ports import CommandDefaults
@@ -264,6 +267,8 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     watches = Watches(store, hub, queries, clock, life)
     deployments = Deployments(store=transactions, fleet=fleet, preflight=preflight, clock=clock, rules=rules)
     pipelines = Pipelines(store=transactions, clock=clock, policy=MachinePolicy(policy))
+    environments = Environments(transactions, fleet)
+    access = access_control(settings, clock)
     server = RpcServer(
         [
             Service(
@@ -272,9 +277,14 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
                 "opsuite.deployer.v1.PipelineService",
             ),
             Service(
-                DeploymentServicer(deployments, queries, watches, LogTail(queries, draining), traces),
+                DeploymentServicer(deployments, queries, watches, LogTail(queries, draining), traces, access.authorize),
                 deployment_service_pb2_grpc.add_DeploymentServiceServicer_to_server,
                 "opsuite.deployer.v1.DeploymentService",
+            ),
+            Service(
+                EnvironmentServicer(environments),
+                environment_service_pb2_grpc.add_EnvironmentServiceServicer_to_server,
+                "opsuite.deployer.v1.EnvironmentService",
             ),
             Service(
                 HistoryServicer(store, queries),
@@ -293,7 +303,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
             ),
             *_for_edges(edges, MetricsServer(routes)),
         ],
-        access=access_control(settings, clock),
+        access=access,
         settings=server_settings(settings),
         audit=audit_log,
         telemetry=Telemetry(tracing.tracer("opsuite.rpc"), registry, settings.metrics_namespace),
@@ -320,6 +330,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         lambda: _repeat(TIDY_EVERY, leftovers.run, at_once=True),
         lambda: _repeat(RETIRE_EVERY, retiring.run),
         lambda: _repeat(RETIRE_EVERY, traffic.expire),
+        lambda: _repeat(RETIRE_EVERY, environments.expire),
         lambda: _repeat(REFRESH_EVERY, Upkeep(transactions, routes, platforms).run),
         lambda: _end_watches(draining, hub, edges),
     ]

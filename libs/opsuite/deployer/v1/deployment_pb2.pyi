@@ -367,6 +367,8 @@ class Deployment(_message.Message):
     TRACE_ID_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    ORDER_SKIPPED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
     uid: _builtins.str
@@ -409,6 +411,10 @@ class Deployment(_message.Message):
     """Changes with every change of the deployment."""
     revision: _builtins.int
     """Number of its last event."""
+    priority: _builtins.int
+    """How urgent it is, 0 to 9: higher goes first."""
+    order_skipped: _builtins.bool
+    """Whether it was let past the order of the pipeline's environments, by a person's override."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageRun]:
         """Its stages, in the order of the pipeline."""
@@ -468,10 +474,12 @@ class Deployment(_message.Message):
         trace_id: _builtins.str = ...,
         etag: _builtins.str = ...,
         revision: _builtins.int = ...,
+        priority: _builtins.int = ...,
+        order_skipped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "failure", b"failure", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "environment", b"environment", "etag", b"etag", "failed_steps", b"failed_steps", "failure", b"failure", "message", b"message", "name", b"name", "pause_reason", b"pause_reason", "pipeline", b"pipeline", "pipeline_revision", b"pipeline_revision", "queue_position", b"queue_position", "reason", b"reason", "request_reason", b"request_reason", "requested_by", b"requested_by", "retry_of", b"retry_of", "revision", b"revision", "rollback_of", b"rollback_of", "rolled_back_by", b"rolled_back_by", "stable", b"stable", "stages", b"stages", "start_time", b"start_time", "status", b"status", "trace_id", b"trace_id", "uid", b"uid", "variables", b"variables", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "environment", b"environment", "etag", b"etag", "failed_steps", b"failed_steps", "failure", b"failure", "message", b"message", "name", b"name", "order_skipped", b"order_skipped", "pause_reason", b"pause_reason", "pipeline", b"pipeline", "pipeline_revision", b"pipeline_revision", "priority", b"priority", "queue_position", b"queue_position", "reason", b"reason", "request_reason", b"request_reason", "requested_by", b"requested_by", "retry_of", b"retry_of", "revision", b"revision", "rollback_of", b"rollback_of", "rolled_back_by", b"rolled_back_by", "stable", b"stable", "stages", b"stages", "start_time", b"start_time", "status", b"status", "trace_id", b"trace_id", "uid", b"uid", "variables", b"variables", "version", b"version", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,16 +82,27 @@ class DeployRequest(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    FROM_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    SKIP_ORDER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """UUID chosen by the caller; makes retries safe. Absent: no replay protection."""
     pipeline: _builtins.str
     """"pipelines/hello-web"."""
     version: _builtins.str
-    """What is deployed: "1.1.0", a commit, a tag."""
+    """What is deployed: "1.1.0", a commit, a tag. With from_environment it may be left out; if it is not, it has to be what is
+    stable there.
+    """
     environment: _builtins.str
     """Where to: one of the pipeline's environments."""
     reason: _builtins.str
     """Why, for the history."""
+    from_environment: _builtins.str
+    """Environment whose stable version and pipeline revision are deployed, instead of the latest revision."""
+    priority: _builtins.int
+    """How urgent it is: higher goes first among those that wait."""
+    skip_order: _builtins.bool
+    """Whether it passes the order of the pipeline's environments; asks for the permission deployments.override and a reason."""
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values of the pipeline's variables that differ from their defaults."""
@@ -105,10 +116,13 @@ class DeployRequest(_message.Message):
         environment: _builtins.str = ...,
         variables: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         reason: _builtins.str = ...,
+        from_environment: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        skip_order: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "request_id", b"request_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "environment", b"environment", "pipeline", b"pipeline", "reason", b"reason", "request_id", b"request_id", "variables", b"variables", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_id", b"_request_id", "environment", b"environment", "from_environment", b"from_environment", "pipeline", b"pipeline", "priority", b"priority", "reason", b"reason", "request_id", b"request_id", "skip_order", b"skip_order", "variables", b"variables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_id: _TypeAlias = _typing.Literal["request_id"]  # noqa: Y015
     _WhichOneofArgType__request_id: _TypeAlias = _typing.Literal["_request_id", b"_request_id"]  # noqa: Y015
@@ -170,12 +184,23 @@ class PlanDeploymentRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     VARIABLES_FIELD_NUMBER: _builtins.int
+    FROM_ENVIRONMENT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    SKIP_ORDER_FIELD_NUMBER: _builtins.int
     pipeline: _builtins.str
     """"pipelines/hello-web"."""
     version: _builtins.str
-    """What is deployed: "1.1.0", a commit, a tag."""
+    """What is deployed: "1.1.0", a commit, a tag. With from_environment it may be left out; if it is not, it has to be what is
+    stable there.
+    """
     environment: _builtins.str
     """Where to: one of the pipeline's environments."""
+    from_environment: _builtins.str
+    """Environment whose stable version and pipeline revision are deployed, instead of the latest revision."""
+    priority: _builtins.int
+    """How urgent it is: higher goes first among those that wait."""
+    skip_order: _builtins.bool
+    """Whether it passes the order of the pipeline's environments; asks for the permission deployments.override."""
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Values of the pipeline's variables that differ from their defaults."""
@@ -187,10 +212,13 @@ class PlanDeploymentRequest(_message.Message):
         version: _builtins.str = ...,
         environment: _builtins.str = ...,
         variables: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        from_environment: _builtins.str = ...,
+        priority: _builtins.int = ...,
+        skip_order: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "pipeline", b"pipeline", "variables", b"variables", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["environment", b"environment", "from_environment", b"from_environment", "pipeline", b"pipeline", "priority", b"priority", "skip_order", b"skip_order", "variables", b"variables", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -212,6 +240,7 @@ class PlanDeploymentResponse(_message.Message):
     SUPERSEDES_FIELD_NUMBER: _builtins.int
     CANCELS_FIELD_NUMBER: _builtins.int
     LIFTS_BAR_OF_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     ready: _builtins.bool
     """Whether every preflight check passed."""
     queue_position: _builtins.int
@@ -228,6 +257,8 @@ class PlanDeploymentResponse(_message.Message):
     """Name of the deployment that ended as ROLLBACK_FAILED and bars the environment, whose bar Deploy would lift; empty if
     there is none.
     """
+    version: _builtins.str
+    """Version it would deploy."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreflightCheck]:
         """Every check, in the order of the pipeline."""
@@ -257,10 +288,11 @@ class PlanDeploymentResponse(_message.Message):
         supersedes: _abc.Iterable[_builtins.str] | None = ...,
         cancels: _builtins.str = ...,
         lifts_bar_of: _builtins.str = ...,
+        version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["refusal", b"refusal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "checks", b"checks", "lifts_bar_of", b"lifts_bar_of", "pipeline_revision", b"pipeline_revision", "queue_position", b"queue_position", "ready", b"ready", "refusal", b"refusal", "rollback_version", b"rollback_version", "steps", b"steps", "supersedes", b"supersedes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancels", b"cancels", "checks", b"checks", "lifts_bar_of", b"lifts_bar_of", "pipeline_revision", b"pipeline_revision", "queue_position", b"queue_position", "ready", b"ready", "refusal", b"refusal", "rollback_version", b"rollback_version", "steps", b"steps", "supersedes", b"supersedes", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,25 +304,51 @@ class DeployRefusal(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     HOLDER_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """In one word, as in the error: "ENVIRONMENT_OCCUPIED"."""
+    """In one word, as in the error: "ENVIRONMENT_OCCUPIED", "ENVIRONMENT_LOCKED", "NOT_PROMOTED_YET"."""
     message: _builtins.str
     """Why, for people."""
     holder: _builtins.str
-    """Name of the deployment that stands in the way."""
+    """Name of the deployment that stands in the way; empty if it is no deployment."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What changes in the message, as in the error."""
+
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
         holder: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "message", b"message", "metadata", b"metadata", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

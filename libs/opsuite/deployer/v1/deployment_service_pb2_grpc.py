@@ -136,7 +136,9 @@ class DeploymentServiceServicer:
     def Deploy(self, request, context):
         """Records a deployment and returns before anything is touched. A repeated request_id returns the first one.
         Errors: INVALID_ARGUMENT (also an environment that the pipeline does not list), NOT_FOUND (pipeline),
-        FAILED_PRECONDITION (environment occupied under REJECT).
+        FAILED_PRECONDITION (ENVIRONMENT_LOCKED by somebody else; NOT_PROMOTED_YET: `after` in the metadata has to have it first;
+        NOT_STABLE_THERE: what from_environment names; ENVIRONMENT_OCCUPIED under REJECT), PERMISSION_DENIED (skip_order without
+        the permission deployments.override).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,7 +147,8 @@ class DeploymentServiceServicer:
     def PlanDeployment(self, request, context):
         """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
         in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
-        A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+        A Deploy that would be refused because of what is there is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND
+        (pipeline), FAILED_PRECONDITION (NOT_STABLE_THERE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,7 +228,7 @@ class DeploymentServiceServicer:
     def RetryDeployment(self, request, context):
         """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
         deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
+        Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended; ENVIRONMENT_LOCKED, NOT_PROMOTED_YET).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

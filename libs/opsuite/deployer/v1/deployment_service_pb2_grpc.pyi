@@ -38,12 +38,15 @@ class DeploymentServiceStub:
     Deploy: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.DeployRequest, _deployment_service_pb2.DeployResponse]
     """Records a deployment and returns before anything is touched. A repeated request_id returns the first one.
     Errors: INVALID_ARGUMENT (also an environment that the pipeline does not list), NOT_FOUND (pipeline),
-    FAILED_PRECONDITION (environment occupied under REJECT).
+    FAILED_PRECONDITION (ENVIRONMENT_LOCKED by somebody else; NOT_PROMOTED_YET: `after` in the metadata has to have it first;
+    NOT_STABLE_THERE: what from_environment names; ENVIRONMENT_OCCUPIED under REJECT), PERMISSION_DENIED (skip_order without
+    the permission deployments.override).
     """
     PlanDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.PlanDeploymentRequest, _deployment_service_pb2.PlanDeploymentResponse]
     """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
     in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
-    A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+    A Deploy that would be refused because of what is there is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND
+    (pipeline), FAILED_PRECONDITION (NOT_STABLE_THERE).
     """
     GetDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_service_pb2.GetDeploymentResponse]
     """Returns a deployment as it stands. Errors: NOT_FOUND."""
@@ -80,7 +83,7 @@ class DeploymentServiceStub:
     RetryDeployment: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]
     """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
     deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
-    Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
+    Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended; ENVIRONMENT_LOCKED, NOT_PROMOTED_YET).
     """
     RetryStep: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]
     """Lets a step that was interrupted run again. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
@@ -111,12 +114,15 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     Deploy: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.DeployRequest, _deployment_service_pb2.DeployResponse]  # type: ignore[assignment]
     """Records a deployment and returns before anything is touched. A repeated request_id returns the first one.
     Errors: INVALID_ARGUMENT (also an environment that the pipeline does not list), NOT_FOUND (pipeline),
-    FAILED_PRECONDITION (environment occupied under REJECT).
+    FAILED_PRECONDITION (ENVIRONMENT_LOCKED by somebody else; NOT_PROMOTED_YET: `after` in the metadata has to have it first;
+    NOT_STABLE_THERE: what from_environment names; ENVIRONMENT_OCCUPIED under REJECT), PERMISSION_DENIED (skip_order without
+    the permission deployments.override).
     """
     PlanDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.PlanDeploymentRequest, _deployment_service_pb2.PlanDeploymentResponse]  # type: ignore[assignment]
     """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
     in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
-    A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+    A Deploy that would be refused because of what is there is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND
+    (pipeline), FAILED_PRECONDITION (NOT_STABLE_THERE).
     """
     GetDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.GetDeploymentRequest, _deployment_service_pb2.GetDeploymentResponse]  # type: ignore[assignment]
     """Returns a deployment as it stands. Errors: NOT_FOUND."""
@@ -153,7 +159,7 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     RetryDeployment: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryDeploymentRequest, _deployment_service_pb2.RetryDeploymentResponse]  # type: ignore[assignment]
     """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
     deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
-    Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
+    Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended; ENVIRONMENT_LOCKED, NOT_PROMOTED_YET).
     """
     RetryStep: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]  # type: ignore[assignment]
     """Lets a step that was interrupted run again. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
@@ -187,7 +193,9 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_service_pb2.DeployResponse, _abc.Awaitable[_deployment_service_pb2.DeployResponse]]:
         """Records a deployment and returns before anything is touched. A repeated request_id returns the first one.
         Errors: INVALID_ARGUMENT (also an environment that the pipeline does not list), NOT_FOUND (pipeline),
-        FAILED_PRECONDITION (environment occupied under REJECT).
+        FAILED_PRECONDITION (ENVIRONMENT_LOCKED by somebody else; NOT_PROMOTED_YET: `after` in the metadata has to have it first;
+        NOT_STABLE_THERE: what from_environment names; ENVIRONMENT_OCCUPIED under REJECT), PERMISSION_DENIED (skip_order without
+        the permission deployments.override).
         """
 
     @_abc_1.abstractmethod
@@ -198,7 +206,8 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_service_pb2.PlanDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.PlanDeploymentResponse]]:
         """Says what Deploy would do and whether it could start now, and changes nothing: the steps with their templates filled
         in, every preflight check with its result, and what the pipeline's policy would do to the deployments that are there.
-        A Deploy that REJECT would refuse is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND (pipeline).
+        A Deploy that would be refused because of what is there is told as `refusal`. Errors: INVALID_ARGUMENT, NOT_FOUND
+        (pipeline), FAILED_PRECONDITION (NOT_STABLE_THERE).
         """
 
     @_abc_1.abstractmethod
@@ -295,7 +304,7 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_deployment_service_pb2.RetryDeploymentResponse, _abc.Awaitable[_deployment_service_pb2.RetryDeploymentResponse]]:
         """Starts a new deployment of the same version that begins with the stage that failed. After a rollback, and once another
         deployment has been in that environment, what was done no longer stands, and it begins with the first stage.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended).
+        Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended; ENVIRONMENT_LOCKED, NOT_PROMOTED_YET).
         """
 
     @_abc_1.abstractmethod

@@ -221,6 +221,7 @@ class Pipeline(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PROMOTE_IN_ORDER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "pipelines/hello-web". The last part is a DNS label."""
     display_name: _builtins.str
@@ -235,6 +236,10 @@ class Pipeline(_message.Message):
     """Output only: 1 for the first registration, then 2 and so on."""
     etag: _builtins.str
     """Output only: changes with every registration."""
+    promote_in_order: _builtins.bool
+    """Whether a version has to be stable in each environment, with the same revision of the pipeline, before it is deployed
+    to the next one in `environments`. Rollbacks are exempt.
+    """
     @_builtins.property
     def environments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Environments it may deploy to: "staging"."""
@@ -285,10 +290,11 @@ class Pipeline(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        promote_in_order: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled", "create_time", b"create_time", "max_duration", b"max_duration", "rollback_enabled", b"rollback_enabled", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled", "concurrency", b"concurrency", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "environment_concurrency", b"environment_concurrency", "environments", b"environments", "etag", b"etag", "max_duration", b"max_duration", "name", b"name", "notifications", b"notifications", "revision", b"revision", "rollback_enabled", b"rollback_enabled", "stages", b"stages", "timeout", b"timeout", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled", "concurrency", b"concurrency", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "environment_concurrency", b"environment_concurrency", "environments", b"environments", "etag", b"etag", "max_duration", b"max_duration", "name", b"name", "notifications", b"notifications", "promote_in_order", b"promote_in_order", "revision", b"revision", "rollback_enabled", b"rollback_enabled", "stages", b"stages", "timeout", b"timeout", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rollback_enabled: _TypeAlias = _typing.Literal["rollback_enabled"]  # noqa: Y015
     _WhichOneofArgType__rollback_enabled: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled"]  # noqa: Y015

@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from opsuite_deployer.adapters.environment_rows import EnvironmentRows
 from opsuite_deployer.adapters.log_rows import LogRows
 from opsuite_deployer.adapters.queue_rows import QueueRows
 from opsuite_deployer.adapters.revisions import RevisionCache
@@ -27,7 +28,7 @@ WRITTEN: Final = declare("deployer.written", "a transaction is written, nothing 
 COMMITTED: Final = declare("deployer.committed", "a transaction is committed, nobody has been told")
 
 
-class SqlTx(QueueRows, LogRows, WorkloadRows):
+class SqlTx(QueueRows, LogRows, WorkloadRows, EnvironmentRows):
     """Fits `application.ports.Tx`: each base holds one subject."""
 
 

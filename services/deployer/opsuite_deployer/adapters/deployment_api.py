@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final
 
 from opsuite.deployer.v1 import deployment_pb2
@@ -14,10 +14,15 @@ from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.traces import Traces
 from opsuite_deployer.adapters.watches import Watches
-from opsuite_deployer.application.deployments import Deployments, DeployWish
+from opsuite_deployer.application.deployments import Deployments
+from opsuite_deployer.application.entry import DeployWish
 from opsuite_deployer.domain.errors import EnvironmentOccupied
 from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.turn import Verb
+from opsuite_kernel.errors import Conflict, InvalidInput, Violation
+from opsuite_rpc.access import Rights, current_principal
+from opsuite_rpc.calls import current_call, shape_violations
+from opsuite_rpc.policy import Principal
 
 _SCOPES: Final = {
     pb.PROMOTION_SCOPE_UNSPECIFIED: Verb.PROMOTE,
@@ -25,14 +30,25 @@ _SCOPES: Final = {
     pb.PROMOTION_SCOPE_SKIP_STEP: Verb.PROMOTE_SKIP_STEP,
     pb.PROMOTION_SCOPE_FULL: Verb.PROMOTE_FULL,
 }
+_OVERRIDE: Final = Rights("deployments.override", resource_field="environment")
+
+Authorize = Callable[[Principal, Rights, str], None]
+"""Raises Denied unless a principal has those rights on a resource."""
 
 
 class DeploymentServicer(stubs.DeploymentServiceServicer):
     """Serves the contract of deployments."""
 
     def __init__(
-        self, deployments: Deployments, queries: Queries, watches: Watches, tail: LogTail, traces: Traces
+        self,
+        deployments: Deployments,
+        queries: Queries,
+        watches: Watches,
+        tail: LogTail,
+        traces: Traces,
+        authorize: Authorize,
     ) -> None:
+        self._authorize = authorize
         self._deployments = deployments
         self._queries = queries
         self._watches = watches
@@ -45,6 +61,10 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         self, request: pb.DeployRequest, context: Context[pb.DeployRequest, pb.DeployResponse]
     ) -> pb.DeployResponse:
         """Record a deployment."""
+        _refuse_bad_wish(request, needs_reason=request.skip_order)
+        if request.skip_order:
+            self._authorize(current_principal(), _OVERRIDE, request.environment)
+            current_call().details["skip_order"] = "true"
         standing = await self._deployments.deploy(_deploy_wish(request, request.reason), call_of(request))
         return pb.DeployResponse(deployment=await self._queries.rendered(standing))
 
@@ -52,7 +72,8 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
         self, request: pb.PlanDeploymentRequest, context: Context[pb.PlanDeploymentRequest, pb.PlanDeploymentResponse]
     ) -> pb.PlanDeploymentResponse:
         """Say what Deploy would do."""
-        plan = await self._deployments.plan(_deploy_wish(request, ""))
+        _refuse_bad_wish(request)
+        plan = await self._deployments.plan(_deploy_wish(request, ""), current_principal().name)
         place, arrival = plan.place, plan.place.arrival
         return pb.PlanDeploymentResponse(
             ready=all(check.passed for check in plan.checks),
@@ -71,6 +92,7 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
             supersedes=[one.name for one in arrival.supersede],
             cancels=arrival.cancel.name if arrival.cancel else "",
             lifts_bar_of=arrival.take_slot_of.name if arrival.take_slot_of else "",
+            version=plan.version,
         )
 
     async def RetryDeployment(
@@ -250,8 +272,28 @@ def _deploy_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, reason: s
         environment=request.environment,
         variables=dict(request.variables),
         reason=reason,
+        from_environment=request.from_environment,
+        priority=request.priority,
+        skip_order=request.skip_order,
     )
 
 
-def _refusal(refusal: EnvironmentOccupied) -> pb.DeployRefusal:
-    return pb.DeployRefusal(reason=refusal.reason, message=refusal.message, holder=refusal.holder)
+def _refuse_bad_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, *, needs_reason: bool = False) -> None:
+    """Raises InvalidInput with what is wrong with the shape, and with fields that do not go together."""
+    violations = [*shape_violations(), *_contradictions(request)]
+    if needs_reason and isinstance(request, pb.DeployRequest) and not request.reason:
+        violations.append(Violation("reason", "has to be given with skip_order", "REQUIRED"))
+    if violations:
+        raise InvalidInput(violations)
+
+
+def _contradictions(request: pb.DeployRequest | pb.PlanDeploymentRequest) -> Iterator[Violation]:
+    if not request.version and not request.from_environment:
+        yield Violation("version", "has to be given, or from_environment", "REQUIRED")
+    if request.from_environment and request.from_environment == request.environment:
+        yield Violation("from_environment", "is the environment that is deployed to", "CONTRADICTORY")
+
+
+def _refusal(refusal: Conflict) -> pb.DeployRefusal:
+    holder = refusal.holder if isinstance(refusal, EnvironmentOccupied) else ""
+    return pb.DeployRefusal(reason=refusal.reason, message=refusal.message, holder=holder, metadata=refusal.metadata)

@@ -57,6 +57,8 @@ def deployment_message(standing: Standing, pipeline: Pipeline | None) -> pb.Depl
         trace_id=deployment.trace_id,
         etag=standing.etag,
         revision=standing.revision,
+        priority=deployment.priority,
+        order_skipped=deployment.order_skipped,
     )
     if deployment.pause_reason is not None:
         message.pause_reason = pb.PauseReason.Value(f"PAUSE_REASON_{deployment.pause_reason.value}")
@@ -96,6 +98,8 @@ def summary_message(row: Row, queue_position: int) -> pb.Deployment:
         trace_id=row["trace_id"],
         etag=f'"{row["revision"]}"',
         revision=row["revision"],
+        priority=row["priority"],
+        order_skipped=row["order_skipped"],
         failure=pb.Failure(**row["failure"]) if row["failure"] else None,
     )
     if row["pause_reason"]:

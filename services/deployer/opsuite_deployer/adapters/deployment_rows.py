@@ -94,9 +94,24 @@ QUEUE_POSITION = Prepared(
         _d.status == _QUEUED,
         sa.or_(
             sa.and_(_d.rollback_of != "", sa.bindparam("rollback_of") == ""),
-            sa.and_((_d.rollback_of != "") == (sa.bindparam("rollback_of") != ""), _d.id <= sa.bindparam("uid")),
+            sa.and_(
+                (_d.rollback_of != "") == (sa.bindparam("rollback_of") != ""),
+                sa.or_(
+                    _d.priority > sa.bindparam("priority"),
+                    sa.and_(_d.priority == sa.bindparam("priority"), _d.id <= sa.bindparam("uid")),
+                ),
+            ),
         ),
     )
+)
+"""How many wait up to and with one of them; of one that is not there, how many go before it."""
+
+
+_STABLE_NOW = Prepared(
+    sa.select(tables.deployments)
+    .where(_d.pipeline == sa.bindparam("pipeline"), _d.environment == sa.bindparam("environment"), _d.stable)
+    .order_by(_d.started_at.desc())
+    .limit(1)
 )
 
 
@@ -204,6 +219,25 @@ class DeploymentRows(PipelineRows):
         row = self.connection.execute(query).mappings().first()
         return deployment_of(row) if row else None
 
+    def stable_now(self, pipeline: str, environment: str) -> Deployment | None:
+        """The stable deployment that began last."""
+        row = _STABLE_NOW.row(self.connection, {"pipeline": pipeline, "environment": environment})
+        return deployment_of(row) if row else None
+
+    def place_of(self, deployment: Deployment) -> int:
+        """How many queued deployments go before it, and itself if it is one of them."""
+        position: int = QUEUE_POSITION.value(
+            self.connection,
+            {
+                "pipeline": deployment.pipeline,
+                "environment": deployment.environment,
+                "rollback_of": deployment.rollback_of,
+                "priority": deployment.priority,
+                "uid": deployment.id,
+            },
+        )
+        return position
+
     def is_in_use(self, pipeline: str) -> Deployment | None:
         """A deployment of the pipeline that has not ended."""
         query = sa.select(tables.deployments).where(_d.pipeline == pipeline, _d.status.not_in(_ENDED)).limit(1)
@@ -218,16 +252,7 @@ class DeploymentRows(PipelineRows):
     def _queue_position(self, deployment: Deployment) -> int:
         if deployment.status is not Status.QUEUED:
             return 0
-        position: int = QUEUE_POSITION.value(
-            self.connection,
-            {
-                "pipeline": deployment.pipeline,
-                "environment": deployment.environment,
-                "rollback_of": deployment.rollback_of,
-                "uid": deployment.id,
-            },
-        )
-        return position
+        return self.place_of(deployment)
 
     def _keep_parts(self, before: Deployment | None, after: Deployment) -> None:
         if rows := changed_parts(before, after):

@@ -105,6 +105,7 @@ def pipeline_of(message: pb.Pipeline) -> Pipeline:
         concurrency=_POLICIES[message.concurrency],
         environment_concurrency={name: _POLICIES[policy] for name, policy in message.environment_concurrency.items()},
         variables=dict(message.variables),
+        promote_in_order=message.promote_in_order,
     )
 
 

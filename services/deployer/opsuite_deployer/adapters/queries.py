@@ -241,7 +241,7 @@ class Queries:
     def _position(self, connection: sa.Connection, row: Row) -> int:
         if row["status"] != Status.QUEUED.value:
             return 0
-        keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of")} | {"uid": row["id"]}
+        keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of", "priority")} | {"uid": row["id"]}
         position: int = QUEUE_POSITION.value(connection, keys)
         return position
 

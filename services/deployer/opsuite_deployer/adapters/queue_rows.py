@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -31,16 +32,32 @@ _other = tables.deployments.alias()
 _same_place = sa.and_(_other.c.pipeline == _d.pipeline, _other.c.environment == _d.environment)
 _goes_before = sa.or_(
     sa.and_(_other.c.rollback_of != "", _d.rollback_of == ""),
-    sa.and_((_other.c.rollback_of != "") == (_d.rollback_of != ""), _other.c.id < _d.id),
+    sa.and_(
+        (_other.c.rollback_of != "") == (_d.rollback_of != ""),
+        sa.or_(
+            _other.c.priority > _d.priority,
+            sa.and_(_other.c.priority == _d.priority, _other.c.id < _d.id),
+        ),
+    ),
 )
+
+
+def _locked_out(c: Any) -> sa.ColumnElement[bool]:
+    """What `EnvironmentLock.keeps_out` says; a lock whose time is over counts until it is swept away."""
+    lock = tables.environment_locks.alias()
+    same_place = sa.and_(lock.c.pipeline == c.pipeline, lock.c.environment == c.environment)
+    return sa.and_(c.rollback_of == "", sa.exists().where(same_place, lock.c.holder != c.requested_by))
+
+
 _ADMISSIBLE = Prepared(
     sa.select(tables.deployments)
     .where(
         _d.status == _QUEUED,
         ~sa.exists().where(_same_place, _other.c.holds_slot),
-        ~sa.exists().where(_same_place, _other.c.status == _QUEUED, _goes_before),
+        ~sa.exists().where(_same_place, _other.c.status == _QUEUED, _goes_before, ~_locked_out(_other.c)),
+        ~_locked_out(_d),
     )
-    .order_by((_d.rollback_of != "").desc(), _d.id)
+    .order_by((_d.rollback_of != "").desc(), _d.priority.desc(), _d.id)
     .limit(sa.bindparam("most"))
 )
 _NEWEST = Prepared(sa.select(sa.func.max(_d.id)))
@@ -85,7 +102,7 @@ class QueueRows(DeploymentRows):
         return count
 
     def admissible(self, limit: int) -> Sequence[Deployment]:
-        """Queued deployments whose environment is free, each the first of its queue, in order."""
+        """Queued deployments whose environment is free, each the first there that no lock keeps out, in order."""
         rows = _ADMISSIBLE.rows(self.connection, {"most": limit})
         return order([deployment_of(row) for row in rows])
 

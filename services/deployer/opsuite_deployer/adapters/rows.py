@@ -62,6 +62,8 @@ def fixed_columns(deployment: Deployment) -> dict[str, object]:
         "request_reason": deployment.request_reason,
         "variables": dict(deployment.variables),
         "created_at": deployment.created_at,
+        "priority": deployment.priority,
+        "order_skipped": deployment.order_skipped,
         "trace_id": deployment.trace_id,
         "span_id": deployment.span_id,
     }
@@ -101,6 +103,8 @@ def deployment_of(row: Row, parts: Iterable[Row] = ()) -> Deployment:
         trace_id=row["trace_id"],
         span_id=row["span_id"],
         takeovers=row["takeovers"],
+        priority=row["priority"],
+        order_skipped=row["order_skipped"],
     )
 
 

@@ -68,6 +68,8 @@ deployments: Final = sa.Table(
     sa.Column("trace_id", sa.Text, nullable=False),
     sa.Column("span_id", sa.Text, nullable=False),
     sa.Column("takeovers", sa.Integer, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("order_skipped", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("revision", sa.BigInteger, nullable=False, comment="number of its last event"),
     sa.Column("turn", sa.BigInteger, nullable=False, comment="turns its owners have recorded"),
     sa.Column("owner", sa.Text),
@@ -104,6 +106,18 @@ sa.Index(
     deployments.c.id,
     sqlite_where=deployments.c.stable,
     postgresql_where=deployments.c.stable,
+)
+
+environment_locks: Final = sa.Table(
+    "environment_locks",
+    metadata,
+    sa.Column("pipeline", sa.Text, primary_key=True),
+    sa.Column("environment", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("created_at", UtcDateTime, nullable=False),
+    sa.Column("ttl_seconds", sa.Float, comment="how long it holds after each renewal; absent: it never ends"),
+    sa.Column("expires_at", UtcDateTime),
 )
 
 parts: Final = sa.Table(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id
+from opsuite_deployer.application.entry import Chosen, DeployWish, admit_to, choose
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
@@ -23,20 +24,20 @@ from opsuite_deployer.domain.deployment import (
 )
 from opsuite_deployer.domain.errors import (
     DeploymentNotFound,
-    EnvironmentNotListed,
+    EnvironmentLocked,
     EnvironmentOccupied,
     EtagMismatch,
     NoRollbackTarget,
+    NotPromotedYet,
     PipelineNotFound,
     RollbackUnderWay,
     StepNotFound,
     StepNotInterrupted,
-    UnknownVariable,
     WrongState,
 )
 from opsuite_deployer.domain.parts import find_step, parts_left_out
 from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
-from opsuite_deployer.domain.queue import Arrival, arrive
+from opsuite_deployer.domain.queue import Arrival, arrive, behind
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
 from opsuite_deployer.domain.rollout_parts import check_wish
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
@@ -54,17 +55,6 @@ class Call:
     replay: Replay | None = None
     audit: AuditEntry | None = None
     """What the audit log keeps of the call if it succeeds; None: somebody else sees to that."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeployWish:
-    """A deployment that somebody wants."""
-
-    pipeline: str
-    version: str
-    environment: str
-    variables: Mapping[str, str] = field(default_factory=dict)
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +76,7 @@ class Place:
     """Where a deployment would stand on its arrival, and what it would do to those that are there."""
 
     arrival: Arrival = field(default_factory=Arrival)
-    refusal: EnvironmentOccupied | None = None
+    refusal: EnvironmentLocked | NotPromotedYet | EnvironmentOccupied | None = None
     """It would not arrive at all."""
     queue_position: int = 0
     """Behind those that it leaves in the queue; 0 if it would start at once."""
@@ -97,6 +87,7 @@ class Plan:
     """What a deployment would do."""
 
     revision: Revision
+    version: str
     checks: tuple[Problem, ...]
     steps: tuple[PlannedStep, ...]
     place: Place
@@ -114,28 +105,38 @@ class Deployments:
         self._rules = rules
 
     async def deploy(self, wish: DeployWish, call: Call) -> Standing:
-        """Record a deployment. Raises PipelineNotFound, EnvironmentNotListed, UnknownVariable, EnvironmentOccupied."""
+        """Record a deployment.
+
+        Raises PipelineNotFound, EnvironmentNotListed, UnknownVariable, NotStableThere, EnvironmentLocked,
+        NotPromotedYet, EnvironmentOccupied.
+        """
         return await self._start(call, lambda tx, now: deploy(tx, wish, call, self._rules, now), audits_new=True)
 
-    async def plan(self, wish: DeployWish) -> Plan:
-        """Say what `deploy` would do, and change nothing. Raises what `deploy` does, but for EnvironmentOccupied."""
+    async def plan(self, wish: DeployWish, actor: str) -> Plan:
+        """Say what `deploy` would do, and change nothing. Raises what `deploy` does, but for what is there already."""
         now = self._clock.now()
 
         def look(tx: Tx) -> tuple[Revision, Deployment, Place, Deployment | None]:
-            revision = _revision(tx, wish)
-            deployment = _wished(wish, revision, Call(actor=""), self._rules.new_id(now), now)
-            place = _place(tx, deployment, revision, self._rules)
-            return revision, deployment, place, tx.latest_stable(wish.pipeline, wish.environment, before=deployment)
+            chosen = choose(tx, wish)
+            uid = behind(tx.newest(), self._rules.new_id(now))
+            deployment = _wished(chosen.wish, chosen.revision, Call(actor), uid, now)
+            place = _place(tx, deployment, chosen, self._rules)
+            return (
+                chosen.revision,
+                deployment,
+                place,
+                tx.latest_stable(wish.pipeline, wish.environment, before=deployment),
+            )
 
         revision, deployment, place, stable = await self._store.read(look)
         checks = await self._preflight.look(revision.pipeline, deployment)
         steps = tuple(planned(revision.pipeline, deployment))
-        return Plan(revision, tuple(checks), steps, place, stable.version if stable else "")
+        return Plan(revision, deployment.version, tuple(checks), steps, place, stable.version if stable else "")
 
     async def retry(self, reference: Reference, reason: str, call: Call) -> Standing:
         """Start a new deployment that begins with the stage that failed, or at the start if nothing stands any more.
 
-        Raises DeploymentNotFound, WrongState.
+        Raises DeploymentNotFound, WrongState, EnvironmentLocked, NotPromotedYet.
         """
         return await self._start(call, lambda tx, now: retry(tx, reference, reason, call, self._rules, now))
 
@@ -264,9 +265,10 @@ class Deployments:
 
 def deploy(tx: Tx, wish: DeployWish, call: Call, rules: Rules, now: datetime) -> tuple[str, tuple[Started, ...]]:
     """Record a deployment and let in whoever may start now. Raises what Deployments.deploy says."""
-    revision = _revision(tx, wish)
-    deployment = _wished(wish, revision, call, next_id(tx, rules, now), now)
-    _enqueue(tx, deployment, revision, now)
+    chosen = choose(tx, wish)
+    wanted = _wished(chosen.wish, chosen.revision, call, next_id(tx, rules, now), now)
+    deployment = admit_to(tx, wanted, chosen.latest, skip_order=wish.skip_order)
+    _enqueue(tx, deployment, chosen.revision, now)
     return deployment.id, admit(tx, rules, now)
 
 
@@ -283,11 +285,14 @@ def retry(
     # What was done counts only while it still stands: not after a rollback, nor once another has been there.
     undone = failed.status in {Status.ROLLED_BACK, Status.ROLLBACK_FAILED} or tx.is_touched_since(failed)
     done = [] if undone else _stages_through(failed, revision.pipeline)
-    wish = DeployWish(failed.pipeline, failed.version, failed.environment, failed.variables, reason)
+    wish = DeployWish(
+        failed.pipeline, failed.version, failed.environment, failed.variables, reason, priority=failed.priority
+    )
     again = _wished(wish, revision, call, next_id(tx, rules, now), now)
     # A rollback that is tried again still is one: what must not be repeated stays left out.
     parts = parts_left_out(revision.pipeline, is_rollback=bool(failed.rollback_of), done=done)
     again = replace(again, retry_of=failed.id, rollback_of=failed.rollback_of, parts=parts)
+    again = admit_to(tx, again, latest.pipeline, skip_order=failed.order_skipped)
     _enqueue(tx, again, revision, now)
     return again.id, admit(tx, rules, now)
 
@@ -363,18 +368,6 @@ def _found(standing: Standing | None, name: str) -> Standing:
     return standing
 
 
-def _revision(tx: Tx, wish: DeployWish) -> Revision:
-    revision = tx.revision_of(wish.pipeline)
-    if revision is None or revision.deleted:
-        raise PipelineNotFound(wish.pipeline)
-    pipeline = revision.pipeline
-    if wish.environment not in pipeline.environments:
-        raise EnvironmentNotListed(wish.environment, pipeline.environments)
-    if unknown := set(wish.variables) - set(pipeline.variables):
-        raise UnknownVariable(unknown, pipeline.variables)
-    return revision
-
-
 def _wished(wish: DeployWish, revision: Revision, call: Call, uid: str, now: datetime) -> Deployment:
     return Deployment(
         id=uid,
@@ -388,6 +381,7 @@ def _wished(wish: DeployWish, revision: Revision, call: Call, uid: str, now: dat
         request_reason=wish.reason,
         trace_id=call.trace_id,
         span_id=call.span_id,
+        priority=wish.priority,
     )
 
 
@@ -408,13 +402,14 @@ def _arrival(tx: Tx, deployment: Deployment, revision: Revision, holder: Deploym
     return arrive(policy, holder, waiting)
 
 
-def _place(tx: Tx, deployment: Deployment, revision: Revision, rules: Rules) -> Place:
+def _place(tx: Tx, deployment: Deployment, chosen: Chosen, rules: Rules) -> Place:
     holder = tx.holder(deployment.pipeline, deployment.environment)
     try:
-        arrival = _arrival(tx, deployment, revision, holder)
-    except EnvironmentOccupied as refusal:
+        admit_to(tx, deployment, chosen.latest, skip_order=chosen.wish.skip_order)
+        arrival = _arrival(tx, deployment, chosen.revision, holder)
+    except (EnvironmentLocked, NotPromotedYet, EnvironmentOccupied) as refusal:
         return Place(refusal=refusal)
-    ahead = tx.queue_length(deployment.pipeline, deployment.environment) - len(arrival.supersede)
+    ahead = tx.place_of(deployment) - sum(one.priority >= deployment.priority for one in arrival.supersede)
     is_occupied = holder is not None and arrival.take_slot_of is None
     has_to_wait = is_occupied or ahead or tx.active_count() >= rules.max_concurrent
     return Place(arrival, queue_position=ahead + 1 if has_to_wait else 0)
@@ -422,10 +417,12 @@ def _place(tx: Tx, deployment: Deployment, revision: Revision, rules: Rules) -> 
 
 def _arrived(tx: Tx, deployment: Deployment, related: str = "") -> list[Happened]:
     created = Happened(EventKind.CREATED, Status.QUEUED, actor=deployment.requested_by, related=related)
-    before = tx.queue_length(deployment.pipeline, deployment.environment)
-    if not before and tx.holder(deployment.pipeline, deployment.environment) is None:
+    if deployment.order_skipped:
+        created = replace(created, reason="ORDER_SKIPPED", message=deployment.request_reason)
+    waiting = tx.queue_length(deployment.pipeline, deployment.environment)
+    if not waiting and tx.holder(deployment.pipeline, deployment.environment) is None:
         return [created]
-    return [created, Happened(EventKind.QUEUED, Status.QUEUED, queue_position=before + 1)]
+    return [created, Happened(EventKind.QUEUED, Status.QUEUED, queue_position=tx.place_of(deployment) + 1)]
 
 
 def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:

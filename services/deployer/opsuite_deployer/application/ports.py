@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from opsuite_deployer.application.workload_ports import WorkloadTx
 from opsuite_deployer.domain.deployment import Deployment
+from opsuite_deployer.domain.environment import EnvironmentLock
 from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
 from opsuite_deployer.domain.turn import Happened, Wish
 from opsuite_notify.port import Message, SecretRef
@@ -152,14 +153,36 @@ class Tx(WorkloadTx, Protocol):
     def queue_length(self, pipeline: str, environment: str) -> int:
         """How many are queued."""
 
+    def place_of(self, deployment: Deployment) -> int:
+        """How many queued deployments go before it, and itself if it is one of them."""
+
     def waiting(self, pipeline: str, environment: str) -> Sequence[Deployment]:
         """Queued deployments, in the order in which they go."""
 
     def latest_stable(self, pipeline: str, environment: str, *, before: Deployment) -> Deployment | None:
         """The latest stable deployment that began before `before` did, not itself."""
 
+    def stable_now(self, pipeline: str, environment: str) -> Deployment | None:
+        """The stable deployment that began last."""
+
     def is_in_use(self, pipeline: str) -> Deployment | None:
         """A deployment of the pipeline that has not ended, if there is one."""
+
+    # environments
+    def now(self) -> datetime:
+        """The database's clock, the same for all replicas: by it locks end."""
+
+    def lock_of(self, pipeline: str, environment: str) -> EnvironmentLock | None:
+        """The lock that holds now."""
+
+    def put_lock(self, lock: EnvironmentLock) -> None:
+        """Keep a lock in place of the one that is there."""
+
+    def drop_lock(self, pipeline: str, environment: str) -> None:
+        """Forget a lock."""
+
+    def expired_locks(self) -> Sequence[EnvironmentLock]:
+        """Locks whose time is over; until they are dropped, those who wait go on waiting."""
 
     # queue and ownership
     def serialise_admission(self) -> None:
@@ -169,7 +192,7 @@ class Tx(WorkloadTx, Protocol):
         """Deployments that hold a slot and have not ended, over all replicas."""
 
     def admissible(self, limit: int) -> Sequence[Deployment]:
-        """Queued deployments whose environment is free, each the first of its queue, in order."""
+        """Queued deployments whose environment is free, each the first there that no lock keeps out, in order."""
 
     def claim(self, uid: str) -> Lease | None:
         """Take a deployment that nobody owns for this process."""

@@ -212,6 +212,10 @@ class Deployment:
     trace_id: str = ""
     span_id: str = ""
     """Span of the RPC that asked for it: the root of its trace."""
+    priority: int = 0
+    """0 to 9: higher goes first among those that wait."""
+    order_skipped: bool = False
+    """Whether a person let it past the order of the pipeline's environments."""
     takeovers: int = 0
     """Times that a deployment at work was taken over after its owner was lost."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Stale, Violation
 
@@ -33,10 +34,10 @@ class DeploymentNotFound(NotFound):
 class EnvironmentNotListed(InvalidInput):
     """The pipeline does not deploy there."""
 
-    def __init__(self, environment: str, allowed: Iterable[str]) -> None:
+    def __init__(self, environment: str, allowed: Iterable[str], field: str = "environment") -> None:
         listed = ", ".join(allowed)
         super().__init__(
-            [Violation("environment", f"{environment} is not one of: {listed}", "ENVIRONMENT_NOT_LISTED")],
+            [Violation(field, f"{environment} is not one of: {listed}", "ENVIRONMENT_NOT_LISTED")],
             reason="ENVIRONMENT_NOT_LISTED",
             metadata={"environment": environment, "allowed": listed},
         )
@@ -64,6 +65,88 @@ class EnvironmentOccupied(Conflict):
     def __init__(self, holder: str) -> None:
         super().__init__(f"{holder} is under way there", metadata={"holder": holder})
         self.holder = holder
+
+
+class EnvironmentNotFound(NotFound):
+    """The pipeline does not deploy there."""
+
+    def __init__(self, pipeline: str, environment: str) -> None:
+        name = f"pipelines/{pipeline}/environments/{environment}"
+        super().__init__("environment", name, reason="ENVIRONMENT_NOT_FOUND")
+
+
+class EnvironmentLocked(Conflict):
+    """Somebody else keeps it shut."""
+
+    reason = "ENVIRONMENT_LOCKED"
+
+    def __init__(
+        self, environment: str, holder: str, message: str, since: datetime, expires_at: datetime | None
+    ) -> None:
+        until = f" until {expires_at:%Y-%m-%d %H:%M:%S} UTC unless renewed" if expires_at else ""
+        super().__init__(
+            f"{environment} is locked by {holder} since {since:%Y-%m-%d %H:%M:%S} UTC{until}: {message}",
+            metadata={
+                "environment": environment,
+                "holder": holder,
+                "message": message,
+                "since": since.isoformat(timespec="seconds"),
+                "expires": expires_at.isoformat(timespec="seconds") if expires_at else "",
+            },
+        )
+
+
+class NotLocked(Conflict):
+    """There is no lock, or none any more."""
+
+    reason = "NOT_LOCKED"
+
+    def __init__(self, environment: str) -> None:
+        super().__init__(f"{environment} is not locked", metadata={"environment": environment})
+
+
+class LockNotYours(Conflict):
+    """Somebody else holds the lock."""
+
+    reason = "LOCK_NOT_YOURS"
+
+    def __init__(self, environment: str, holder: str) -> None:
+        super().__init__(
+            f"the lock of {environment} is {holder}'s", metadata={"environment": environment, "holder": holder}
+        )
+
+
+class NotPromotedYet(Conflict):
+    """The version is not stable in the environment that comes before."""
+
+    reason = "NOT_PROMOTED_YET"
+
+    def __init__(self, environment: str, after: str, wanted: tuple[str, int], present: tuple[str, int] | None) -> None:
+        there = f"{present[0]} (revision {present[1]})" if present else "nothing"
+        super().__init__(
+            f"{wanted[0]} (revision {wanted[1]}) has to be stable in {after} before it goes to {environment}; "
+            f"{there} is",
+            metadata={
+                "environment": environment,
+                "after": after,
+                "version": wanted[0],
+                "pipeline_revision": str(wanted[1]),
+                "present": there,
+            },
+        )
+
+
+class NotStableThere(Conflict):
+    """An environment has nothing to carry on, or not the version that was asked for."""
+
+    reason = "NOT_STABLE_THERE"
+
+    def __init__(self, environment: str, version: str, present: str) -> None:
+        super().__init__(
+            f"{version or 'nothing'} is {'not ' if version else ''}stable in {environment}"
+            + (f": {present} is" if present else ""),
+            metadata={"environment": environment, "version": version, "present": present},
+        )
 
 
 class PipelineInUse(Conflict):

@@ -288,6 +288,8 @@ class Pipeline:
     concurrency: ConcurrencyPolicy = ConcurrencyPolicy.QUEUE
     environment_concurrency: Mapping[str, ConcurrencyPolicy] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
+    promote_in_order: bool = False
+    """Whether a version has to be stable in one environment before it gets to the next."""
 
     def policy_in(self, environment: str) -> ConcurrencyPolicy:
         """The concurrency policy that holds in `environment`."""

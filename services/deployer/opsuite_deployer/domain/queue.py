@@ -1,7 +1,7 @@
 """Who may start: one deployment per (pipeline, environment), a limited number in all, first in first out.
 
-The policy of a pipeline acts when a deployment arrives; what then waits always goes in the order of arrival, rollbacks
-first. A deployment that holds its environment's slot keeps it while it is paused.
+The policy of a pipeline acts when a deployment arrives; what then waits always goes rollbacks first, then by priority,
+then in the order of arrival. A deployment that holds its environment's slot keeps it while it is paused.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def arrive(policy: ConcurrencyPolicy, holder: Deployment | None, waiting: Sequen
 
 
 def order(waiting: Sequence[Deployment]) -> list[Deployment]:
-    """Return waiting deployments in the order in which they go: rollbacks first, then by arrival (ids sort by it)."""
-    return sorted(waiting, key=lambda one: (not one.rollback_of, one.id))
+    """Return waiting deployments in the order in which they go: rollbacks, then by priority, then by arrival (ids)."""
+    return sorted(waiting, key=lambda one: (not one.rollback_of, -one.priority, one.id))
 
 
 def behind(newest: str, wanted: str) -> str:
