@@ -67,11 +67,12 @@ def long_one(pipelines: DeployerProcess) -> Iterator[str]:
     opsuite(pipelines, "cancel", uid)
 
 
-def test_help_is_given_without_loading_what_calls_need() -> None:
+@pytest.mark.parametrize("command", [["deploy"], ["rollout", "status"], ["edge", "run"], ["up"]])
+def test_help_is_given_without_loading_what_calls_need(command: list[str]) -> None:
     program = (
         "import sys\n"
         "from opsuite_cli.main import app\n"
-        "app(['deploy', '--help'], standalone_mode=False)\n"
+        f"app({[*command, '--help']}, standalone_mode=False)\n"
         "heavy = ('grpc', 'google.protobuf', 'yaml', 'sqlalchemy', 'asyncio')\n"
         "sys.exit(' '.join(name for name in heavy if name in sys.modules) or 0)\n"
     )
@@ -79,7 +80,7 @@ def test_help_is_given_without_loading_what_calls_need() -> None:
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, ended.stderr
-    assert "Deploy a version" in ended.stdout
+    assert "Usage:" in ended.stdout
 
 
 def test_the_command_itself_ends_with_the_exit_status(pipelines: DeployerProcess) -> None:
