@@ -43,7 +43,7 @@ async def test_a_first_version_starts_without_a_strategy_and_a_second_one_rolls(
     assert told[-1] == "SUCCEEDED"
     assert status_of(second) == "SUCCEEDED", second.message
     track = rollout_of(second).tracks[-1]
-    assert (track.version, track.available_replicas) == ("1.1", 3)
+    assert (track.version, track.replicas) == ("1.1", 3)
 
 
 async def test_a_version_that_answers_badly_never_takes_over(platform: DeployerProcess) -> None:
