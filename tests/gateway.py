@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +38,7 @@ class Taken:
     """A generation of an HTTPRoute as the controller met it."""
 
     weights: Mapping[str, int]
-    """Of the first rule, by Service."""
+    """Of the last rule, by Service."""
     ready: Mapping[str, int]
     """Ready pods behind each of them at that time."""
 
@@ -51,8 +51,8 @@ class GatewayController:
     namespace: str
     is_held: bool = False
     """Takes nothing new until it is let go on."""
-    refuses: str = ""
-    """Words with which it does not accept what comes; empty: it does."""
+    refuses: Callable[[Mapping[str, int]], str] = lambda _: ""
+    """Words with which it does not accept such weights; empty: it does."""
     taken: dict[str, list[Taken]] = field(default_factory=dict)
     """By HTTPRoute, the oldest first. Those that came in between two looks are missing."""
     _known: dict[str, int] = field(default_factory=dict)
@@ -84,16 +84,17 @@ class GatewayController:
         name, generation = route["metadata"]["name"], route["metadata"]["generation"]
         if self.is_held or self._known.get(name) == generation:
             return
-        self.taken.setdefault(name, []).append(await self._met(route))
+        met = await self._met(route)
+        self.taken.setdefault(name, []).append(met)
         accepted: Object = {"type": "Accepted", "status": "True", "reason": "Accepted"}
-        if self.refuses:
-            accepted = {"type": "Accepted", "status": "False", "reason": "UnsupportedValue", "message": self.refuses}
+        if words := self.refuses(met.weights):
+            accepted = {"type": "Accepted", "status": "False", "reason": "UnsupportedValue", "message": words}
         with contextlib.suppress(NotFound):
             await self.tell(route, accepted, {"type": "ResolvedRefs", "status": "True", "reason": "ResolvedRefs"})
         self._known[name] = generation
 
     async def _met(self, route: Object) -> Taken:
-        backends = route["spec"]["rules"][0].get("backendRefs") or ()
+        backends = route["spec"]["rules"][-1].get("backendRefs") or ()
         weights = {one["name"]: one["weight"] for one in backends}
         return Taken(weights, {name: await ready_pods(self.admin, self.namespace, name) for name in weights})
 

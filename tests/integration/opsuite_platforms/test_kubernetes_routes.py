@@ -169,12 +169,12 @@ async def test_a_refusal_is_told_in_the_words_of_the_controller(
 
 
 async def test_a_refusal_of_an_earlier_generation_is_none_of_the_present_one(routed: Routed) -> None:
-    routed.gateway.refuses = "not this one"
+    routed.gateway.refuses = lambda _: "not this one"
     router = await an_http_route(routed)
     await router.set_route(a_route(), epoch=1)
     await until(router, lambda status: "not this one" in status.rejection)
 
-    routed.gateway.refuses = ""
+    routed.gateway.refuses = lambda _: ""
     await router.set_route(a_route(90, 10), epoch=1)
 
     assert (await in_force(router)).rejection == ""
