@@ -34,6 +34,7 @@ from google.protobuf import json_format
 
 from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2, pipeline_pb2, pipeline_service_pb2
 from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
+from opsuite.deployer.v1.environment_service_pb2_grpc import EnvironmentServiceStub
 from opsuite.deployer.v1.history_service_pb2_grpc import HistoryServiceStub
 from opsuite.deployer.v1.pipeline_service_pb2_grpc import PipelineServiceStub
 from opsuite_platforms.supervisord import Supervisord
@@ -42,6 +43,7 @@ from opsuite_rpc.watching import watch
 
 if TYPE_CHECKING:  # these exist in the type stubs only
     from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceAsyncStub
+    from opsuite.deployer.v1.environment_service_pb2_grpc import EnvironmentServiceAsyncStub
     from opsuite.deployer.v1.history_service_pb2_grpc import HistoryServiceAsyncStub
     from opsuite.deployer.v1.pipeline_service_pb2_grpc import PipelineServiceAsyncStub
 
@@ -80,6 +82,7 @@ class Client:
     pipelines: PipelineServiceAsyncStub
     deployments: DeploymentServiceAsyncStub
     history: HistoryServiceAsyncStub
+    environments: EnvironmentServiceAsyncStub
 
 
 @dataclass
@@ -224,7 +227,12 @@ class DeployerProcess:
         """Stubs that raise errors of opsuite_kernel; by default with the local token."""
         async with connect(Target(self.address, token or self.token)) as connection:
             channel: Any = connection.channel
-            yield Client(PipelineServiceStub(channel), DeploymentServiceStub(channel), HistoryServiceStub(channel))
+            yield Client(
+                PipelineServiceStub(channel),
+                DeploymentServiceStub(channel),
+                HistoryServiceStub(channel),
+                EnvironmentServiceStub(channel),
+            )
 
 
 def _kept() -> dict[str, str]:

@@ -37,6 +37,14 @@ from opsuite.deployer.v1.deployment_service_pb2 import (
     WatchDeploymentRequest,
     WatchDeploymentsRequest,
 )
+from opsuite.deployer.v1.environment_service_pb2 import (
+    ForceUnlockEnvironmentRequest,
+    GetEnvironmentRequest,
+    ListEnvironmentsRequest,
+    LockEnvironmentRequest,
+    RenewLockRequest,
+    UnlockEnvironmentRequest,
+)
 from opsuite.deployer.v1.history_service_pb2 import ListAuditEventsRequest, VerifyAuditRequest
 from opsuite.deployer.v1.pipeline_service_pb2 import (
     DeletePipelineRequest,
@@ -51,7 +59,9 @@ NOT_FOUND: Final = grpc.StatusCode.NOT_FOUND
 WRONG_STATE: Final = grpc.StatusCode.FAILED_PRECONDITION
 ABORTED: Final = grpc.StatusCode.ABORTED
 SHAPE: Final = "INVALID_INPUT"
+SHELF: Final = "pipelines/shelf/environments/staging"
 NOBODY: Final = "pipelines/shelf/environments/staging/deployments/01nothing"
+NOT_LISTED: Final = "ENVIRONMENT_NOT_LISTED"
 BAD_UUID: Final = "not-a-uuid"
 
 
@@ -169,6 +179,19 @@ def of_a_deploy(make: Callable[..., Message]) -> list[Bad]:
     return [
         bad("nothing", lambda _: make(), "pipeline", "version", "environment"),
         bad("not a name", lambda _: right(pipeline="shelf"), "pipeline"),
+        bad("no version", lambda _: right(version=""), "version"),
+        bad("no label", lambda _: right(from_environment="Staging"), "from_environment"),
+        bad("from itself", lambda _: right(from_environment="staging"), "from_environment"),
+        bad(
+            "from where it never goes", lambda _: right(from_environment="moon"), "from_environment", reason=NOT_LISTED
+        ),
+        bad("less than nothing", lambda _: right(priority=-1), "priority"),
+        bad("more than urgent", lambda _: right(priority=10), "priority"),
+        barred(
+            "nothing is stable there",
+            lambda _: right(pipeline="pipelines/ordered", environment="production", from_environment="staging"),
+            "NOT_STABLE_THERE",
+        ),
         bad("a version with a blank", lambda _: right(version="1 2"), "version"),
         bad("a version that is an option", lambda _: right(version="--force"), "version"),
         bad("a version that climbs", lambda _: right(version="../1"), "version"),
@@ -180,9 +203,31 @@ def of_a_deploy(make: Callable[..., Message]) -> list[Bad]:
         bad("a long value", lambda _: right(variables={"colour": LONG}), 'variables["colour"]'),
         bad("many", lambda _: right(variables={f"v{n}": "" for n in range(101)}), "variables"),
         bad("unknown", lambda _: right(variables={"size": "1"}), 'variables["size"]', reason="UNKNOWN_VARIABLE"),
-        bad("not listed", lambda _: right(environment="moon"), "environment", reason="ENVIRONMENT_NOT_LISTED"),
+        bad("not listed", lambda _: right(environment="moon"), "environment", reason=NOT_LISTED),
         missing("PIPELINE_NOT_FOUND", lambda _: right(pipeline="pipelines/nothing")),
         missing("PIPELINE_NOT_FOUND", lambda _: right(pipeline="pipelines/hidden")),
+    ]
+
+
+def of_an_environment(make: Callable[..., Message]) -> list[Bad]:
+    """What is wrong for every request that names an environment."""
+    return [
+        bad("no name", lambda _: make(), "name"),
+        bad("not a name", lambda _: make(name="staging"), "name"),
+        bad("all of them", lambda _: make(name="pipelines/shelf/environments/-"), "name"),
+        bad("upper case", lambda _: make(name=SHELF.upper()), "name"),
+        missing("ENVIRONMENT_NOT_FOUND", lambda _: make(name="pipelines/shelf/environments/moon")),
+        missing("PIPELINE_NOT_FOUND", lambda _: make(name="pipelines/nothing/environments/staging")),
+        missing("PIPELINE_NOT_FOUND", lambda _: make(name="pipelines/hidden/environments/staging")),
+    ]
+
+
+def of_a_change(make: Callable[..., Message]) -> list[Bad]:
+    """What is wrong for every request that changes an environment."""
+    return [
+        bad("no UUID", lambda _: make(name=SHELF, request_id=BAD_UUID), "request_id"),
+        bad("a novel", lambda _: make(name=SHELF, reason=LONG), "reason"),
+        bad("a bell", lambda _: make(name=SHELF, reason="\a"), "reason"),
     ]
 
 
@@ -282,6 +327,18 @@ DEPLOYMENT_TABLES: Final = {
             "a novel",
             lambda _: DeployRequest(pipeline="pipelines/shelf", version="1", environment="staging", reason=LONG),
             "reason",
+        ),
+        bad(
+            "an override without a reason",
+            lambda _: DeployRequest(
+                pipeline="pipelines/ordered", version="1", environment="production", skip_order=True
+            ),
+            "reason",
+        ),
+        barred(
+            "out of order",
+            lambda _: DeployRequest(pipeline="pipelines/ordered", version="1", environment="production"),
+            "NOT_PROMOTED_YET",
         ),
         barred(
             "occupied",
@@ -393,6 +450,40 @@ DEPLOYMENT_TABLES: Final = {
         bad("less than nothing", lambda w: TailLogsRequest(name=w.first, after_sequence=-1), "after_sequence"),
     ],
     "GetTrace": of_a_name(GetTraceRequest),
+}
+ENVIRONMENT_TABLES: Final = {
+    "GetEnvironment": of_an_environment(GetEnvironmentRequest),
+    "ListEnvironments": [
+        bad("nothing", lambda _: ListEnvironmentsRequest(), "parent"),
+        bad("not a parent", lambda _: ListEnvironmentsRequest(parent="shelf"), "parent"),
+        bad("all of them", lambda _: ListEnvironmentsRequest(parent="pipelines/-"), "parent"),
+        missing("PIPELINE_NOT_FOUND", lambda _: ListEnvironmentsRequest(parent="pipelines/nothing")),
+        missing("PIPELINE_NOT_FOUND", lambda _: ListEnvironmentsRequest(parent="pipelines/hidden")),
+    ],
+    "LockEnvironment": [
+        *of_an_environment(lambda **fields: LockEnvironmentRequest(message="mine", **fields)),
+        *of_a_change(lambda **fields: LockEnvironmentRequest(message="mine", **fields)),
+        bad("no message", lambda _: LockEnvironmentRequest(name=SHELF), "message"),
+        bad("a novel", lambda _: LockEnvironmentRequest(name=SHELF, message=LONG), "message"),
+        bad("a bell", lambda _: LockEnvironmentRequest(name=SHELF, message="\a"), "message"),
+        bad("no time", lambda _: LockEnvironmentRequest(name=SHELF, message="mine", ttl=Duration()), "ttl"),
+        bad("long", lambda _: LockEnvironmentRequest(name=SHELF, message="mine", ttl=Duration(seconds=604801)), "ttl"),
+        bad("all at once", lambda _: LockEnvironmentRequest(reason=LONG), "name", "message", "reason"),
+    ],
+    "UnlockEnvironment": [
+        *of_an_environment(UnlockEnvironmentRequest),
+        *of_a_change(UnlockEnvironmentRequest),
+        barred("it is open", lambda _: UnlockEnvironmentRequest(name=SHELF), "NOT_LOCKED"),
+    ],
+    "ForceUnlockEnvironment": [
+        *of_an_environment(ForceUnlockEnvironmentRequest),
+        *of_a_change(ForceUnlockEnvironmentRequest),
+        barred("it is open", lambda _: ForceUnlockEnvironmentRequest(name=SHELF), "NOT_LOCKED"),
+    ],
+    "RenewLock": [
+        *of_an_environment(RenewLockRequest),
+        barred("it is open", lambda _: RenewLockRequest(name=SHELF), "NOT_LOCKED"),
+    ],
 }
 HISTORY_TABLES: Final = {
     "ListAuditEvents": [*of_pages(ListAuditEventsRequest), *of_a_filter(ListAuditEventsRequest)],

@@ -12,7 +12,7 @@ from typing import Any, Final
 import grpc
 import pytest
 from deployer import Client, DeployerProcess, deploy, ended, register
-from fakes.bad_requests import DEPLOYMENT_TABLES, HISTORY_TABLES, PIPELINE_TABLES, World
+from fakes.bad_requests import DEPLOYMENT_TABLES, ENVIRONMENT_TABLES, HISTORY_TABLES, PIPELINE_TABLES, World
 from fakes.pipelines import (
     a_pipeline,
     a_stage,
@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 from opsuite.deployer.v1 import (
     deployment_pb2,
     deployment_service_pb2,
+    environment_service_pb2,
     history_service_pb2,
     pipeline_service_pb2,
 )
@@ -38,6 +39,7 @@ from opsuite_kernel.errors import InvalidInput, OpsuiteError
 SERVICES: Final = {
     "pipelines": (pipeline_service_pb2.DESCRIPTOR.services_by_name["PipelineService"], PIPELINE_TABLES),
     "deployments": (deployment_service_pb2.DESCRIPTOR.services_by_name["DeploymentService"], DEPLOYMENT_TABLES),
+    "environments": (environment_service_pb2.DESCRIPTOR.services_by_name["EnvironmentService"], ENVIRONMENT_TABLES),
     "history": (history_service_pb2.DESCRIPTOR.services_by_name["HistoryService"], HISTORY_TABLES),
 }
 METHODS: Final = [(stub, method) for stub, (_, tables) in SERVICES.items() for method in tables]
@@ -52,6 +54,7 @@ def world(deployer: DeployerProcess) -> World:
 async def _make_world(deployer: DeployerProcess) -> World:
     async with deployer.client() as client:
         both, colour = ["staging", "production"], {"colour": "red"}
+        await register(client, a_pipeline("ordered", environments=both, promoteInOrder=True))
         for name in ("hidden", "idle"):
             await register(client, a_pipeline(name))
         await client.pipelines.DeletePipeline(DeletePipelineRequest(name="pipelines/hidden"))

@@ -52,3 +52,9 @@ def test_rollbacks_go_first_and_the_rest_in_the_order_of_arrival() -> None:
     later = a_deployment(id="z-later")
 
     assert order([later, WAITING, ROLLBACK]) == [ROLLBACK, WAITING, later]
+
+
+def test_the_more_urgent_goes_first_but_for_rollbacks() -> None:
+    urgent, later = a_deployment(id="z-urgent", priority=1), a_deployment(id="z-later", priority=1)
+
+    assert order([WAITING, later, ROLLBACK, urgent]) == [ROLLBACK, later, urgent, WAITING]
