@@ -22,7 +22,7 @@ import structlog
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Exhausted, OpsuiteError, Unavailable
 from opsuite_runs.port import Event
-from opsuite_runs.signal import Signal
+from opsuite_runs.signal import SharedTimers, Signal
 from opsuite_runs.tokens import FEED
 
 log = structlog.get_logger(__name__)
@@ -142,6 +142,7 @@ class Hub:
         self._read = read
         self._clock = clock
         self._topics: dict[str, _Topic] = {}
+        self._heartbeats = SharedTimers()
         self._draining = draining or asyncio.Event()
 
     def publish(self, events: Sequence[Event]) -> None:
@@ -198,7 +199,7 @@ class Hub:
                     continue
                 was_live = True
                 longest = heartbeat.total_seconds() * random.uniform(0.8, 1.0)  # noqa: S311 - spreading
-                if not await topic.changed.wait(seen, longest):
+                if not await topic.changed.wait(seen, longest, self._heartbeats):
                     yield Idle(cursor)
         finally:
             topic.followers -= 1

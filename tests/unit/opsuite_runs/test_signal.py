@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from opsuite_runs.signal import Signal
+from opsuite_runs.signal import SharedTimers, Signal
 
 
 async def test_all_that_wait_hear_it() -> None:
@@ -43,3 +44,30 @@ async def test_who_gave_up_keeps_it_from_nobody() -> None:
     assert await here
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_waits_that_share_a_timer_end_in_time_and_never_later_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, timers, made = asyncio.get_running_loop(), SharedTimers(), list[float]()
+    started, call_at = loop.time(), loop.call_at
+
+    def note(when: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        made.append(when)
+        return call_at(when, *arguments, **options)
+
+    monkeypatch.setattr(loop, "call_at", note)
+    waiting = [Signal().wait(0, 0.05, timers) for _ in range(50)]
+
+    assert not any(await asyncio.gather(*waiting))
+    assert len(made) < len(waiting)
+    assert all(started + 0.045 < when <= loop.time() for when in made)
+
+
+async def test_a_wait_that_heard_is_not_ended_by_the_timer_that_others_share() -> None:
+    signal, timers = Signal(), SharedTimers()
+    hearing = asyncio.ensure_future(signal.wait(0, 0.01, timers))
+    left = asyncio.ensure_future(Signal().wait(0, 0.01, timers))
+    await asyncio.sleep(0)
+    signal.give()
+
+    assert await hearing
+    assert not await left
