@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+import xmlrpc.client
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from opsuite_kernel.errors import Unavailable
 
 if TYPE_CHECKING:
     from opsuite_platforms.supervisord import Supervisord
@@ -84,7 +88,7 @@ def keep(data: Path, program: Path) -> None:
     supervisord = Supervisord(data / "supervisor")
     supervisord.start()
     private(_file(supervisord), program_text(arguments(program, configuration), directory))
-    with supervisord.calls() as supervisor:
+    with supervisord.calls() as supervisor, _translated():
         ((_, changed, _),) = supervisor.reloadConfig()
         is_as_before = GROUP not in changed and before == configuration.read_text()
         if not is_as_before or states(supervisor, GROUP) <= STOPPED:
@@ -102,7 +106,7 @@ def forget(data: Path) -> None:
         return
     _file(supervisord).unlink()
     if supervisord.answers():
-        with supervisord.calls() as supervisor:
+        with supervisord.calls() as supervisor, _translated():
             supervisor.reloadConfig()
             stop_and_forget(supervisor, [GROUP])
 
@@ -126,6 +130,15 @@ def program_text(command: Sequence[str], directory: Path) -> str:
     }
     lines = [f"{key} = {value.replace('%', '%%')}" for key, value in settings.items()]
     return "\n".join([f"[program:{GROUP}]", *lines, ""])
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raises: Unavailable for what supervisord refuses."""
+    try:
+        yield
+    except xmlrpc.client.Fault as fault:
+        raise Unavailable(f"supervisord refuses the edge: {fault.faultString}") from fault
 
 
 def _file(supervisord: Supervisord) -> Path:

@@ -10,7 +10,7 @@ import typer
 
 from opsuite_cli import screen
 from opsuite_cli.calls import Client, talk
-from opsuite_cli.names import deployment_name, pipeline_name
+from opsuite_cli.names import deployment_name, pipeline_name, short
 from opsuite_cli.steering import Reason, steer
 from opsuite_kernel.errors import InvalidInput, NotFound, Violation
 
@@ -182,15 +182,17 @@ async def _follow(client: Client, name: str) -> None:
 
     from opsuite_cli.ending import exit_status
 
-    with _view() as show:
-        while True:
-            found = [deployment async for deployment in _with_rollback(client, name)]
+    try:
+        with _view() as show:
+            while not (found := [one async for one in _with_rollback(client, name)])[0].HasField("end_time"):
+                show(found)
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
             show(found)
-            if found[0].HasField("end_time"):
-                break
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+    except asyncio.CancelledError:
+        screen.complain([f"left; the deployment goes on: opsuite rollout status {short(name)} --watch"])
+        raise
     if screen.wants_table():
-        print_ending(found[0])
+        _print_ending(found[0])
     raise typer.Exit(exit_status(found[0]))
 
 
@@ -201,7 +203,7 @@ def _view() -> Any:
     if screen.wants_table() and screen.is_watched():
         from opsuite_cli.live import LiveTree
 
-        return LiveTree(lines_of)
+        return LiveTree(_lines_of)
     seen: list[Any] = []
 
     def show(found: Sequence[Deployment]) -> None:
@@ -213,7 +215,7 @@ def _view() -> Any:
     return nullcontext(show)
 
 
-def print_ending(deployment: Deployment) -> None:
+def _print_ending(deployment: Deployment) -> None:
     """What is to be said of one that did not end well."""
     from opsuite_cli.ending import ending_of
 
@@ -221,7 +223,7 @@ def print_ending(deployment: Deployment) -> None:
         screen.complain(ending.lines(), headed=False)
 
 
-def lines_of(deployments: Sequence[Deployment]) -> list[Any]:
+def _lines_of(deployments: Sequence[Deployment]) -> list[Any]:
     """The lines that show deployments with their rollouts."""
     from opsuite_cli import words
     from opsuite_cli.rollout_tree import rollouts_of, whole
@@ -244,7 +246,7 @@ def _print(deployments: Sequence[Deployment]) -> None:
     if not screen.wants_table():
         screen.write(_document(deployments[0]))
         return
-    for line in lines_of(deployments):
+    for line in _lines_of(deployments):
         screen.console().print(screen.styled(line))
 
 

