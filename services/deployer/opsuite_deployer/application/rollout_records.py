@@ -22,11 +22,13 @@ HISTORY_LIMIT: Final = 10
 
 def begin(
     tx: Tx, deployment: Deployment, lease: Lease, target: RevisionRecord, known: RolloutStart | None, now: datetime
-) -> tuple[RolloutStart, RevisionRecord | None]:
-    """Register the rollout, and return what it starts from with the revision that is stable there.
+) -> tuple[RolloutStart, RevisionRecord | None, RevisionRecord]:
+    """Register the rollout, and return what it starts from, the revision that is stable there, and the target.
 
     `known` is what it started from if it began before: then that still holds. Both revisions stay from now on, whatever
-    was planned for them. Raises WorkloadTaken, FencedOut, and then nothing is written.
+    was planned for them. A target that may run already stays as it was asked for, since another spec under its name
+    would replace all of its replicas at once: our settings, or its health check, may have changed since.
+    Raises WorkloadTaken, FencedOut, and then nothing is written.
     """
     tx.hold(lease)
     there = tx.workload(target.workload) or WorkloadRecord(target.workload, deployment.pipeline, deployment.environment)
@@ -35,12 +37,14 @@ def begin(
     revisions = {one.name: one for one in tx.workload_revisions(there.id)}
     start = known or _start(there, list(revisions.values()), target.name)
     tx.keep_workload(replace(there, rollout_of=deployment.id))
-    standing = revisions.get(target.name)
-    tx.keep_revision(replace(target, promoted_at=standing.promoted_at if standing else None))
+    if (standing := revisions.get(target.name)) is not None:
+        spec = target.spec if standing.idle else replace(standing.spec, replicas=target.spec.replicas)
+        target = replace(target, spec=spec, promoted_at=standing.promoted_at)
+    tx.keep_revision(target)
     stable = revisions.get(start.stable) if start.stable else None
     if stable is not None and stable.name != target.name:
         tx.keep_revision(replace(stable, retire_at=None, idle=False))
-    return start, stable
+    return start, stable, target
 
 
 def finish(
@@ -66,7 +70,8 @@ def leave(tx: Tx, lease: Lease, target: RevisionRecord, now: datetime, *, promot
         return
     tx.keep_workload(replace(there, stable=target.name if promoted else there.stable, rollout_of=""))
     if promoted:
-        tx.keep_revision(replace(target, promoted_at=now))
+        standing = next((one for one in tx.workload_revisions(there.id) if one.name == target.name), target)
+        tx.keep_revision(replace(standing, promoted_at=now, retire_at=None, idle=False))
 
 
 def _start(there: WorkloadRecord, revisions: Sequence[RevisionRecord], target: str) -> RolloutStart:

@@ -7,17 +7,18 @@ is safe to do again; so a rollout may be left at any moment, and whoever takes o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.checks import Checks, Where
 from opsuite_deployer.application.platforms import Platforms
-from opsuite_deployer.application.ports import Machine, Store
+from opsuite_deployer.application.ports import Machine, Store, Tx
 from opsuite_deployer.application.replica_health import ReplicaWatch
 from opsuite_deployer.application.rollout_gates import Gates
 from opsuite_deployer.application.rollout_records import begin, finish, leave
@@ -30,11 +31,13 @@ from opsuite_deployer.domain.rollout_run import RolloutStart
 from opsuite_deployer.domain.rollout_words import Seen, SeenReplica, SeenRevision, Want
 from opsuite_deployer.domain.turn import Outcome, PartEnded, Realise, RolloutSeen
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, TimedOut, Unavailable
 from opsuite_platforms.port import Platform, ReplicaPhase, WorkloadStatus
 from opsuite_platforms.traffic.port import RouteStatus, TrackStats, TrafficRouter
 from opsuite_probes.port import Prober
 from opsuite_runs.faults import declare
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +90,7 @@ class Rollouts:
         target = self._target(attempt, rollout)
         known = attempt.owned.deployment.part(attempt.key).rollout
         lease, now = attempt.owned.lease, self.clock.now()
-        start, stable = await self.store.write(
+        start, stable, target = await self.record(
             lambda tx: begin(tx, attempt.owned.deployment, lease, target, known.start if known else None, now)
         )
         following = _Following(self, attempt, rollout, target, stable, start, where, link)
@@ -103,7 +106,16 @@ class Rollouts:
             return
         target, lease, now = self._target(attempt, rollout), attempt.owned.lease, self.clock.now()
         promoted = run.state.promoted_at is not None and not run.state.is_aborting
-        await self.store.write(lambda tx: leave(tx, lease, target, now, promoted=promoted))
+        await self.record(lambda tx: leave(tx, lease, target, now, promoted=promoted))
+
+    async def record(self, body: Callable[[Tx], T]) -> T:
+        """Write what may be written twice, however long the database is away: who loses the lease is stopped anyway."""
+        while True:
+            try:
+                return await self.store.write(body)
+            except (Unavailable, TimedOut) as error:
+                log.warning("rollout_record_delayed", why=error.message)
+                await asyncio.sleep(LOOK_EVERY.total_seconds())
 
     def _target(self, attempt: Attempt, rollout: Rollout) -> RevisionRecord:
         """The revision that is to take over."""
@@ -155,6 +167,12 @@ class _Following:
         """Replicas that the platform was asked for, as it said at the last look; what is not there has no entry."""
         self._applied: set[str] = set()
         """Revisions that this process has asked for itself."""
+        self._stopped: dict[str, set[str]] = {}
+        """Replicas that did not run at the last look although nobody here has stopped them, by revision."""
+        self._astray: dict[str, set[str]] = {}
+        """Those of which that was so at the look before, too: they are not only about to start."""
+        self._keeps_itself = asks_itself
+        """Whether the platform brings back by itself what somebody takes away."""
         self._has_looked = False
         self._impossible = ""
         """Why the platform refuses the target."""
@@ -173,7 +191,7 @@ class _Following:
                     await self._finish(wanted.want, wanted.ended)
                     return wanted.ended
                 out_of_reach, wake_at = None, wanted.wake_at
-            except Unavailable as error:
+            except (Unavailable, TimedOut) as error:
                 log.warning("rollout_delayed", rollout=self._target.workload, why=error.message)
                 out_of_reach, wake_at = out_of_reach or self._world.clock.now(), None
                 if self._world.clock.now() - out_of_reach > self._rollout.safety.progress_deadline:
@@ -199,6 +217,9 @@ class _Following:
         found = await asyncio.gather(*(self._observe(name) for name in self._revisions))
         there = {status.name: status for status in found if status is not None}
         self._desired = {name: status.desired_replicas for name, status in there.items()}
+        stopped = {name: _not_running(status) for name, status in there.items() if not self._keeps_itself}
+        self._astray = {name: found & self._stopped.get(name, set()) for name, found in stopped.items()}
+        self._stopped = stopped
         self._health.follow(replica for status in there.values() for replica in status.replicas)
         if not self._has_looked:  # what ran before must not seem lost only because nobody has asked it yet
             await self._health.answered()
@@ -267,12 +288,21 @@ class _Following:
     async def _scale(self, wanted: dict[str, int]) -> None:
         for name, count in wanted.items():
             present = self._desired.get(name)
+            astray = self._astray.pop(name, set())
             # An owner that died may have left a wish half done: applied again, the platform does what is missing.
-            if present is None or name not in self._applied:
+            if present is None or name not in self._applied or astray:
                 await self._apply(self._revisions[name], count)
             elif present != count:
                 with suppress(NotFound):  # gone since the look: the next one sees it
                     await self._platform.scale(name, count)
+            for replica in sorted(astray):
+                await self._start_again(name, replica)
+
+    async def _start_again(self, name: str, replica: str) -> None:
+        """Start a replica that somebody has stopped; one that is gone for good is no longer wanted."""
+        with suppress(NotFound):
+            await self._platform.restart(name, replica)
+            log.warning("replica_started_again", revision=name, replica=replica)
 
     async def _apply(self, revision: RevisionRecord, count: int) -> None:
         spec = replace(revision.spec, replicas=count)
@@ -282,13 +312,26 @@ class _Following:
         except (Conflict, InvalidInput) as error:
             if error.reason == "FENCED_OUT":
                 raise
-            self._impossible = error.message
+            if revision.name == self._target.name:
+                self._impossible = error.message
+            else:  # how it stands is seen by its replicas
+                log.warning("stable_refused", revision=revision.name, why=error.message)
 
     async def _finish(self, want: Want, ended: PartEnded) -> None:
         lease, now = self._attempt.owned.lease, self._world.clock.now()
         retire = {one.revision: one.not_before for one in want.retire}
         promoted = ended.outcome is Outcome.SUCCEEDED
-        await self._world.store.write(lambda tx: finish(tx, lease, self._target, retire, now, promoted=promoted))
+        await self._world.record(lambda tx: finish(tx, lease, self._target, retire, now, promoted=promoted))
+
+
+def _not_running(status: WorkloadStatus) -> set[str]:
+    """Replicas that are wanted, and were stopped or taken away."""
+    wanted = status.replicas[: status.desired_replicas]
+    return {
+        one.name
+        for one in wanted
+        if one.phase is ReplicaPhase.STOPPED or (one.phase is ReplicaPhase.STARTING and one.started_at is None)
+    }
 
 
 def _refused(target: RevisionRecord, why: str) -> SeenRevision:
