@@ -23,6 +23,13 @@ WAITED_TOO_LONG = 4
 DeploymentId = Annotated[str, typer.Argument(help="Id of the deployment, or its whole name.")]
 Environment = Annotated[str, typer.Option("--env", "-e", help="Environment, one of the pipeline's.")]
 Variables = Annotated[list[str] | None, typer.Option("--var", help="Value of a variable of the pipeline: NAME=VALUE.")]
+From = Annotated[
+    str, typer.Option("--from", help="Environment whose stable version is deployed, with its revision of the pipeline.")
+]
+Priority = Annotated[int, typer.Option(min=0, max=9, help="How urgent it is: higher goes first in the queue.")]
+SkipOrder = Annotated[
+    bool, typer.Option("--skip-order", help="Pass the order of the environments; needs a reason, and the right to.")
+]
 _DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>s|m|h)?").fullmatch
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, None: 1}
 
@@ -42,11 +49,20 @@ def variables(given: list[str] | None) -> dict[str, str]:
     return dict(one.split("=", 1) for one in given or [])
 
 
+def require_version(version: str, from_: str) -> None:
+    """Say that one of the two is needed."""
+    if not version and not from_:
+        raise typer.BadParameter("a version, or --from an environment", param_hint="VERSION")
+
+
 def deploy(
     pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")],
-    version: Annotated[str, typer.Argument(help="Version to deploy: a tag, a commit.")],
     env: Environment,
+    version: Annotated[str, typer.Argument(help="Version to deploy: a tag, a commit; not needed with --from.")] = "",
     var: Variables = None,
+    from_: From = "",
+    priority: Priority = 0,
+    skip_order: SkipOrder = False,
     reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Show what happens and wait for the end.")] = False,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="The same, with what the steps write.")] = False,
@@ -61,12 +77,20 @@ def deploy(
     Without, 0 means that it was recorded.
     """
     values = variables(var)
+    require_version(version, from_)
 
     async def work(client: Client) -> None:
         from opsuite.deployer.v1.deployment_service_pb2 import DeployRequest
 
         request = DeployRequest(
-            pipeline=pipeline_name(pipeline), version=version, environment=env, variables=values, reason=reason
+            pipeline=pipeline_name(pipeline),
+            version=version,
+            environment=env,
+            variables=values,
+            reason=reason,
+            from_environment=from_,
+            priority=priority,
+            skip_order=skip_order,
         )
         recorded = (await client.deployments.Deploy(request)).deployment
         if wait or follow:
@@ -79,18 +103,30 @@ def deploy(
 
 def plan(
     pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")],
-    version: Annotated[str, typer.Argument(help="Version to deploy.")],
     env: Environment,
+    version: Annotated[str, typer.Argument(help="Version to deploy; not needed with --from.")] = "",
     var: Variables = None,
+    from_: From = "",
+    priority: Priority = 0,
+    skip_order: SkipOrder = False,
 ) -> None:
     """Say what `deploy` would do, and whether it could start now. Changes nothing; exit status 1 when it could not."""
     values = variables(var)
+    require_version(version, from_)
 
     async def work(client: Client) -> PlanDeploymentResponse:
         from opsuite.deployer.v1.deployment_service_pb2 import PlanDeploymentRequest
 
         return await client.deployments.PlanDeployment(
-            PlanDeploymentRequest(pipeline=pipeline_name(pipeline), version=version, environment=env, variables=values)
+            PlanDeploymentRequest(
+                pipeline=pipeline_name(pipeline),
+                version=version,
+                environment=env,
+                variables=values,
+                from_environment=from_,
+                priority=priority,
+                skip_order=skip_order,
+            )
         )
 
     planned = talk(work)
@@ -239,6 +275,8 @@ def _explain(deployment: Deployment) -> None:
     for role, other in (("takes back", deployment.rollback_of), ("tries again", deployment.retry_of)):
         if other:
             screen.say(f"{role} {short(other)}")
+    if deployment.order_skipped:
+        screen.say("was let past the order of the environments", "yellow")
     for warning in deployment.warnings:
         screen.say(f"warning: {warning}", "yellow")
     for stage, step in rollouts_of(deployment):
@@ -264,7 +302,9 @@ def _print_plan(planned: PlanDeploymentResponse) -> None:
     if planned.HasField("refusal"):
         when = "would be refused"
     back = planned.rollback_version or "nothing: there is no earlier version"
-    screen.say(f"pipeline revision {planned.pipeline_revision}; {when}; would go back to {back}")
+    screen.say(
+        f"version {planned.version}, pipeline revision {planned.pipeline_revision}; {when}; would go back to {back}"
+    )
     for name in planned.supersedes:
         screen.say(f"would take the place of {short(name)} in the queue", "yellow")
     if planned.cancels:

@@ -79,11 +79,22 @@ _ROLLOUT_HINTS: Final = {
 """What to do about a refusal of a rollout, by reason and wish; ID stands for the deployment."""
 
 
+_ENVIRONMENT_HINTS: Final = {
+    "ENVIRONMENT_LOCKED": "ask {holder}, or with the right to: opsuite unlock PIPELINE {environment} --force",
+    "LOCK_NOT_YOURS": "ask {holder}, or with the right to: opsuite unlock PIPELINE {environment} --force",
+    "NOT_PROMOTED_YET": "deploy it there first (--env {after}), then carry it on: --env {environment} --from {after}",
+    "NOT_STABLE_THERE": "see what is: opsuite env list PIPELINE",
+}
+"""What to do about a refusal of an environment, by reason, with the facts of the error."""
+
+
 def _not_found(error: OpsuiteError) -> str:
     kind = getattr(error, "kind", "")
     return {
         "pipeline": "see which there are: opsuite pipeline list",
         "deployment": "see which there are: opsuite history",
+        "environment": "see which there are: opsuite env list PIPELINE",
+        "workload": "see which there are: opsuite workload list",
         "document": "write one with: opsuite init",
         "file": "it is named by an option or an OPSUITE_…_FILE variable; `opsuite up` says where its token is",
     }.get(kind, "")
@@ -92,6 +103,8 @@ def _not_found(error: OpsuiteError) -> str:
 def _conflict(error: OpsuiteError) -> str:
     if error.reason == "NO_PREVIOUS_DEPLOYMENT":
         return "see what succeeded: opsuite history --status SUCCEEDED"
+    if (hint := _ENVIRONMENT_HINTS.get(error.reason)) is not None:
+        return hint.format_map({"environment": "ENV", "after": "ENV"} | error.metadata)
     if error.reason in {"ENVIRONMENT_OCCUPIED", "PIPELINE_IN_USE"}:
         holder = error.metadata.get("holder") or error.metadata.get("deployment", "")
         return f"wait for it: opsuite watch {holder.rpartition('/')[2]}"

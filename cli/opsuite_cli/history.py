@@ -68,7 +68,7 @@ def _row(deployment: Deployment) -> Sequence[str]:
             )
             if other
         ),
-        deployment.reason,
+        "past the order" if deployment.order_skipped else deployment.reason,
     )
     return [
         deployment.uid,

@@ -11,16 +11,21 @@ import typer
 from opsuite_cli import (
     audit,
     deployments,
+    differing,
     doctor,
     edges,
+    environments,
     health,
     history,
+    importing,
     init,
     options,
     pipelines,
     rollouts,
     steering,
+    traffic,
     up,
+    workloads,
 )
 from opsuite_cli.options import Anywhere, Options, Output
 
@@ -52,7 +57,14 @@ def common(
 START, DEPLOY, STEER, LOOK = "Start", "Deploy", "Steer", "Look"
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     START: [init.init, up.up, up.down, pipelines.apply],
-    DEPLOY: [deployments.deploy, deployments.plan, deployments.watch, deployments.explain, deployments.logs],
+    DEPLOY: [
+        deployments.deploy,
+        deployments.plan,
+        differing.diff,
+        deployments.watch,
+        deployments.explain,
+        deployments.logs,
+    ],
     STEER: [
         steering.cancel,
         steering.pause,
@@ -61,13 +73,21 @@ _COMMANDS: dict[str, list[Callable[..., None]]] = {
         steering.retry_step,
         steering.skip_step,
         steering.rollback,
+        environments.lock,
+        environments.unlock,
     ],
     LOOK: [history.history, history.trace, health.health, doctor.doctor, doctor.version],
 }
 for panel, commands in _COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.command("import", rich_help_panel=START)(importing.import_)
+edges.app.command("list")(traffic.list_edges)
+edges.app.command("forget")(traffic.forget_edge)
 app.add_typer(pipelines.app, name="pipeline", rich_help_panel=START)
 app.add_typer(rollouts.app, name="rollout", rich_help_panel=STEER)
+app.add_typer(traffic.app, name="traffic", rich_help_panel=STEER)
+app.add_typer(workloads.app, name="workload", rich_help_panel=LOOK)
+app.add_typer(environments.app, name="env", rich_help_panel=LOOK)
 app.add_typer(edges.app, name="edge", rich_help_panel=START)
 app.add_typer(audit.app, name="audit", rich_help_panel=LOOK)

@@ -181,7 +181,6 @@ def of_a_deploy(make: Callable[..., Message]) -> list[Bad]:
         bad("not a name", lambda _: right(pipeline="shelf"), "pipeline"),
         bad("no version", lambda _: right(version=""), "version"),
         bad("no label", lambda _: right(from_environment="Staging"), "from_environment"),
-        bad("from itself", lambda _: right(from_environment="staging"), "from_environment"),
         bad(
             "from where it never goes", lambda _: right(from_environment="moon"), "from_environment", reason=NOT_LISTED
         ),

@@ -98,7 +98,9 @@ class DeployRequest(_message.Message):
     reason: _builtins.str
     """Why, for the history."""
     from_environment: _builtins.str
-    """Environment whose stable version and pipeline revision are deployed, instead of the latest revision."""
+    """Environment whose stable version and pipeline revision are deployed, instead of the latest revision. It may be the one
+    that is deployed to: then what is stable there is brought about once more.
+    """
     priority: _builtins.int
     """How urgent it is: higher goes first among those that wait."""
     skip_order: _builtins.bool
@@ -196,7 +198,9 @@ class PlanDeploymentRequest(_message.Message):
     environment: _builtins.str
     """Where to: one of the pipeline's environments."""
     from_environment: _builtins.str
-    """Environment whose stable version and pipeline revision are deployed, instead of the latest revision."""
+    """Environment whose stable version and pipeline revision are deployed, instead of the latest revision. It may be the one
+    that is deployed to: then what is stable there is brought about once more.
+    """
     priority: _builtins.int
     """How urgent it is: higher goes first among those that wait."""
     skip_order: _builtins.bool

@@ -28,7 +28,7 @@ from opsuite.common.v1 import options_pb2 as opsuite_dot_common_dot_v1_dot_optio
 from opsuite.deployer.v1 import workload_pb2 as opsuite_dot_deployer_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*opsuite/deployer/v1/workload_service.proto\x12\x13opsuite.deployer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopsuite/common/v1/options.proto\x1a\"opsuite/deployer/v1/workload.proto\"\x80\x01\n\x12GetWorkloadRequest\x12j\n\x04name\x18\x01 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\"F\n\x13GetWorkloadResponse\x12/\n\x08workload\x18\x01 \x01(\x0b\x32\x1d.opsuite.deployer.v1.Workload\"\xdd\x01\n\x08Workload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x08platform\x18\x02 \x01(\x0e\x32%.opsuite.deployer.v1.WorkloadPlatform\x12\x38\n\trevisions\x18\x03 \x03(\x0b\x32%.opsuite.deployer.v1.WorkloadRevision\x12\x12\n\nrollout_of\x18\x04 \x01(\t\x12\r\n\x05\x64rift\x18\x05 \x03(\t\x12-\n\x05\x65\x64ges\x18\x06 \x03(\x0b\x32\x1e.opsuite.deployer.v1.RouteEdge\"\xd9\x02\n\x10WorkloadRevision\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06stable\x18\x03 \x01(\x08\x12\x10\n\x08replicas\x18\x04 \x01(\x05\x12\x13\n\x06weight\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12<\n\x10replica_statuses\x18\x06 \x03(\x0b\x32\".opsuite.deployer.v1.ReplicaStatus\x12\x12\n\ndeployment\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpromote_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bremove_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_weight\"\x16\n\x14ListWorkloadsRequest\"I\n\x15ListWorkloadsResponse\x12\x30\n\tworkloads\x18\x01 \x03(\x0b\x32\x1d.opsuite.deployer.v1.Workload\"\xd0\x01\n\x16RestartWorkloadRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x06\x9a\x82\x19\x02(\x01H\x00\x88\x01\x01\x12j\n\x04name\x18\x02 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x08\x98\x01\x01\x42\r\n\x0b_request_id\"J\n\x17RestartWorkloadResponse\x12/\n\x08workload\x18\x01 \x01(\x0b\x32\x1d.opsuite.deployer.v1.Workload2\xf3\x03\n\x0fWorkloadService\x12\x96\x01\n\x0bGetWorkload\x12\'.opsuite.deployer.v1.GetWorkloadRequest\x1a(.opsuite.deployer.v1.GetWorkloadResponse\"4\x92\x82\x19\x12\n\x0eworkloads.read\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=workloads/*}\x12\x93\x01\n\rListWorkloads\x12).opsuite.deployer.v1.ListWorkloadsRequest\x1a*.opsuite.deployer.v1.ListWorkloadsResponse\"+\x92\x82\x19\x12\n\x0eworkloads.read\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/workloads\x12\xb0\x01\n\x0fRestartWorkload\x12+.opsuite.deployer.v1.RestartWorkloadRequest\x1a,.opsuite.deployer.v1.RestartWorkloadResponse\"B\x92\x82\x19\x15\n\x11workloads.control\x18\x02\x82\xd3\xe4\x93\x02#\"\x1e/v1/{name=workloads/*}:restart:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*opsuite/deployer/v1/workload_service.proto\x12\x13opsuite.deployer.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fopsuite/common/v1/options.proto\x1a\"opsuite/deployer/v1/workload.proto\"\x80\x01\n\x12GetWorkloadRequest\x12j\n\x04name\x18\x01 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\"F\n\x13GetWorkloadResponse\x12/\n\x08workload\x18\x01 \x01(\x0b\x32\x1d.opsuite.deployer.v1.Workload\"\xf2\x01\n\x08Workload\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x37\n\x08platform\x18\x02 \x01(\x0e\x32%.opsuite.deployer.v1.WorkloadPlatform\x12\x38\n\trevisions\x18\x03 \x03(\x0b\x32%.opsuite.deployer.v1.WorkloadRevision\x12\x12\n\nrollout_of\x18\x04 \x01(\t\x12\r\n\x05\x64rift\x18\x05 \x03(\t\x12-\n\x05\x65\x64ges\x18\x06 \x03(\x0b\x32\x1e.opsuite.deployer.v1.RouteEdge\x12\x13\n\x0b\x65nvironment\x18\x07 \x01(\t\"\xd9\x02\n\x10WorkloadRevision\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06stable\x18\x03 \x01(\x08\x12\x10\n\x08replicas\x18\x04 \x01(\x05\x12\x13\n\x06weight\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12<\n\x10replica_statuses\x18\x06 \x03(\x0b\x32\".opsuite.deployer.v1.ReplicaStatus\x12\x12\n\ndeployment\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cpromote_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bremove_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07_weight\"\x16\n\x14ListWorkloadsRequest\"I\n\x15ListWorkloadsResponse\x12\x30\n\tworkloads\x18\x01 \x03(\x0b\x32\x1d.opsuite.deployer.v1.Workload\"\xd0\x01\n\x16RestartWorkloadRequest\x12\x1f\n\nrequest_id\x18\x01 \x01(\tB\x06\x9a\x82\x19\x02(\x01H\x00\x88\x01\x01\x12j\n\x04name\x18\x02 \x01(\tB\\\x9a\x82\x19X\x08\x01\"Tworkloads/([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?[.])?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\x9a\x82\x19\x06\x18\x80\x08\x98\x01\x01\x42\r\n\x0b_request_id\"J\n\x17RestartWorkloadResponse\x12/\n\x08workload\x18\x01 \x01(\x0b\x32\x1d.opsuite.deployer.v1.Workload2\xf3\x03\n\x0fWorkloadService\x12\x96\x01\n\x0bGetWorkload\x12\'.opsuite.deployer.v1.GetWorkloadRequest\x1a(.opsuite.deployer.v1.GetWorkloadResponse\"4\x92\x82\x19\x12\n\x0eworkloads.read\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=workloads/*}\x12\x93\x01\n\rListWorkloads\x12).opsuite.deployer.v1.ListWorkloadsRequest\x1a*.opsuite.deployer.v1.ListWorkloadsResponse\"+\x92\x82\x19\x12\n\x0eworkloads.read\x18\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/workloads\x12\xb0\x01\n\x0fRestartWorkload\x12+.opsuite.deployer.v1.RestartWorkloadRequest\x1a,.opsuite.deployer.v1.RestartWorkloadResponse\"B\x92\x82\x19\x15\n\x11workloads.control\x18\x02\x82\xd3\xe4\x93\x02#\"\x1e/v1/{name=workloads/*}:restart:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,17 +54,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETWORKLOADRESPONSE']._serialized_start=330
   _globals['_GETWORKLOADRESPONSE']._serialized_end=400
   _globals['_WORKLOAD']._serialized_start=403
-  _globals['_WORKLOAD']._serialized_end=624
-  _globals['_WORKLOADREVISION']._serialized_start=627
-  _globals['_WORKLOADREVISION']._serialized_end=972
-  _globals['_LISTWORKLOADSREQUEST']._serialized_start=974
-  _globals['_LISTWORKLOADSREQUEST']._serialized_end=996
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=998
-  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=1071
-  _globals['_RESTARTWORKLOADREQUEST']._serialized_start=1074
-  _globals['_RESTARTWORKLOADREQUEST']._serialized_end=1282
-  _globals['_RESTARTWORKLOADRESPONSE']._serialized_start=1284
-  _globals['_RESTARTWORKLOADRESPONSE']._serialized_end=1358
-  _globals['_WORKLOADSERVICE']._serialized_start=1361
-  _globals['_WORKLOADSERVICE']._serialized_end=1860
+  _globals['_WORKLOAD']._serialized_end=645
+  _globals['_WORKLOADREVISION']._serialized_start=648
+  _globals['_WORKLOADREVISION']._serialized_end=993
+  _globals['_LISTWORKLOADSREQUEST']._serialized_start=995
+  _globals['_LISTWORKLOADSREQUEST']._serialized_end=1017
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_start=1019
+  _globals['_LISTWORKLOADSRESPONSE']._serialized_end=1092
+  _globals['_RESTARTWORKLOADREQUEST']._serialized_start=1095
+  _globals['_RESTARTWORKLOADREQUEST']._serialized_end=1303
+  _globals['_RESTARTWORKLOADRESPONSE']._serialized_start=1305
+  _globals['_RESTARTWORKLOADRESPONSE']._serialized_end=1379
+  _globals['_WORKLOADSERVICE']._serialized_start=1382
+  _globals['_WORKLOADSERVICE']._serialized_end=1881
 # @@protoc_insertion_point(module_scope)

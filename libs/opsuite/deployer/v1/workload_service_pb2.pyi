@@ -78,12 +78,15 @@ class Workload(_message.Message):
     ROLLOUT_OF_FIELD_NUMBER: _builtins.int
     DRIFT_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
+    ENVIRONMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     platform: _workload_pb2.WorkloadPlatform.ValueType
     """Where it runs."""
     rollout_of: _builtins.str
     """Name of the deployment that is rolling it out; empty if none is."""
+    environment: _builtins.str
+    """Environment whose deployments look after it: "pipelines/shop/environments/staging"."""
     @_builtins.property
     def revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkloadRevision]:
         """Its revisions that are kept, the newest first."""
@@ -105,10 +108,11 @@ class Workload(_message.Message):
         rollout_of: _builtins.str = ...,
         drift: _abc.Iterable[_builtins.str] | None = ...,
         edges: _abc.Iterable[_workload_pb2.RouteEdge] | None = ...,
+        environment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "edges", b"edges", "name", b"name", "platform", b"platform", "revisions", b"revisions", "rollout_of", b"rollout_of"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drift", b"drift", "edges", b"edges", "environment", b"environment", "name", b"name", "platform", b"platform", "revisions", b"revisions", "rollout_of", b"rollout_of"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from opsuite.deployer.v1 import deployment_pb2
@@ -279,19 +279,14 @@ def _deploy_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, reason: s
 
 
 def _refuse_bad_wish(request: pb.DeployRequest | pb.PlanDeploymentRequest, *, needs_reason: bool = False) -> None:
-    """Raises InvalidInput with what is wrong with the shape, and with fields that do not go together."""
-    violations = [*shape_violations(), *_contradictions(request)]
+    """Raises InvalidInput with all that is wrong with the shape, and with fields that need one another."""
+    violations = list(shape_violations())
+    if not request.version and not request.from_environment:
+        violations.append(Violation("version", "has to be given, or from_environment", "REQUIRED"))
     if needs_reason and isinstance(request, pb.DeployRequest) and not request.reason:
         violations.append(Violation("reason", "has to be given with skip_order", "REQUIRED"))
     if violations:
         raise InvalidInput(violations)
-
-
-def _contradictions(request: pb.DeployRequest | pb.PlanDeploymentRequest) -> Iterator[Violation]:
-    if not request.version and not request.from_environment:
-        yield Violation("version", "has to be given, or from_environment", "REQUIRED")
-    if request.from_environment and request.from_environment == request.environment:
-        yield Violation("from_environment", "is the environment that is deployed to", "CONTRADICTORY")
 
 
 def _refusal(refusal: Conflict) -> pb.DeployRefusal:

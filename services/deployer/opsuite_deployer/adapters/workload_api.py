@@ -86,7 +86,11 @@ def _brief(record: WorkloadRecord, revisions: Sequence[RevisionRecord]) -> pb.Wo
 
 
 def _head(record: WorkloadRecord, revisions: Sequence[RevisionRecord]) -> pb.Workload:
-    message = pb.Workload(name=f"workloads/{record.id}", rollout_of=_deployment(record, record.rollout_of))
+    message = pb.Workload(
+        name=f"workloads/{record.id}",
+        rollout_of=_deployment(record, record.rollout_of),
+        environment=f"pipelines/{record.pipeline}/environments/{record.environment}",
+    )
     if revisions:
         message.platform = PLATFORMS[revisions[0].platform]
     return message
