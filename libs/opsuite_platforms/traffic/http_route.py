@@ -29,15 +29,19 @@ CONDITIONS: Final = frozenset({"Accepted", "ResolvedRefs", "Programmed"})
 
 def rules_of(present: Object, before: Mapping[str, Any], route: Route, ports: Mapping[str, int]) -> list[Object]:
     """The rules that send requests as `route` says, where `before` was asked for last. Raises: InvalidInput."""
-    names = {track.workload for track in route.tracks}
+    revisions = {track.workload for track in route.tracks} | {track["workload"] for track in before.get("tracks", ())}
     rules = _without_testers(present, before)
-    own = _own(rules, names | _workloads(before))
+    own = _own(rules, revisions)
     if not own:
         said = "its rules lead to several Services: leave backendRefs out of those that are to lead to the workload"
         raise InvalidInput([Violation("name", f"{route.name}: {said}", "AMBIGUOUS")])
     wanted = list[Object]()
     for index, rule in enumerate(rules):
-        wanted += [*_tester_rules(rule, route, ports), _weighted(rule, route, ports)] if index in own else [rule]
+        if index in own:
+            theirs = _without_mirrors(rule, revisions)
+            wanted += [*_tester_rules(theirs, route, ports), _weighted(theirs, route, ports)]
+        else:
+            wanted.append(rule)
     return wanted
 
 
@@ -75,21 +79,23 @@ def _tracks(rule: Object, names: Mapping[str, str]) -> tuple[Track, ...]:
     return tuple(Track(names.get(one["name"], one["name"]), one["name"], one.get("weight", 1)) for one in backends)
 
 
-def _workloads(before: Mapping[str, Any]) -> set[str]:
-    return {track["workload"] for track in before.get("tracks", ())}
-
-
 def _weighted(rule: Object, route: Route, ports: Mapping[str, int]) -> Object:
-    copies = [_mirror(route, route.mirror, ports)] if route.mirror else []
     backends = [_backend(track.workload, ports) | {"weight": track.weight} for track in route.tracks]
-    return _with_filters(rule, copies) | {"backendRefs": backends}
+    weighted = rule | {"backendRefs": backends}
+    if route.mirror:
+        weighted["filters"] = [*(rule.get("filters") or ()), _mirror(route, route.mirror, ports)]
+    return weighted
 
 
-def _with_filters(rule: Object, more: Sequence[Object]) -> Object:
-    """The rule without mirrors but with `more` filters."""
-    filters = [*(one for one in rule.get("filters") or () if one["type"] != "RequestMirror"), *more]
+def _without_mirrors(rule: Object, services: Iterable[str]) -> Object:
+    """The rule without the mirrors that lead to these Services."""
+    filters = [one for one in rule.get("filters") or () if _mirrored(one) not in set(services)]
     rest = {key: value for key, value in rule.items() if key != "filters"}
     return rest | {"filters": filters} if filters else rest
+
+
+def _mirrored(one: Object) -> str | None:
+    return one["requestMirror"]["backendRef"]["name"] if one["type"] == "RequestMirror" else None
 
 
 def _backend(service: str, ports: Mapping[str, int]) -> Object:
@@ -113,7 +119,7 @@ def _workload(route: Route, track: str) -> str:
 
 def _tester_rules(rule: Object, route: Route, ports: Mapping[str, int]) -> Sequence[Object]:
     """Beside a rule, one for each track that testers are sent to."""
-    rest = {key: value for key, value in _with_filters(rule, ()).items() if key != "name"}
+    rest = {key: value for key, value in rule.items() if key != "name"}
     return [
         rest
         | {

@@ -266,19 +266,24 @@ async def test_testers_go_when_they_are_no_longer_asked_for(routed: Routed) -> N
     [(25.0, {"percent": 25}), (0.5, {"fraction": {"numerator": 5_000, "denominator": 1_000_000}})],
 )
 async def test_a_mirror_takes_its_share_and_goes_again(routed: Routed, percent: float, share: Object) -> None:
-    router = await an_http_route(routed, {"filters": [SECURE]})
+    theirs: list[Object] = [
+        SECURE,
+        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "x", "port": 1}}},
+    ]
+    router = await an_http_route(routed, {"filters": theirs})
     await router.set_route(a_route(mirror=Mirror("canary", percent)), epoch=1)
     (mirrored,) = await rules(routed)
     seen = (await router.observe("checkout")).route.mirror
 
     await router.set_route(a_route(), epoch=1)
 
-    theirs, mirror = mirrored["filters"]
-    assert theirs == SECURE
-    assert {key: mirror["requestMirror"][key] for key in share} == share
-    assert mirror["requestMirror"]["backendRef"]["name"] == "v2"
+    *before, mirror = (one.get("requestMirror") for one in mirrored["filters"])
+    (after,) = await rules(routed)
+    assert [one["backendRef"]["name"] for one in before if one] == ["x"]
+    assert mirror["backendRef"]["name"] == "v2"
+    assert {key: mirror[key] for key in share} == share
     assert seen == Mirror("canary", percent)
-    assert [rule["filters"] for rule in await rules(routed)] == [[SECURE]]
+    assert after["filters"] == mirrored["filters"][:-1]
 
 
 async def test_what_somebody_else_makes_of_the_weights_shows_and_is_put_right(routed: Routed) -> None:
