@@ -408,3 +408,12 @@ async def test_an_api_server_that_answers_badly_now_and_then_does_not_matter(
     new = rollout_of(done).tracks[-1].revision
     assert await backends_in_force(routed, "bumpy") == {new: 100}
     assert_nobody_was_sent_to_nothing(routed.gateway.taken["bumpy"])
+
+
+async def test_a_route_that_is_not_there_is_told_by_its_name(deployer: DeployerProcess, routed: Routed) -> None:
+    async with deployer.client() as client:
+        await register(client, a_pipeline("routeless", a_canary("routeless", HALF)))
+        done = await ended(client, (await deploy(client, "routeless", "1.0")).name)
+
+    assert status_of(done) == "FAILED"
+    assert "httproute routeless does not exist" in done.failure.message
