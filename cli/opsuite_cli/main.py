@@ -17,6 +17,7 @@ from opsuite_cli import (
     environments,
     health,
     history,
+    hosts,
     importing,
     init,
     options,
@@ -90,4 +91,5 @@ app.add_typer(traffic.app, name="traffic", rich_help_panel=STEER)
 app.add_typer(workloads.app, name="workload", rich_help_panel=LOOK)
 app.add_typer(environments.app, name="env", rich_help_panel=LOOK)
 app.add_typer(edges.app, name="edge", rich_help_panel=START)
+app.add_typer(hosts.app, name="host", rich_help_panel=START)
 app.add_typer(audit.app, name="audit", rich_help_panel=LOOK)

@@ -36,7 +36,13 @@ from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
 from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
-from opsuite_deployer.adapters.platforms import Cluster, ConfiguredPlatforms, ConfiguredRouters, OwnProcesses
+from opsuite_deployer.adapters.platforms import (
+    Cluster,
+    ConfiguredPlatforms,
+    ConfiguredRouters,
+    ProcessSettings,
+    workload_processes,
+)
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.route_store import ROUTES, SqlOverrides, SqlRouteStore
@@ -168,14 +174,10 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     machine = LocalMachine(policy, secrets, settings.data_dir)
     containers = DockerContainers(_docker_url(settings), clock=clock)
     stack.push_async_callback(containers.close)
-    processes = OwnProcesses(settings.data_dir, ports=_port_range(settings.workload_ports))
-    stack.callback(processes.close)
-    if settings.start_platform:
-        processes.begin()
-        stack.push_async_callback(processes.cancel)
-    docker = DockerPlatform(
-        settings.data_dir / "docker", _docker_url(settings), ports=_port_range(settings.workload_ports), clock=clock
-    )
+    ports = _port_range(settings.workload_ports)
+    own = ProcessSettings(settings.data_dir, ports, settings.start_platform, settings.hosts_file)
+    processes = workload_processes(own, stack)
+    docker = DockerPlatform(settings.data_dir / "docker", _docker_url(settings), ports=ports, clock=clock)
     stack.push_async_callback(docker.close)
     cluster = Cluster(settings.kubeconfig, settings.kubernetes_context, settings.kubernetes_namespace, clock)
     stack.push_async_callback(cluster.close)

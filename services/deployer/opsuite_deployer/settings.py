@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     """Start supervisord for workloads unless it runs already; it and they outlive the deployer."""
     workload_ports: str = "20000-29999"
     """Range that workloads get their ports from."""
+    hosts_file: Path | None = None
+    """Hosts on which workloads run as processes, reached over SSH (YAML); absent means this machine."""
     kubeconfig: Path | None = None
     """Kubernetes cluster and who we are there; absent means KUBECONFIG, ~/.kube/config, or the pod that we are in."""
     kubernetes_context: str = ""

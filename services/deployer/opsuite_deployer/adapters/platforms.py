@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -54,6 +55,39 @@ class OwnProcesses(ProcessPlatform):
             await self.start()
         except OpsuiteError as error:
             log.warning("platform_not_started", why=error.message)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """Where workloads run as processes."""
+
+    data_dir: Path
+    ports: range
+    start: bool
+    """Whether supervisord of this machine is started."""
+    hosts_file: Path | None = None
+    """Hosts in place of this machine."""
+
+
+def workload_processes(settings: ProcessSettings, stack: AsyncExitStack) -> Platform:
+    """Where workloads run as processes; `stack` lets go of it. Raises InvalidInput with all that is wrong with a file.
+
+    Hosts are not asked anything yet: one that is away keeps only those deployments from working that need it.
+    """
+    if settings.hosts_file is not None:
+        # Here, because SSH takes its time to load and few have hosts.
+        from opsuite_platforms.hosts import HostsPlatform
+        from opsuite_platforms.hosts_file import read_hosts
+
+        hosts = HostsPlatform(read_hosts(settings.hosts_file))
+        stack.push_async_callback(hosts.close)
+        return hosts
+    processes = OwnProcesses(settings.data_dir, ports=settings.ports)
+    stack.callback(processes.close)
+    if settings.start:
+        processes.begin()
+        stack.push_async_callback(processes.cancel)
+    return processes
 
 
 class ConfiguredPlatforms:
