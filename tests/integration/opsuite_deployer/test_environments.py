@@ -10,7 +10,7 @@ import pytest
 from deployer import Client, DeployerProcess, a_deployer, deploy, ended, register
 from fakes.calls import cancel, get, retry, roll_back, status_of
 from fakes.held_steps import HeldSteps
-from fakes.pipelines import a_pipeline, a_stage, a_wait, false
+from fakes.pipelines import a_pipeline, a_script, a_stage, a_wait, false
 from google.protobuf.duration_pb2 import Duration
 
 from opsuite.deployer.v1 import deployment_pb2, history_service_pb2
@@ -18,19 +18,22 @@ from opsuite.deployer.v1 import deployment_service_pb2 as d
 from opsuite.deployer.v1 import environment_service_pb2 as pb
 from opsuite_kernel.errors import Conflict, Denied
 
-OTTO = "operator-token-of-the-tests"
+OTTO, VERA = "operator-token-of-the-tests", "viewer-token-of-the-tests"
 BOTH = ["staging", "production"]
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A policy file that knows an operator besides the local token."""
+    """A policy file that knows an operator and a viewer of staging besides the local token."""
     path = tmp_path_factory.mktemp("policy") / "policy.yaml"
     path.write_text(f"""
 principals:
   - name: otto
     token_sha256: {hashlib.sha256(OTTO.encode()).hexdigest()}
     roles: {{operator: ["*"]}}
+  - name: vera
+    token_sha256: {hashlib.sha256(VERA.encode()).hexdigest()}
+    roles: {{viewer: [staging]}}
 """)
     return str(path)
 
@@ -122,6 +125,19 @@ async def test_a_policy_that_rejects_is_an_obstacle_while_somebody_is_there(depl
         seen = await environment(local, "strict")
         assert (seen.deployable, [one.reason for one in seen.obstacles]) == (False, ["ENVIRONMENT_OCCUPIED"])
         await cancel(local, name)
+
+
+async def test_who_may_read_one_environment_sees_no_other(deployer: DeployerProcess) -> None:
+    async with deployer.client() as local, deployer.client(token=VERA) as vera:
+        await register(local, a_pipeline("private", environments=BOTH))
+
+        assert (await environment(vera, "private")).name == place("private")
+        with pytest.raises(Denied):
+            await environment(vera, "private", "production")
+        with pytest.raises(Denied):
+            await vera.environments.ListEnvironments(pb.ListEnvironmentsRequest(parent="pipelines/private"))
+        with pytest.raises(Denied):
+            await lock(vera, "private")
 
 
 # ---- locks ----------------------------------------------------------------------------------------------------------
@@ -234,6 +250,19 @@ async def test_ending_somebodys_lock_needs_a_right_of_its_own_and_is_audited(dep
         ]
 
 
+async def test_of_many_who_reach_for_a_lock_at_once_one_gets_it(deployer: DeployerProcess) -> None:
+    async with both(deployer) as (local, otto):
+        await register(local, a_pipeline("raced"))
+
+        wishes = [lock(one, "raced") for _ in range(5) for one in (local, otto)]
+        answers = await asyncio.gather(*wishes, return_exceptions=True)
+
+        taken = [one.holder for one in answers if isinstance(one, pb.EnvironmentLock)]
+        refused = [one.reason for one in answers if isinstance(one, Conflict)]
+        assert (len(set(taken)), taken[0]) == (1, (await environment(local, "raced")).lock.holder)
+        assert refused == ["ENVIRONMENT_LOCKED"] * 5
+
+
 async def test_a_lock_that_is_asked_for_twice_is_taken_once(deployer: DeployerProcess) -> None:
     async with both(deployer) as (local, otto):
         await register(local, a_pipeline("twice"))
@@ -293,6 +322,25 @@ async def test_going_past_the_order_needs_a_right_of_its_own_and_shows(deployer:
             history_service_pb2.ListAuditEventsRequest(filter=f'resource = "{first.name}"')
         )
         assert found.events[-1].details["skip_order"] == "true"
+
+
+async def test_a_retry_keeps_the_order_as_well(deployer: DeployerProcess) -> None:
+    (deployer.work / "only.py").write_text("import sys; sys.exit(sys.argv[1] == 'production')")
+    async with both(deployer) as (local, otto):
+        stage = a_stage("work", a_script("only", "only.py", "${environment}"))
+        await register(local, a_pipeline("again", stage, environments=BOTH, promoteInOrder=True))
+        await ended(otto, (await to(otto, "again", "staging", "1")).name)
+        failed = await ended(otto, (await to(otto, "again", "production", "1")).name)
+        assert status_of(failed) == "FAILED"
+        assert status_of(await ended(otto, (await retry(otto, failed.name)).name)) == "FAILED"  # it was let go on
+
+        await ended(otto, (await to(otto, "again", "staging", "2")).name)
+        with pytest.raises(Conflict) as refused:
+            await retry(otto, failed.name)
+        assert refused.value.reason == "NOT_PROMOTED_YET"
+        fields: dict[str, Any] = {"skip_order": True, "reason": "the shop is down"}
+        hotfix = await ended(local, (await to(local, "again", "production", "1", **fields)).name)
+        assert (await retry(otto, hotfix.name)).order_skipped
 
 
 # ---- priorities -----------------------------------------------------------------------------------------------------
