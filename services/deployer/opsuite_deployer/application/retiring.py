@@ -35,6 +35,8 @@ class Retiring:
                 log.warning("revision_not_retired", revision=revision.name, why=error.message)
 
     async def _retire(self, revision: RevisionRecord) -> None:
+        if not await self._store.read(partial(_is_due, revision=revision)):
+            return  # while the ones before it went, a rollout has found use for it
         platform = self._platforms.workloads(revision.platform, revision.namespace)
         with suppress(NotFound):
             await platform.scale(revision.name, 0)
@@ -42,6 +44,11 @@ class Retiring:
             await platform.remove(surplus.name)
             await self._store.write(partial(_forget, revision=surplus))
         log.info("revision_retired", revision=revision.name, version=revision.spec.version)
+
+
+def _is_due(tx: Tx, *, revision: RevisionRecord) -> bool:
+    standing = {one.name: one.retire_at for one in tx.workload_revisions(revision.workload)}
+    return standing.get(revision.name) == revision.retire_at
 
 
 def _forget(tx: Tx, *, revision: RevisionRecord) -> None:

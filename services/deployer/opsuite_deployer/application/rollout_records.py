@@ -9,7 +9,7 @@ from typing import Final
 
 from opsuite_deployer.application.ports import Tx
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
-from opsuite_deployer.domain.deployment import Deployment
+from opsuite_deployer.domain.deployment import Deployment, PartKey
 from opsuite_deployer.domain.errors import WorkloadTaken
 from opsuite_deployer.domain.rollout_run import RolloutStart
 from opsuite_runs.port import Lease
@@ -54,7 +54,7 @@ def finish(
 
     What neither it nor the plan `retire` has use for is left over from a rollout that was stopped: it goes now.
     """
-    leave(tx, lease, target, now, promoted=promoted)
+    _conclude(tx, lease, target, now, promoted=promoted)
     there = tx.workload(target.workload)
     for revision in tx.workload_revisions(target.workload):
         in_use = {target.name, there.stable if there else None} - retire.keys()
@@ -62,11 +62,19 @@ def finish(
             tx.keep_revision(replace(revision, retire_at=retire.get(revision.name, now)))
 
 
-def leave(tx: Tx, lease: Lease, target: RevisionRecord, now: datetime, *, promoted: bool) -> None:
-    """Record that nobody rolls it out any more; all revisions stay as they are. Raises FencedOut."""
+def leave(tx: Tx, lease: Lease, key: PartKey, target: RevisionRecord, now: datetime) -> None:
+    """Record that a rollout was stopped where it is; all revisions stay as they are. Raises FencedOut."""
+    standing = tx.get(lease.run)
+    run = standing.deployment.part(key).rollout if standing is not None else None
+    promoted = run is not None and run.state.promoted_at is not None and not run.state.is_aborting
+    _conclude(tx, lease, target, now, promoted=promoted)
+
+
+def _conclude(tx: Tx, lease: Lease, target: RevisionRecord, now: datetime, *, promoted: bool) -> None:
+    """Record that nobody rolls it out any more. Raises FencedOut."""
     tx.hold(lease)
     there = tx.workload(target.workload)
-    if there is None:
+    if there is None or there.rollout_of != lease.run:  # it never began, or this is recorded already
         return
     tx.keep_workload(replace(there, stable=target.name if promoted else there.stable, rollout_of=""))
     if promoted:

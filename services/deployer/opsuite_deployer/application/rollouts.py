@@ -101,12 +101,8 @@ class Rollouts:
 
     async def leave(self, attempt: Attempt, rollout: Rollout) -> None:
         """Record that a rollout was cancelled; everything stays as it is."""
-        run = attempt.owned.deployment.part(attempt.key).rollout
-        if run is None:
-            return
-        target, lease, now = self._target(attempt, rollout), attempt.owned.lease, self.clock.now()
-        promoted = run.state.promoted_at is not None and not run.state.is_aborting
-        await self.record(lambda tx: leave(tx, lease, target, now, promoted=promoted))
+        target, now = self._target(attempt, rollout), self.clock.now()
+        await self.record(lambda tx: leave(tx, attempt.owned.lease, attempt.key, target, now))
 
     async def record(self, body: Callable[[Tx], T]) -> T:
         """Write what may be written twice, however long the database is away: who loses the lease is stopped anyway."""
@@ -196,6 +192,7 @@ class _Following:
                 out_of_reach, wake_at = out_of_reach or self._world.clock.now(), None
                 if self._world.clock.now() - out_of_reach > self._rollout.safety.progress_deadline:
                     said = f"out of reach since {out_of_reach:%H:%M:%S} UTC: {error.message}"
+                    await self._world.leave(self._attempt, self._rollout)
                     return PartEnded(self._attempt.key, self._attempt.number, Outcome.FAILED, message=said)
             await self._link.wait(self._pause(wake_at))
 
@@ -245,7 +242,7 @@ class _Following:
                     healthy=self._health.is_healthy(replica),
                     endpoint=endpoint_of(replica, self._rollout.traffic),
                     restarts=replica.restarts,
-                    message=replica.message,
+                    message=self._health.said(replica) or replica.message,
                 )
                 for replica in status.replicas
             ),
