@@ -66,10 +66,13 @@ def status_of(deployment: deployment_pb2.Deployment) -> str:
     return deployment_pb2.DeploymentStatus.Name(deployment.status).removeprefix("DEPLOYMENT_STATUS_")
 
 
-async def until(client: Client, name: str, status: str, *, step: int | None = None) -> deployment_pb2.Deployment:
-    """The deployment when it stands there, at that step of its rollout; the test's own time limit is the limit."""
+async def until(
+    client: Client, name: str, status: str, *, step: int | None = None, phase: int | None = None
+) -> deployment_pb2.Deployment:
+    """The deployment when it and its rollout stand there; the test's own time limit is the limit."""
     while True:
-        answer = await client.deployments.GetDeployment(pb.GetDeploymentRequest(name=name))
-        if status_of(answer.deployment) == status and step in {None, rollout_of(answer.deployment).step}:
-            return answer.deployment
+        deployment = (await client.deployments.GetDeployment(pb.GetDeploymentRequest(name=name))).deployment
+        rollout = rollout_of(deployment)
+        if status_of(deployment) == status and step in {None, rollout.step} and phase in {None, rollout.phase}:
+            return deployment
         await asyncio.sleep(0.05)

@@ -140,3 +140,19 @@ async def test_a_deployer_that_dies_in_the_middle_goes_on_where_it_was(platform:
 
     assert status_of(done) == "SUCCEEDED", done.message
     assert rollout_of(done).tracks[-1].available_replicas == 2
+
+
+async def test_a_rollout_that_a_person_pauses_shows_it_and_goes_on(platform: DeployerProcess) -> None:
+    steps = [{"setWeight": 50}, {"pause": {"duration": "2s"}}]
+    async with platform.client() as client:
+        await register(client, a_pipeline("held", a_rollout("held", canary={"steps": steps, **QUICK})))
+        await ended(client, (await deploy(client, "held", "1.0")).name)
+        name = (await deploy(client, "held", "1.1")).name
+        await until(client, name, "RUNNING", step=2)
+        await client.deployments.PauseDeployment(pb.PauseDeploymentRequest(name=name))
+        held = await until(client, name, "PAUSED", phase=rollout_pb2.ROLLOUT_PHASE_PAUSED)
+        await client.deployments.ResumeDeployment(pb.ResumeDeploymentRequest(name=name))
+        done = await ended(client, name)
+
+    assert held.pause_reason == deployment_pb2.PAUSE_REASON_MANUAL
+    assert status_of(done) == "SUCCEEDED", done.message

@@ -22,6 +22,7 @@ class ReplicaWatch:
         self._on_change = on_change
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._states: dict[tuple[str, str], HealthState] = {}
+        self._complaints: dict[tuple[str, str], str] = {}
         self._answer = asyncio.Event()
 
     def is_healthy(self, replica: Replica) -> bool | None:
@@ -33,6 +34,10 @@ class ReplicaWatch:
         verdict = self._states.get(_life(replica), HealthState()).verdict
         return None if verdict is None else verdict is Outcome.HEALTHY
 
+    def said(self, replica: Replica) -> str:
+        """Why it is not healthy, in the words of its last check; empty if it is, or was not asked."""
+        return self._complaints.get(_life(replica), "")
+
     def follow(self, replicas: Iterable[Replica]) -> None:
         """Ask exactly these from now on; one that was started again is asked as if it were new."""
         if self._health is None:
@@ -41,6 +46,7 @@ class ReplicaWatch:
         for life in self._asking.keys() - running.keys():
             self._asking.pop(life).cancel()
             self._states.pop(life, None)
+            self._complaints.pop(life, None)
         for life in running.keys() - self._asking.keys():
             self._asking[life] = asyncio.create_task(self._ask(life, running[life], self._health))
 
@@ -67,6 +73,7 @@ class ReplicaWatch:
             answer = await self._prober.ask(probe, timeout=health.timeout)
             before = self._states.get(life, HealthState())
             self._states[life] = follow(before, answer.outcome, thresholds)
+            self._complaints[life] = "" if answer.outcome is Outcome.HEALTHY else answer.message
             self._answer.set()
             if self._states[life].verdict is not before.verdict:
                 self._on_change()

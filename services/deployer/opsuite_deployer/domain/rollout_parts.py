@@ -14,7 +14,7 @@ from opsuite_deployer.domain.pipeline import Pipeline, Rollout
 from opsuite_deployer.domain.revisions import revision_name
 from opsuite_deployer.domain.rollout import decide
 from opsuite_deployer.domain.rollout_run import RolloutRun, RolloutStart
-from opsuite_deployer.domain.rollout_standing import standing_of
+from opsuite_deployer.domain.rollout_standing import PAUSED_PHASE, standing_of
 from opsuite_deployer.domain.rollout_state import begin
 from opsuite_deployer.domain.rollout_wishes import RolloutRefused, RolloutVerb, wish
 from opsuite_deployer.domain.rollout_words import CANARY_TRACK, Decision, RolloutPlan, Verdict, VerdictKind
@@ -98,7 +98,9 @@ def _remember(
 ) -> None:
     part = draft.deployment.part(given.key)
     if part.rollout is not None and part.rollout.state == decision.state and not decision.told:
-        return
+        is_paused = decision.verdict.kind is VerdictKind.PAUSED  # by a wish, which has changed the state already
+        if is_paused == (part.rollout.standing.phase == PAUSED_PHASE):
+            return
     said = decision.told[-1].message if decision.told else part.rollout.standing.message if part.rollout else ""
     standing = standing_of(plan, rollout.workload.version, start, decision, given.seen, said, draft.now)
     draft.set(given.key, replace(part, rollout=RolloutRun(start, decision.state, standing)))

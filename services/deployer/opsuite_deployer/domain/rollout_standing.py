@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from opsuite_deployer.domain.rollout_draft import record_key
 from opsuite_deployer.domain.rollout_run import (
@@ -24,6 +25,9 @@ from opsuite_deployer.domain.rollout_words import (
 )
 from opsuite_deployer.domain.strategy import STRATEGY_NAMES, steps_of
 
+PAUSED_PHASE: Final = "PAUSED"
+"""What people are told of a rollout that waits for one of them, whatever it was doing."""
+
 
 def standing_of(
     plan: RolloutPlan, version: str, start: RolloutStart, decision: Decision, seen: Seen, said: str, now: datetime
@@ -39,7 +43,7 @@ def standing_of(
     return RolloutStanding(
         workload=plan.workload,
         strategy=STRATEGY_NAMES[type(plan.strategy)],
-        phase="PAUSED" if decision.verdict.kind is VerdictKind.PAUSED else state.phase.value,
+        phase=PAUSED_PHASE if decision.verdict.kind is VerdictKind.PAUSED else state.phase.value,
         since=state.entered_at,
         step=min(state.step + 1, len(steps)) if steps else 0,
         step_count=len(steps),
