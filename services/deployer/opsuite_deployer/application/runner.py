@@ -7,37 +7,21 @@ else owns the deployment now, it stops at once and touches nothing more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Final, TypeVar
 
 import structlog
 
+from opsuite_deployer.application.acting import Acting, Means
 from opsuite_deployer.application.admission import NewWishes, Rules, Settled, Started, record, settle
 from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.ports import FiledWish, Owned, StepLine, Store, Tx
 from opsuite_deployer.application.preflight import Preflight
-from opsuite_deployer.application.rollout_link import RolloutLink
 from opsuite_deployer.application.steps import Steps
-from opsuite_deployer.domain.deployment import PartKey, PartKind, Status
-from opsuite_deployer.domain.pipeline import Command, Docker
+from opsuite_deployer.domain.deployment import Status
 from opsuite_deployer.domain.progress import advance
-from opsuite_deployer.domain.turn import (
-    Action,
-    Adopted,
-    Input,
-    LookAgain,
-    Outcome,
-    PartEnded,
-    PreflightEnded,
-    Realise,
-    RunPart,
-    RunPreflight,
-    StopPart,
-    Turn,
-)
+from opsuite_deployer.domain.turn import Adopted, Input, Turn
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import TimedOut, Unavailable
 from opsuite_runs.faults import declare
@@ -47,12 +31,9 @@ from opsuite_runs.signal import Signal
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-INTENT_RECORDED: Final = declare("deployer.intent_recorded", "a step's intent is committed, it has not begun")
-STEP_ENDED: Final = declare("deployer.step_ended", "a step has ended, its result is not committed")
 TURN_RECORDED: Final = declare("deployer.turn_recorded", "a turn is committed, its actions have not begun")
 SETTLED: Final = declare("deployer.settled", "the end of a deployment is committed")
 BEFORE_RECORD: Final = declare("deployer.before_record", "a turn is decided, nothing of it is committed")
-PREFLIGHT_PASSED: Final = declare("deployer.preflight_passed", "preflight has passed, the start is not committed")
 
 FLUSH_AFTER_SECONDS: Final = 0.2
 """Longest time that a line waits to be recorded while no turn takes it along."""
@@ -80,8 +61,6 @@ class Runner:
         self._owned = owned
         self._first = first
         self._store = store
-        self._steps = steps
-        self._preflight = preflight
         self._clock = clock
         self._rules = rules
         self._may_act = may_act
@@ -95,11 +74,12 @@ class Runner:
         self._known = Signal()
         self._look_for_wishes = True
         self._draining = False
-        self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
-        self._stopping: set[PartKey | None] = set()
-        self._links: dict[PartKey, RolloutLink] = {}
-        self._to_forget: list[Attempt] = []
-        self._cleaning: set[asyncio.Task[None]] = set()
+        self._acting = Acting(
+            owned,
+            Means(steps, preflight, rules.limits.starting),
+            self,
+            adopted=isinstance(first, Adopted),
+        )
 
     @property
     def uid(self) -> str:
@@ -125,7 +105,7 @@ class Runner:
         except FencedOut:
             log.warning("deployment_lost", deployment=self.uid, epoch=self._owned.lease.epoch)
         finally:
-            await self._stop_all()
+            await self._acting.stop_all()
 
     def _tell_settled(self, settled: Settled) -> None:
         SETTLED.hit()
@@ -144,14 +124,14 @@ class Runner:
             turn = self._decide()
             if settled := await self._record(turn):
                 return settled
-        self._act(turn.actions)
+        self._acting.act(turn.actions, self._owned)
         while not self._is_drained():
             await self._until_known(turn.wake_at)
             await self._take_in_wishes()
             turn = self._decide()
             if settled := await self._record(turn):
                 return settled
-            self._act(turn.actions)
+            self._acting.act(turn.actions, self._owned)
         await self._record_lines()
         return None
 
@@ -175,7 +155,7 @@ class Runner:
         lines, self._lines = self._lines, []
         first, self._next_line = self._next_line, self._next_line + len(lines)
         wishes, self._wishes = self._wishes, []
-        forgettable, self._to_forget = self._to_forget, []  # only those whose ends this turn records
+        forgettable, self._acting.to_forget = self._acting.to_forget, []  # only those whose ends this turn records
 
         def body(tx: Tx) -> Owned | Settled:
             if lines:
@@ -190,10 +170,10 @@ class Runner:
             recorded = await self._persist_turn(body)
         except NewWishes:  # nothing was written: decide again, with them
             self._inbox, self._lines, self._next_line = [*self._taken, *self._inbox], [*lines, *self._lines], first
-            self._to_forget = [*forgettable, *self._to_forget]
+            self._acting.to_forget = [*forgettable, *self._acting.to_forget]
             self._look_for_wishes = True
             return None
-        self._forget(forgettable)
+        self._acting.forget(forgettable)
         if isinstance(recorded, Settled):
             return recorded
         self._owned = recorded
@@ -256,138 +236,36 @@ class Runner:
             self._look_for_wishes = False
             self._wishes = list(await self._persist(lambda tx: tx.wishes(self.uid), writing=False))
 
-    # acting
+    # what tasks tell
 
-    def _act(self, actions: Sequence[Action]) -> None:
-        for action in actions:
-            match action:
-                case RunPreflight():
-                    self._spawn(None, 0, self._run_preflight)
-                case RunPart(key, number):
-                    INTENT_RECORDED.hit()
-                    self._spawn(key, number, partial(self._run_part, Attempt(self._owned, key, number)))
-                case Realise(key) | LookAgain(key):
-                    self._tell_rollout(key, action)
-                case StopPart(key) if key in self._tasks:
-                    self._stopping.add(key)
-                    self._tasks[key].cancel()
-                case StopPart(key):  # nothing is being done for it here; what an earlier owner began may still run
-                    number = self._owned.deployment.part(key).attempt
-                    self._spawn(key, number, partial(self._stop_part, Attempt(self._owned, key, number)))
+    def may_act(self) -> bool:
+        """See `Told.may_act`."""
+        return self._may_act()
 
-    def _tell_rollout(self, key: PartKey, action: Realise | LookAgain) -> None:
-        link = self._links.get(key)
-        if link is not None:
-            link.answer(action) if isinstance(action, Realise) else link.wake()
+    def learn(self, given: Input) -> None:
+        """See `Told.learn`."""
+        self._inbox.append(given)
+        self._known.give()
 
-    def _spawn(self, key: PartKey | None, number: int, work: Callable[[], Awaitable[Input]]) -> None:
-        task = asyncio.create_task(self._to_its_end(key, work))
-        self._tasks[key] = task
-        task.add_done_callback(lambda done: self._broke_off(key, number, done))
-
-    async def _to_its_end(self, key: PartKey | None, work: Callable[[], Awaitable[Input]]) -> None:
-        given = await work()
-        if key is not None:
-            STEP_ENDED.hit()
-        self._drop_task(key, asyncio.current_task())
-        self._learn(given)
-
-    def _broke_off(self, key: PartKey | None, number: int, done: asyncio.Task[None]) -> None:
-        """However a task ends, its end becomes known: nothing is ever waited for in vain."""
-        if done.cancelled():
-            if self._drop_task(key, done) and key is not None:  # before it had begun
-                self._learn(PartEnded(key, number, Outcome.CANCELLED, message="stopped"))
-        elif error := done.exception():
-            self._drop_task(key, done)
-            log.error("step_crashed", deployment=self.uid, exc_info=error)
-            fault = f"fault of the deployer: {type(error).__name__}"
-            self._learn(
-                PreflightEnded((fault,)) if key is None else PartEnded(key, number, Outcome.FAILED, message=fault)
-            )
-        if self._draining:
-            self._known.give()
-
-    def _drop_task(self, key: PartKey | None, task: asyncio.Task[None] | None) -> bool:
-        """Forget a task; whether it had been told to stop."""
-        if self._tasks.get(key) is task:
-            del self._tasks[key]
-        was_stopped = key in self._stopping
-        self._stopping.discard(key)
-        return was_stopped
-
-    async def _run_preflight(self) -> Input:
-        limit = self._rules.limits.starting.total_seconds()
-        try:
-            async with asyncio.timeout(limit):
-                checks = await self._preflight.run(self._owned.pipeline, self._owned.deployment)
-            problems = tuple(f"{check.subject}: {check.message}" for check in checks if not check.passed)
-        except TimeoutError:
-            problems = (f"preflight took longer than {limit:g} s",)
-        PREFLIGHT_PASSED.hit()
-        return PreflightEnded(problems)
-
-    async def _run_part(self, attempt: Attempt) -> Input:
-        try:
-            if isinstance(self._first, Adopted) and self._is_a(Docker, attempt.key):
-                attempt = replace(attempt, lines_before=await self._lines_recorded(attempt))
-            link = self._links[attempt.key] = RolloutLink(self._learn)
-            ended = await self._steps.run(attempt, self._take_lines, link)
-        except asyncio.CancelledError:
-            if attempt.key not in self._stopping:
-                raise
-            return await self._stop_part(attempt)
-        self._to_forget.append(attempt)
-        return ended
-
-    async def _stop_part(self, attempt: Attempt) -> Input:
-        """End what outlives a task here, however long its engine cannot be reached."""
-        while self._may_act():
-            try:
-                await self._steps.stop(attempt)
-                break
-            except Unavailable as error:
-                log.warning("stop_delayed", deployment=self.uid, why=error.message)
-                await asyncio.sleep(UNAVAILABLE_PAUSE_SECONDS)
-        self._to_forget.append(attempt)
-        return PartEnded(attempt.key, attempt.number, Outcome.CANCELLED, message="stopped")
-
-    async def _lines_recorded(self, attempt: Attempt) -> int:
-        """Lines that an adopted container will tell again."""
-        stage, step = attempt.stage, attempt.step.name
-        return await self._persist(lambda tx: tx.count_lines(self.uid, stage, step, attempt.number), writing=False)
-
-    def _forget(self, attempts: Sequence[Attempt]) -> None:
-        """Clean up after attempts whose ends are recorded."""
-        for attempt in attempts:
-            if self._is_a(Docker, attempt.key):
-                task = asyncio.create_task(self._steps.forget(attempt))
-                self._cleaning.add(task)
-                task.add_done_callback(self._cleaning.discard)
-
-    def _take_lines(self, lines: Sequence[StepLine]) -> None:
+    def take_lines(self, lines: Sequence[StepLine]) -> None:
+        """See `Told.take_lines`."""
         if not self._lines:
             self._known.give()  # so that the wait for news learns that lines are waiting
         self._lines.extend(lines)
 
-    def _learn(self, given: Input) -> None:
-        self._inbox.append(given)
-        self._known.give()
+    def task_ended(self) -> None:
+        """See `Told.task_ended`."""
+        if self._draining:
+            self._known.give()
+
+    async def lines_recorded(self, attempt: Attempt) -> int:
+        """See `Told.lines_recorded`."""
+        stage, step = attempt.stage, attempt.step.name
+        return await self._persist(lambda tx: tx.count_lines(self.uid, stage, step, attempt.number), writing=False)
 
     def _is_drained(self) -> bool:
         """Whether it may be left now: nothing more starts, and no program runs that would die with this process."""
-        local = (key for key in self._tasks if key is not None and self._is_a(Command, key))
-        return self._draining and not self._inbox and next(local, None) is None
-
-    def _is_a(self, kind: type, key: PartKey) -> bool:
-        if key.kind is PartKind.GATE:
-            return False
-        return isinstance(self._owned.pipeline.stages[key.stage].steps[key.position].kind, kind)
-
-    async def _stop_all(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._cleaning, return_exceptions=True)
+        return self._draining and not self._inbox and not self._acting.runs_programs()
 
 
 def _what_is_recorded(tx: Tx, before: Owned) -> Owned | Settled | None:
