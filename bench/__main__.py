@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from bench import containers, growth, history, rollbacks, rpcs, starting, watchers
+from bench import containers, growth, history, rollbacks, rpcs, starting, traffic, watchers
 from bench import pipelines as pipelines_
 from bench import steps as steps_
 from bench.table import Row, render
@@ -25,6 +25,7 @@ MEASURES: dict[str, Measure] = {
     "steps": steps_.main,
     "watchers": watchers.main,
     "containers": containers.main,
+    "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,
 }
