@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import shutil
 import signal
 import sqlite3
@@ -97,13 +98,18 @@ class RolloutStory:
     """Whether somebody promotes it where it waits."""
     most_failed: float = 0.0
     """Largest share of the requests that may fail, all by the new version's own answer."""
+    concurrency: str = "CONCURRENCY_POLICY_QUEUE"
+    workload: dict[str, Any] = field(default_factory=dict)
+    """What differs from the usual workload."""
 
-    def pipeline(self, port: int, **rollout: Any) -> Any:
+    def pipeline(self, port: int) -> Any:
         """The pipeline, whose requests come through the edge on that port."""
-        steps = [a_step(self.name, port, **self.strategy, **rollout)]
+        steps = [a_step(self.name, port, **self.strategy)]
+        steps[0]["rollout"]["workload"] |= self.workload
         steps.append({"name": "verify", "command": {"command": "python3", "args": ["verify.py", "${verdict}"]}})
         steps[-1]["idempotent"] = True
-        return a_pipeline(self.name, *steps, variables={"answer": "200", "verdict": "well"})
+        variables = {"answer": "200", "verdict": "well"}
+        return a_pipeline(self.name, *steps, variables=variables, concurrency=self.concurrency)
 
 
 def a_step(workload: str, port: int, **fields: Any) -> dict[str, Any]:
@@ -191,9 +197,12 @@ class Requests:
 class Told:
     """What became of one rollout."""
 
-    name: str
     version: str
     answers: Counter[str]
+    name: str = ""
+    """The deployment, once it is known."""
+    end: str = ""
+    """Status in which it ended."""
     deaths: int = 0
 
 
@@ -239,13 +248,23 @@ class Stage:
         program.write_text(SERVER)
         program.chmod(0o755)
         (self.deployer.work / "verify.py").write_text(VERIFY)
-        self.edge = Edge(EdgeBootstrap("edge-1", self.deployer.socket.replace("unix://", "unix:")), directory)
+        self.directory = directory
+        self.edge = self.new_edge(self.deployer)
         self.ports: dict[str, int] = {}
         self.standing: dict[str, str] = {}
         """Version that serves, by workload."""
         self._numbers = itertools.count(1)
 
+    def new_edge(self, deployer: WarmDeployer) -> Edge:
+        """An edge, not started yet, that takes its routes from `deployer`; it is the same edge wherever from."""
+        return Edge(EdgeBootstrap("edge-1", deployer.socket.replace("unix://", "unix:")), self.directory)
+
+    def close(self) -> None:
+        """End what it has started, but the edge."""
+        self.deployer.close()
+
     def next_version(self) -> str:
+        """A version that was never there."""
         return f"1.{next(self._numbers)}"
 
     # calls
@@ -300,12 +319,12 @@ class Stage:
 
     # plays
 
-    async def open(self, story: RolloutStory, **rollout: Any) -> None:
+    async def open(self, story: RolloutStory) -> None:
         """Have the first version of a story's workload serve, once."""
         if story.name in self.ports:
             return
         port, version = free_port(), self.next_version()
-        pipeline = story.pipeline(port, **rollout)
+        pipeline = story.pipeline(port)
         await self.insist(lambda client: register(client, pipeline))
         done = await self.ended(await self.deploy(story.name, version))
         assert status_of(done) == "SUCCEEDED", done.message
@@ -324,9 +343,8 @@ class Stage:
 
     async def begin_life(self, **environment: str) -> None:
         """Kill the deployer if it lives, and start it again."""
-        with suppress(ProcessLookupError, AssertionError):
-            await asyncio.to_thread(self.deployer.kill)
-        await asyncio.to_thread(lambda: self.deployer.start(wait=True, **environment))
+        await asyncio.to_thread(self.deployer.kill)
+        self.deployer.start(wait=False, **environment)
 
     async def die(self, story: RolloutStory, *faults: Fault, hits: Path | None = None) -> tuple[Told, list[str]]:
         """Roll out the next version with a deployer that dies at each fault; what was wrong then."""
@@ -343,17 +361,22 @@ class Stage:
 
     async def play(self, story: RolloutStory, disturb: Callable[[Play], Awaitable[None]]) -> tuple[Told, list[str]]:
         """Roll out the next version while somebody disturbs it; what was wrong then."""
-        version = self.next_version()
         async with requests(self.ports[story.name]) as made:
-            name = await self.deploy(story.name, version, answer=story.answer, verdict=story.verdict)
-            told = Told(name, version, made.answers)
+            told = Told(self.next_version(), made.answers)
             async with asyncio.TaskGroup() as group:
-                end = group.create_task(self.ended(name))
-                helper = group.create_task(self._help(story, name))
+                end = group.create_task(self._through(story, told))
                 await disturb(Play(self, story, told, made, end))
                 done = await end
-                helper.cancel()
         return told, [wrong async for wrong in self._wrongs(story, told, done)]
+
+    async def _through(self, story: RolloutStory, told: Told) -> messages.Deployment:
+        """Deploy, help, and return what has ended."""
+        told.name = await self.deploy(story.name, told.version, answer=story.answer, verdict=story.verdict)
+        helper = asyncio.create_task(self.help(story, told.name))
+        try:
+            return await self.ended(told.name)
+        finally:
+            helper.cancel()
 
     async def _live(self, end: asyncio.Task[Any]) -> bool:
         """Return when the deployer has died, which is told, or the rollout has ended."""
@@ -365,7 +388,7 @@ class Stage:
             await asyncio.sleep(0.01)
         return False
 
-    async def _help(self, story: RolloutStory, name: str) -> None:
+    async def help(self, story: RolloutStory, name: str) -> None:
         """Promote it wherever it waits for a person, as somebody would who looks at it."""
         while story.is_promoted:
             await self.until(name, lambda found: status_of(found) == "PAUSED")
@@ -379,9 +402,9 @@ class Stage:
     async def _wrongs(self, story: RolloutStory, told: Told, done: messages.Deployment) -> AsyncIterator[str]:
         if status_of(done) != story.ends:
             yield f"it ended {status_of(done)}: {done.message}"
-        is_new = story.ends == "SUCCEEDED" and status_of(done) == "SUCCEEDED"
+        told.end = status_of(done)
         before = self.standing[story.name]
-        right = told.version if is_new else before
+        right = told.version if told.end == "SUCCEEDED" else before
         self.standing[story.name] = right
         for wrong in _wrong_answers(story, told, before):
             yield wrong
@@ -424,23 +447,31 @@ class Stage:
         return self.replicas(workload)
 
     def replicas(self, workload: str) -> Counter[str]:
-        """Processes that serve a workload, by version."""
-        found = Counter[str]()
+        """How many processes serve a workload, by version."""
+        return Counter(self.pids(workload).values())
+
+    def pids(self, workload: str) -> dict[str, str]:
+        """Version of each process that serves a workload."""
+        found, work = dict[str, str](), self.deployer.work.resolve()
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 words = (place / "cmdline").read_bytes().split(b"\0")
-                if words[-2:-1] == [workload.encode()] and (place / "cwd").readlink() == self.deployer.work:
+                if words[-2:-1] == [workload.encode()] and (place / "cwd").readlink() == work:
                     environment = (place / "environ").read_bytes().split(b"\0")
-                    found[next(w.decode()[19:] for w in environment if w.startswith(b"DEPLOYMENT_VERSION="))] += 1
+                    version = next(word[19:] for word in environment if word.startswith(b"DEPLOYMENT_VERSION="))
+                    found[place.name] = version.decode()
         return found
+
+    def revision(self, workload: str, version: str) -> str:
+        """Name of a version on the platform."""
+        return next(str(name) for name, document in self._revisions(workload) if f'"{version}"' in _json(document))
 
     def wrong_records(self, workload: str, version: str) -> Iterable[str]:
         """What the database says of a workload that nobody rolls out any more."""
         ((stable, under_way),) = self.query(f"SELECT stable, rollout_of FROM workloads WHERE id = '{workload}'")
         if under_way:
             yield f"it is still rolled out by {under_way}"
-        revisions = {str(name): document for name, document in self._revisions(workload)}
-        if f'"{version}"' not in str(revisions.get(str(stable), "")).replace("'", '"'):
+        if stable != self.revision(workload, version):
             yield f"stable is {stable}, not that of {version}"
         if left := self._unretired(workload):
             yield f"revisions are not retired: {left}"
@@ -467,6 +498,11 @@ class Stage:
             return database.execute(statement).fetchall()
 
 
+def _json(document: object) -> str:
+    """A document as text, whichever the database."""
+    return document if isinstance(document, str) else json.dumps(document)
+
+
 def _wrong_answers(story: RolloutStory, told: Told, before: str) -> Iterable[str]:
     """Whoever was answered by neither version, or by the broken one too often."""
     good = {before, told.version}
@@ -476,6 +512,17 @@ def _wrong_answers(story: RolloutStory, told: Told, before: str) -> Iterable[str
     failed = sum(told.answers[answer] for answer in failing)
     if failed > story.most_failed * told.answers.total():
         yield f"{failed} requests of {told.answers.total()} failed"
+
+
+async def promote(play: Play) -> None:
+    """Promote it, as soon as its replicas allow that."""
+    request = pb.PromoteDeploymentRequest(request_id=str(uuid.uuid4()), name=play.told.name)
+    while not play.end.done():
+        with suppress(Conflict):
+            await play.stage.insist(lambda client: client.deployments.PromoteDeployment(request))
+            return
+        request.request_id = str(uuid.uuid4())
+        await asyncio.sleep(0.05)
 
 
 @asynccontextmanager
@@ -498,17 +545,17 @@ async def requests(port: int, clients: int = 2) -> AsyncIterator[Requests]:
 
 
 @asynccontextmanager
-async def a_stage(nursery: Nursery, **settings: str) -> AsyncIterator[Stage]:
+async def a_stage(nursery: Nursery, make: type[Stage] = Stage, **settings: str) -> AsyncIterator[Stage]:
     """A stage with nothing on it; all of it is gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="opsuite-"))  # other directories are too long for a Unix socket
-    stage = Stage(nursery, directory, **settings)
+    stage = make(nursery, directory, **settings)
     try:
         await asyncio.to_thread(stage.deployer.start)
         await stage.edge.start()
         yield stage
     finally:
         await stage.edge.kill()
-        await asyncio.to_thread(stage.deployer.close)
+        await asyncio.to_thread(stage.close)
         shutil.rmtree(directory, ignore_errors=True)
 
 
