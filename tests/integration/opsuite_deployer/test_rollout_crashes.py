@@ -11,7 +11,7 @@ from fakes.warm_deployer import Nursery, a_nursery
 from fakes.worlds import Fault
 
 SEED = 7402
-POINTS = ("deployer.want_recorded", "deployer.replicas_asked", "deployer.route_asked", "deployer.want_realised")
+POINTS = ("rollout.want_recorded", "rollout.replicas_asked", "rollout.route_asked", "rollout.want_realised")
 
 
 @pytest.fixture(scope="module")

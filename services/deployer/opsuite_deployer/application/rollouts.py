@@ -41,10 +41,10 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-WANT_RECORDED: Final = declare("deployer.want_recorded", "what a rollout wants is recorded, nothing of it is done")
-REPLICAS_ASKED: Final = declare("deployer.replicas_asked", "new replicas are asked for, the route is as it was")
-ROUTE_ASKED: Final = declare("deployer.route_asked", "the route is asked for, nothing is scaled down")
-WANT_REALISED: Final = declare("deployer.want_realised", "what a rollout wants is asked for, its end is not recorded")
+WANT_RECORDED: Final = declare("rollout.want_recorded", "what a rollout wants is recorded, nothing of it is done")
+REPLICAS_ASKED: Final = declare("rollout.replicas_asked", "new replicas are asked for, the route is as it was")
+ROUTE_ASKED: Final = declare("rollout.route_asked", "the route is asked for, nothing is scaled down")
+WANT_REALISED: Final = declare("rollout.want_realised", "what a rollout wants is asked for, its end is not recorded")
 
 LOOK_EVERY: Final = timedelta(milliseconds=250)
 """Longest pause between two looks: platforms and routers are asked, they do not tell."""
