@@ -32,6 +32,8 @@ FULL = {
     "started_at": NOON + timedelta(seconds=1),
     "ended_at": NOON + timedelta(microseconds=2),
     "trace_id": "0" * 31 + "1",
+    "priority": 9,
+    "order_skipped": True,
 }
 
 
