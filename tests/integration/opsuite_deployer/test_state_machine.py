@@ -34,7 +34,8 @@ from hypothesis.stateful import (
 from opsuite.deployer.v1 import deployment_pb2, pipeline_pb2
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.pipeline_messages import document_of, pipeline_of
-from opsuite_deployer.application.deployments import Call, DeployWish, Reference
+from opsuite_deployer.application.deployments import Call, Reference
+from opsuite_deployer.application.entry import DeployWish
 from opsuite_deployer.application.pipelines import Registration
 from opsuite_deployer.application.ports import Replay
 from opsuite_deployer.composition import MIGRATIONS
