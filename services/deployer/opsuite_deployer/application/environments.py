@@ -91,7 +91,7 @@ class Environments:
             wanted = EnvironmentLock(place.pipeline, place.environment, call.actor, wish.message, tx.now(), wish.ttl)
             lock = take(present, wanted)
             tx.put_lock(lock)
-            hold_back(tx, lock)
+            tell_those_who_wait(tx, place, lock)
 
         return await self._change(wish.place, call, body)
 
@@ -102,9 +102,11 @@ class Environments:
         """
 
         def body(tx: Tx, present: EnvironmentLock | None) -> None:
-            if force and present is None:
+            if not force:
+                owned_by(present, call.actor, place.environment)
+            if present is None:
                 raise NotLocked(place.environment)
-            lift(tx, present if force and present else owned_by(present, call.actor, place.environment))
+            lift(tx, present)
 
         return await self._change(place, call, body)
 
@@ -168,25 +170,21 @@ def look(tx: Tx, place: Place, actor: str) -> EnvironmentView:
     )
 
 
-def hold_back(tx: Tx, lock: EnvironmentLock) -> None:
-    """Let those in the queue whom a lock keeps out say so."""
-    refusal = lock.refusal()
-    for position, one in enumerate(tx.waiting(lock.pipeline, lock.environment), start=1):
-        if lock.keeps_out(one):
-            _say(tx, one, position, refusal.reason, refusal.message)
-
-
 def lift(tx: Tx, lock: EnvironmentLock) -> None:
-    """End a lock, and what those in the queue say of it."""
+    """End a lock."""
     tx.drop_lock(lock.pipeline, lock.environment)
-    for position, one in enumerate(tx.waiting(lock.pipeline, lock.environment), start=1):
-        if one.reason == EnvironmentLocked.reason:
-            _say(tx, one, position, "", "")
+    tell_those_who_wait(tx, Place(lock.pipeline, lock.environment), None)
 
 
-def _say(tx: Tx, waiting: Deployment, position: int, reason: str, message: str) -> None:
-    happened = Happened(EventKind.QUEUED, Status.QUEUED, reason=reason, message=message, queue_position=position)
-    tx.change(waiting, replace(waiting, reason=reason, message=message), [happened])
+def tell_those_who_wait(tx: Tx, place: Place, lock: EnvironmentLock | None) -> None:
+    """Let each deployment in the queue say whether the lock keeps it there."""
+    for position, one in enumerate(tx.waiting(place.pipeline, place.environment), start=1):
+        reason, message = "", ""
+        if lock is not None and lock.keeps_out(one):
+            reason, message = EnvironmentLocked.reason, lock.words
+        if (one.reason, one.message) != (reason, message):
+            told = Happened(EventKind.QUEUED, Status.QUEUED, reason=reason, message=message, queue_position=position)
+            tx.change(one, replace(one, reason=reason, message=message), [told])
 
 
 def _obstacles(

@@ -26,6 +26,12 @@ class EnvironmentLock:
         """Whether a deployment has to stay away: not the holder's own, and no rollback."""
         return not deployment.rollback_of and deployment.requested_by != self.holder
 
+    @property
+    def words(self) -> str:
+        """What those say who wait for its end; it stays true when the lock is renewed."""
+        since = f"{self.created_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.environment} is locked by {self.holder} since {since}: {self.message}"
+
     def refusal(self) -> EnvironmentLocked:
         """What those are told whom it keeps out."""
         return EnvironmentLocked(self.environment, self.holder, self.message, self.created_at, self.expires_at)
