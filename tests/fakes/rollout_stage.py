@@ -24,7 +24,7 @@ import aiohttp
 import psycopg
 from deployer import Client, a_pipeline, free_port, register
 from envoy import Edge
-from fakes.crashes import TERMINAL
+from fakes import crashes
 from fakes.warm_deployer import Nursery, WarmDeployer
 from fakes.web_workload import status_of
 from fakes.worlds import Event, Fault
@@ -36,6 +36,7 @@ from opsuite_platforms.traffic.bootstrap import EdgeBootstrap
 
 Answer = TypeVar("Answer")
 
+TERMINAL = crashes.TERMINAL | {messages.DEPLOYMENT_STATUS_ABORTED}
 AGAIN_SECONDS = 0.03
 PATIENCE_SECONDS = 120
 """Only what will never come takes so long."""
