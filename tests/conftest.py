@@ -10,6 +10,8 @@ from postgres import own_postgres_cluster, postgres_cluster, postgres_store, pos
 __all__ = ["own_postgres_cluster", "postgres_cluster", "postgres_store", "postgres_url", "sqlite_store", "store"]
 
 # In CI the sample is always the same: what fails there fails again. Elsewhere every run explores.
-hypothesis.settings.register_profile("ci", derandomize=True)
+# No test asserts a wall-clock time, so no example does either.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI") == "true":
     hypothesis.settings.load_profile("ci")
