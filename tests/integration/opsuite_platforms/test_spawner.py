@@ -176,7 +176,8 @@ async def test_a_flood_is_read_and_dropped_without_growing_memory(spawner: Spawn
     assert end.succeeded
     assert f"{3000 * 65_536 - MEBIBYTE} bytes" in lines[-1].text
     assert process.memory_info().rss - before < 64 * MEBIBYTE, "196 MB were written; 1 MiB of lines is kept"
-    assert max(child.memory_info().rss for child in process.children(recursive=True)) < 32 * MEBIBYTE
+    ours = [child for child in process.children(recursive=True) if "opsuite_platforms.spawner" in child.cmdline()]
+    assert max(child.memory_info().rss for child in ours) < 32 * MEBIBYTE
 
 
 async def test_a_timeout_kills_a_child_that_ignores_sigterm_after_the_grace(spawner: Spawner, tmp_path: Path) -> None:
