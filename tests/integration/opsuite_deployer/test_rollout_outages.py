@@ -162,6 +162,7 @@ async def test_another_replica_ends_what_a_killed_one_was_rolling_out(
             _, wrongs = await stage.play(story, kill)
         finally:
             partner.kill()
+            partner.close()  # its supervisord outlives it
             stage.deployer = owner
 
     assert wrongs == []
