@@ -117,7 +117,7 @@ def decode(text: str) -> Record:
     """The record that `encode` wrote, also in an earlier release that knew fewer fields."""
     data = json.loads(text)
     return Record(
-        spec=_spec(data["spec"]),
+        spec=spec_of(data["spec"]),
         epoch=data["epoch"],
         generation=data["generation"],
         versions={int(generation): version for generation, version in data["versions"].items()},
@@ -125,7 +125,15 @@ def decode(text: str) -> Record:
     )
 
 
-def _spec(data: dict[str, Any]) -> WorkloadSpec:
+def spec_document(spec: WorkloadSpec) -> dict[str, Any]:
+    """A spec as plain JSON values; times are in seconds."""
+    document: dict[str, Any] = json.loads(json.dumps(asdict(spec), default=timedelta.total_seconds))
+    return document
+
+
+def spec_of(document: Mapping[str, Any]) -> WorkloadSpec:
+    """The spec that `spec_document` wrote, also in an earlier release that knew fewer fields."""
+    data = dict(document)
     data |= {"command": tuple(data["command"]), "ports": tuple(PortSpec(**port) for port in data["ports"])}
     if (readiness := data.get("readiness")) is not None:
         times = {name: timedelta(seconds=readiness[name]) for name in ("interval", "timeout")}

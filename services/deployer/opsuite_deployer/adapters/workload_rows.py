@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.transaction import Transaction
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.domain.pipeline import WorkloadPlatform
-from opsuite_platforms.port import PortSpec, Readiness, WorkloadSpec
+from opsuite_platforms.workload_files import spec_document, spec_of
 
 _w, _r = tables.workloads.c, tables.workload_revisions.c
 
@@ -82,16 +82,12 @@ class WorkloadRows(Transaction):
 
 
 def _document(record: RevisionRecord) -> dict[str, Any]:
-    """What the platform has to know, as plain JSON values; times are in seconds."""
-    spec = asdict(record.spec)
-    spec["grace"] = record.spec.grace.total_seconds()
-    if record.spec.readiness is not None:
-        spec["readiness"] |= {name: spec["readiness"][name].total_seconds() for name in ("interval", "timeout")}
+    """What the platform has to know, as plain JSON values."""
     return {
         "platform": record.platform.value,
         "namespace": record.namespace,
         "routed_port": record.routed_port,
-        "spec": spec,
+        "spec": spec_document(record.spec),
     }
 
 
@@ -100,7 +96,7 @@ def _revision(row: sa.RowMapping) -> RevisionRecord:
     return RevisionRecord(
         name=row["name"],
         workload=row["workload"],
-        spec=_spec(document["spec"]),
+        spec=spec_of(document["spec"]),
         platform=WorkloadPlatform(document["platform"]),
         namespace=document["namespace"],
         deployment=row["deployment"],
@@ -109,21 +105,4 @@ def _revision(row: sa.RowMapping) -> RevisionRecord:
         retire_at=row["retire_at"],
         idle=row["idle"],
         routed_port=document["routed_port"],
-    )
-
-
-def _spec(document: Mapping[str, Any]) -> WorkloadSpec:
-    readiness = document["readiness"]
-    if readiness is not None:
-        readiness = Readiness(
-            **readiness | {name: timedelta(seconds=readiness[name]) for name in ("interval", "timeout")}
-        )
-    return WorkloadSpec(
-        **{
-            **document,
-            "command": tuple(document["command"]),
-            "ports": tuple(PortSpec(**port) for port in document["ports"]),
-            "readiness": readiness,
-            "grace": timedelta(seconds=document["grace"]),
-        }
     )
