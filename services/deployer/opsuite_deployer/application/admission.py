@@ -151,7 +151,7 @@ def _roll_back(
 ) -> Settled:
     """Hand the slot over to a deployment that puts the old version back; it passes the queue."""
     original = last.deployment
-    pipeline = _recorded(tx, target)
+    pipeline = recorded_pipeline(tx, target)
     rollback = rollback_deployment(original, target, pipeline, uid=next_id(tx, rules, now), now=now)
     original = replace(original, rolled_back_by=rollback.id)
     events = [replace(event, related=rollback.name) for event in last.happened]
@@ -176,10 +176,11 @@ def _end_original(tx: Tx, rollback: Deployment, now: datetime) -> None:
     turn = end_with_rollback(standing.deployment, rollback, now)
     happened = [replace(event, related=rollback.name) for event in turn.happened]
     tx.change(standing.deployment, turn.deployment, happened)
-    announce(tx, turn.deployment, _recorded(tx, standing.deployment), MOMENTS[turn.deployment.status], now)
+    announce(tx, turn.deployment, recorded_pipeline(tx, standing.deployment), MOMENTS[turn.deployment.status], now)
 
 
-def _recorded(tx: Tx, deployment: Deployment) -> Pipeline:
+def recorded_pipeline(tx: Tx, deployment: Deployment) -> Pipeline:
+    """The pipeline in the revision that a deployment runs. Raises PipelineNotFound."""
     revision = tx.revision_of(deployment.pipeline, deployment.pipeline_revision)
     if revision is None:
         raise PipelineNotFound(deployment.pipeline)

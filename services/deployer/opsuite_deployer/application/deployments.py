@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id
+from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id, recorded_pipeline
 from opsuite_deployer.application.entry import Chosen, DeployWish, admit_to, choose
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
@@ -187,7 +187,7 @@ class Deployments:
             _require(deployment, GOING_ON | {Status.PAUSED})
             _refuse_if_ending(deployment)
             wish = _wish(verb, reason, call)
-            check_wish(_recorded(tx, deployment), deployment, wish, now)
+            check_wish(recorded_pipeline(tx, deployment), deployment, wish, now)
             ask(tx, deployment, wish, now)
 
         return await self._steer(reference, etag, call, body)
@@ -430,13 +430,6 @@ def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:
         earlier = tx.get(original.rolled_back_by)
         if earlier is not None and not earlier.deployment.is_terminal:
             raise RollbackUnderWay(original.name, earlier.deployment.name)
-
-
-def _recorded(tx: Tx, deployment: Deployment) -> Pipeline:
-    revision = tx.revision_of(deployment.pipeline, deployment.pipeline_revision)
-    if revision is None:
-        raise PipelineNotFound(deployment.pipeline)
-    return revision.pipeline
 
 
 def _stages_through(deployment: Deployment, pipeline: Pipeline) -> list[int]:

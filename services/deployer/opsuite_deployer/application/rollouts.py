@@ -224,7 +224,7 @@ class _Following:
         revisions = {name: self._revision(status) for name, status in there.items()}
         if self._impossible:
             revisions[self._target.name] = _refused(self._target, self._impossible)
-        return Seen(revisions, await self._route(), self._gates.seen, {})
+        return Seen(revisions, await self._route(), self._gates.seen)
 
     async def _observe(self, name: str) -> WorkloadStatus | None:
         try:

@@ -58,6 +58,4 @@ def endpoint_of(replica: Replica, routing: TrafficRouting | None) -> Endpoint | 
     """Where edges send a replica its requests; None if routers find it by themselves, or it has no port."""
     if routing is None or not isinstance(routing.router, EdgeRouter) or not replica.ports:
         return None
-    name = routing.router.port
-    number = replica.ports.get(name) if name else next(iter(replica.ports.values()))
-    return None if number is None else Endpoint(replica.host, number)
+    return routed_endpoint(replica, routing.router.port)

@@ -22,7 +22,7 @@ from opsuite_deployer.domain.strategy import (
     steps_of,
 )
 from opsuite_platforms.port import ReplicaPhase
-from opsuite_platforms.traffic.port import Endpoint, Match, RouteStatus, Track, TrackStats
+from opsuite_platforms.traffic.port import Endpoint, Match, RouteStatus, Track
 
 STABLE_TRACK = "stable"
 CANARY_TRACK = "canary"
@@ -131,8 +131,6 @@ class Seen:
     """None if there is no router, or no such route yet."""
     gates: Mapping[str, GateSeen] = field(default_factory=dict)
     """By `GateAsk.key`; what nobody knows anything about yet is left out."""
-    stats: Mapping[str, TrackStats] = field(default_factory=dict)
-    """What edges count, by revision; told, never judged here: gates do that."""
 
 
 # --- what is wanted --------------------------------------------------------------------------------------------------
