@@ -440,7 +440,7 @@ class Step(_message.Message):
     """Whether it is left out when the pipeline runs as a rollback; absent means that it runs."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """Longest time one attempt may take; absent means 10 min."""
+        """Longest time one attempt may take; absent means 10 min. A rollout has deadlines of its own and does not look at it."""
 
     @_builtins.property
     def retry(self) -> Global___RetryPolicy:

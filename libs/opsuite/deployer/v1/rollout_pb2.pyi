@@ -225,7 +225,7 @@ class BlueGreenStrategy(_message.Message):
 
     @_builtins.property
     def abort_scale_down_delay(self) -> _duration_pb2.Duration:
-        """Time that the new version keeps running after an abort; absent means 30 s."""
+        """Time that the new version keeps running after an abort; absent means 30 s, 0 that it stays."""
 
     def __init__(
         self,
@@ -288,7 +288,7 @@ class CanaryStrategy(_message.Message):
 
     @_builtins.property
     def abort_scale_down_delay(self) -> _duration_pb2.Duration:
-        """Time that the new version keeps running after an abort; absent means 30 s."""
+        """Time that the new version keeps running after an abort; absent means 30 s, 0 that it stays."""
 
     @_builtins.property
     def scale_down_delay(self) -> _duration_pb2.Duration:
