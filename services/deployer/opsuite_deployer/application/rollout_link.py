@@ -20,7 +20,6 @@ class RolloutLink:
 
     async def report(self, seen: RolloutSeen) -> Realise:
         """What is wanted after a look; it is recorded when this returns."""
-        self._news.clear()
         self._answer = asyncio.get_running_loop().create_future()
         self._learn(seen)
         return await self._answer
@@ -31,10 +30,11 @@ class RolloutLink:
             self._answer.set_result(wanted)
 
     async def wait(self, timeout: timedelta) -> None:
-        """Return at `wake`, or after `timeout`."""
+        """Return at `wake`, also one since the last wait, or after `timeout`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout.total_seconds()):
                 await self._news.wait()
+        self._news.clear()  # before the next look, so that no news of after it is lost
 
     def wake(self) -> None:
         """End the wait."""

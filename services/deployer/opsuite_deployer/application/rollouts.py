@@ -17,6 +17,7 @@ import structlog
 
 from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.checks import Checks, Where
+from opsuite_deployer.application.pace import LOOK_EVERY, Pace
 from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import Machine, Store, Tx
 from opsuite_deployer.application.replica_health import ReplicaWatch
@@ -46,9 +47,6 @@ REPLICAS_ASKED: Final = declare("rollout.replicas_asked", "new replicas are aske
 ROUTE_ASKED: Final = declare("rollout.route_asked", "the route is asked for, nothing is scaled down")
 WANT_REALISED: Final = declare("rollout.want_realised", "what a rollout wants is asked for, its end is not recorded")
 
-LOOK_EVERY: Final = timedelta(milliseconds=250)
-"""Longest pause between two looks: platforms and routers are asked, they do not tell."""
-
 
 class Link(Protocol):
     """Ties a rollout to the deployment that it is a part of."""
@@ -57,7 +55,7 @@ class Link(Protocol):
         """What is wanted after a look; it is recorded when this returns."""
 
     async def wait(self, timeout: timedelta) -> None:
-        """Return when somebody wished something of the rollout, or after `timeout`."""
+        """Return at a `wake` since the last wait ended, or after `timeout`."""
 
     def wake(self) -> None:
         """End the wait."""
@@ -170,6 +168,7 @@ class _Following:
         self._keeps_itself = asks_itself
         """Whether the platform brings back by itself what somebody takes away."""
         self._has_looked = False
+        self._pace = Pace()
         self._impossible = ""
         """Why the platform refuses the target."""
 
@@ -187,23 +186,21 @@ class _Following:
                     await self._finish(wanted.want, wanted.ended)
                     return wanted.ended
                 out_of_reach, wake_at = None, wanted.wake_at
+                self._pace.wanted(wanted.want)
             except (Unavailable, TimedOut) as error:
                 log.warning("rollout_delayed", rollout=self._target.workload, why=error.message)
                 out_of_reach, wake_at = out_of_reach or self._world.clock.now(), None
+                self._pace.missed()
                 if self._world.clock.now() - out_of_reach > self._rollout.safety.progress_deadline:
                     said = f"out of reach since {out_of_reach:%H:%M:%S} UTC: {error.message}"
                     await self._world.leave(self._attempt, self._rollout)
                     return PartEnded(self._attempt.key, self._attempt.number, Outcome.FAILED, message=said)
-            await self._link.wait(self._pause(wake_at))
+            await self._link.wait(self._pace.pause(self._world.clock.now(), wake_at))
 
     async def close(self) -> None:
         """Stop asking replicas and gates."""
         await self._health.close()
         await self._gates.close()
-
-    def _pause(self, wake_at: datetime | None) -> timedelta:
-        left = LOOK_EVERY if wake_at is None else wake_at - self._world.clock.now()
-        return max(timedelta(0), min(left, LOOK_EVERY))
 
     def _seen(self, seen: Seen) -> RolloutSeen:
         return RolloutSeen(self._attempt.key, self._attempt.number, self._start, seen)
