@@ -1,4 +1,4 @@
-"""Usage of pods as the resource metrics API of a cluster (`metrics.k8s.io`) tells it, and how amounts are written there.
+"""Usage of pods as the resource metrics API of a cluster (`metrics.k8s.io`) tells it, and how it writes amounts.
 
 Whatever serves that API (metrics-server, an adapter) measures in its own rhythm and says when and over what time.
 """
