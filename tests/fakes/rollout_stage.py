@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ AGAIN_SECONDS = 0.03
 PATIENCE_SECONDS = 120
 """Only what will never come takes so long."""
 REPLICAS = 2
+COUNTS_EVERY = timedelta(milliseconds=100)
+"""How often the edge tells what it has counted."""
 
 SERVER = r"""#!/usr/bin/env -S python3 -S -E
 # serve PORT WORKLOAD: answers with its version, and with the status in ANSWER; /alive is always well, /die kills it.
@@ -136,7 +139,7 @@ def a_step(workload: str, port: int, **fields: Any) -> dict[str, Any]:
     }
 
 
-LIMITS = {"window": "60s", "minRequests": 10, "maxErrorPercent": 5.0}
+LIMITS = {"window": "10s", "minRequests": 10, "maxErrorPercent": 5.0}
 
 STORIES = [
     RolloutStory("rolling", {"rolling": {}}),
@@ -258,7 +261,8 @@ class Stage:
 
     def new_edge(self, deployer: WarmDeployer) -> Edge:
         """An edge, not started yet, that takes its routes from `deployer`; it is the same edge wherever from."""
-        return Edge(EdgeBootstrap("edge-1", deployer.socket.replace("unix://", "unix:")), self.directory)
+        server = deployer.socket.replace("unix://", "unix:")
+        return Edge(EdgeBootstrap("edge-1", server, stats_interval=COUNTS_EVERY), self.directory)
 
     def close(self) -> None:
         """End what it has started, but the edge."""
