@@ -53,7 +53,9 @@ def served(sizes: Sequence[int], bounds: Bounds) -> array[int]:
 
 def _floors(need: Sequence[int], bounds: Bounds) -> list[int]:
     """The largest need of the ticks that a replica asked for at each tick is there for, within the bounds."""
-    clipped = [min(max(one, bounds.min_replicas), bounds.max_replicas) for one in need]
+    first = [min(one, bounds.initial_replicas) for one in need[: bounds.startup_ticks]]  # more cannot be there yet
+    possible = [*first, *need[bounds.startup_ticks :]]
+    clipped = [min(max(one, bounds.min_replicas), bounds.max_replicas) for one in possible]
     return _extremes([bounds.min_replicas, *clipped[:0:-1]], bounds.startup_ticks)[::-1]
 
 
