@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
+from opsuite_platforms.kubernetes_workloads import PART_OF, WORKLOAD
+from opsuite_platforms.supervised import owner_of
 from opsuite_platforms.usage import Usage, UsageSampler
 from opsuite_platforms.usage_kubernetes import KubernetesUsage
 from opsuite_scaler.adapters.sources.source import failed, missing, values
 from opsuite_scaler.domain.policy import MetricKind, MetricSpec, TargetKind, TargetRef
 from opsuite_scaler.domain.snapshot import Member, Reading
 
-Measure = Callable[[TargetRef], Awaitable[Mapping[str, Usage]]]
-"""Measures the members of a target, by name. Raises: Unavailable, NotFound, Denied."""
+Measure = Callable[[TargetRef, Sequence[Member]], Awaitable[Mapping[str, Usage]]]
+"""Measures the members of a target, by name; others may be among them. Raises: Unavailable, NotFound, Denied."""
+Selectors = Callable[[TargetRef], Awaitable[Sequence[tuple[str, str]]]]
+"""Namespaces and labels by which the pods of a target are found."""
 
 
 class UsageSource:
@@ -39,7 +44,7 @@ class UsageSource:
         resource, measure = metric.resource, self._measures.get(place_of(ref))
         if resource is None or measure is None:
             return failed(f"nobody measures what a target of kind {ref.kind.value} on {place_of(ref)!r} uses")
-        usages = await measure(ref)
+        usages = await measure(ref, members)
         names = usages.keys() & {member.name for member in members}
         amounts = {name: usages[name].of(resource.value, metric.container) for name in names}
         known = {name: amount for name, amount in amounts.items() if amount is not None}
@@ -56,20 +61,34 @@ def place_of(ref: TargetRef) -> str:
 
 
 def measured_by(sampler: UsageSampler) -> Measure:
-    """Workloads of a platform on this machine."""
+    """Workloads of a platform on this machine, whose replicas are called after the workload or revision."""
 
-    async def measure(ref: TargetRef) -> Mapping[str, Usage]:
-        return await sampler.usage(ref.name)
+    async def measure(_: TargetRef, members: Sequence[Member]) -> Mapping[str, Usage]:
+        owners = sorted({owner_of(member.name) for member in members})
+        return all_of(await asyncio.gather(*(sampler.usage(owner) for owner in owners)))
+
+    return measure
+
+
+def measured_in_kubernetes(usage: KubernetesUsage, selectors_of: Selectors) -> Measure:
+    """Pods of a cluster."""
+
+    async def measure(ref: TargetRef, _: Sequence[Member]) -> Mapping[str, Usage]:
+        asked = [usage.usage(namespace, labels) for namespace, labels in await selectors_of(ref)]
+        return all_of(await asyncio.gather(*asked))
 
     return measure
 
 
-def measured_in_kubernetes(
-    usage: KubernetesUsage, selector_of: Callable[[TargetRef], Awaitable[tuple[str, str]]]
-) -> Measure:
-    """Pods of a cluster; `selector_of` tells the namespace and the labels that a target looks for its pods by."""
+def selectors_of_workloads(namespace: str) -> Selectors:
+    """How the pods of a workload, and those of its revisions, are found in the namespace of all of them."""
 
-    async def measure(ref: TargetRef) -> Mapping[str, Usage]:
-        return await usage.usage(*await selector_of(ref))
+    async def selectors_of(ref: TargetRef) -> Sequence[tuple[str, str]]:
+        return [(namespace, f"{WORKLOAD}={ref.name}"), (namespace, f"{PART_OF}={ref.name}")]
 
-    return measure
+    return selectors_of
+
+
+def all_of(parts: Sequence[Mapping[str, Usage]]) -> Mapping[str, Usage]:
+    """Everything that was measured, by member."""
+    return {name: usage for part in parts for name, usage in part.items()}
