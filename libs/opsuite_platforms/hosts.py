@@ -26,8 +26,8 @@ from opsuite_platforms.hosts_host import Host
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.programs import Keeping
 from opsuite_platforms.ssh import HostSpec, SshLimits
-from opsuite_platforms.supervised import Share, index_of, owner_of, refuse_earlier_owner
-from opsuite_platforms.workload_files import Record, differs_in_size_only
+from opsuite_platforms.supervised import Share, refuse_earlier_owner
+from opsuite_platforms.workload_files import Record, differs_in_size_only, index_of, owner_of
 
 Found = Mapping[Host, Record | Unavailable | None]
 """What each host remembers of a workload, or why it cannot be asked."""
@@ -82,7 +82,7 @@ class HostsPlatform:
 
         Raises: NotFound, Unavailable (no host that knows can be reached).
         """
-        seen = await on_all(self._hosts, lambda host: host.look(lambda workloads: workloads.observe(name)))
+        seen = await on_all(self._hosts, lambda host: host.observe(name))
         statuses = {host: status for host, status in seen.items() if isinstance(status, WorkloadStatus)}
         if not statuses:
             missing = seen[self._first]
@@ -146,7 +146,10 @@ class HostsPlatform:
     async def _prove(self, spec: WorkloadSpec) -> None:
         """Raises: Conflict (FIRST_HOST_FAILED), Unavailable."""
         asked = partial(answers, readiness=spec.readiness) if spec.readiness else None
-        look = partial(self._first.look, lambda workloads: workloads.observe(spec.name).replicas)
+
+        async def look() -> Sequence[Replica]:
+            return (await self._first.observe(spec.name)).replicas
+
         broken = await prove(look, asked, spec.version, self._barrier)
         if broken is None:
             return

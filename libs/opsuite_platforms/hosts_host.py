@@ -6,13 +6,14 @@ import asyncio
 import shlex
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import PurePath
 from typing import TypeVar
 
 from opsuite_kernel.errors import Conflict, Unavailable
+from opsuite_platforms.port import WorkloadStatus
 from opsuite_platforms.programs import Keeping, Tools
 from opsuite_platforms.ssh import HostSpec, Session, SshLimits, SshLink, unreachable
 from opsuite_platforms.ssh_machine import SshMachine, SshSpawns
@@ -53,6 +54,11 @@ class Host:
         session, _, workloads = await self._equipment()
         return await self._run(session, self._looks, partial(verb, workloads))
 
+    async def observe(self, name: str) -> WorkloadStatus:
+        """A workload as it is now on this host, however many ask for others at the same time. Raises: NotFound."""
+        session, _, workloads = await self._equipment()
+        return await self._in_time(session, asyncio.wrap_future(workloads.observe(name)))
+
     async def prepare(self) -> None:
         """Start its supervisord unless it runs. Raises: Unavailable, saying what the host lacks."""
         session = await self._link.session()
@@ -69,6 +75,8 @@ class Host:
     async def close(self) -> None:
         """Let go; workloads stay."""
         await self._link.close()
+        if self._equipped is not None:
+            self._equipped[2].close()
         self._changes.shutdown(wait=False)
         self._looks.shutdown(wait=False)
 
@@ -83,14 +91,17 @@ class Host:
     async def _workloads(self, session: Session, machine: SshMachine) -> SupervisedWorkloads:
         has_setpriv = await self._run(session, self._looks, partial(machine.exists, SETPRIV))
         tools = Tools("/usr/bin/env", str(SETPRIV) if has_setpriv else None)
-        settings = Settings(self.spec.ports, tools, self._keeping, self.spec.address, self.share)
+        settings = Settings(self.spec.ports, tools, self._keeping, self.spec.address, self.share, joined=False)
         spawns = SshSpawns(machine, self.spec.data / "supervisor" / "supervisord.log")
         return SupervisedWorkloads(machine, self.spec.data, spawns, settings)
 
     async def _run(self, session: Session, threads: ThreadPoolExecutor, verb: Callable[[], T]) -> T:
+        return await self._in_time(session, session.loop.run_in_executor(threads, verb))
+
+    async def _in_time(self, session: Session, work: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._limits.operation.total_seconds()):
-                return await session.loop.run_in_executor(threads, verb)
+                return await work
         except TimeoutError as error:
             session.connection.abort()  # which ends what the thread waits for, and the locks it holds
             raise unreachable(self.spec, error) from error

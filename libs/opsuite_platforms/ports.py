@@ -41,6 +41,14 @@ def allocate(
     return ports
 
 
+def kept(spec: WorkloadSpec, had: Ports, here: range) -> Ports | None:
+    """The ports that each replica `here` has, if it needs no other; None: see what the others have, and `allocate`."""
+    names = {port.name for port in spec.ports}
+    if any(port.number for port in spec.ports) or any(not names <= had.get(replica, {}).keys() for replica in here):
+        return None
+    return {replica: {name: had[replica][name] for name in names} for replica in here}
+
+
 def refuse_impossible(spec: WorkloadSpec, had: Ports, taken: Collection[int]) -> None:
     """Raises: Conflict."""
     fixed = {port.number for port in spec.ports if port.number is not None}

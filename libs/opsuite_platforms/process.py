@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+import xmlrpc.client
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from opsuite_kernel.errors import Unavailable
 from opsuite_platforms.machine import LocalMachine
@@ -17,6 +20,10 @@ from opsuite_platforms.supervised import Settings, SupervisedWorkloads
 from opsuite_platforms.supervisord import Supervisord
 
 PORTS: Final = range(20_000, 21_000)
+CHANGES_AT_ONCE: Final = 64
+"""Each has a thread, which hardly does anything but wait: for others, for programs to end."""
+
+T = TypeVar("T")
 
 
 class ProcessPlatform:
@@ -28,6 +35,7 @@ class ProcessPlatform:
         tools = Tools(shutil.which("env") or "/usr/bin/env", shutil.which("setpriv"))
         settings = Settings(ports, tools, keeping or Keeping())
         self._workloads = SupervisedWorkloads(LocalMachine(self.supervisord), data, self._spawns, settings)
+        self._changes = ThreadPoolExecutor(CHANGES_AT_ONCE, "changes")
 
     async def start(self) -> None:
         """Start supervisord unless it runs. Raises: Unavailable."""
@@ -38,18 +46,20 @@ class ProcessPlatform:
         await asyncio.to_thread(self.supervisord.stop)
 
     def close(self) -> None:
-        """Let go of files; workloads stay."""
+        """Let go of files and threads; workloads stay."""
+        self._changes.shutdown(wait=False)
+        self._workloads.close()
         self._spawns.close()
 
     # The verbs of the port.
 
     async def apply(self, spec: WorkloadSpec, *, epoch: int) -> None:
         """Ask for `spec`; the port tells the rest."""
-        await asyncio.to_thread(self._workloads.apply, spec, epoch)
+        await self._change(partial(self._workloads.apply, spec, epoch))
 
     async def observe(self, name: str) -> WorkloadStatus:
         """The workload as it is now. Raises: NotFound, Unavailable."""
-        return await asyncio.to_thread(self._workloads.observe, name)
+        return await asyncio.wrap_future(self._workloads.observe(name))
 
     async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
         """Names of all workloads, or of the revisions of one, sorted."""
@@ -57,15 +67,15 @@ class ProcessPlatform:
 
     async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
         """Ask for a number of replicas; the port tells the rest."""
-        await asyncio.to_thread(self._workloads.scale, name, replicas, expected)
+        await self._change(partial(self._workloads.scale, name, replicas, expected))
 
     async def restart(self, name: str, replica: str | None = None) -> None:
         """Stop and start one replica, or all one after the other. Raises: NotFound, Unavailable."""
-        await asyncio.to_thread(self._workloads.restart, name, replica)
+        await self._change(partial(self._workloads.restart, name, replica))
 
     async def remove(self, name: str) -> None:
         """Stop a workload and forget it; one that does not exist is fine."""
-        await asyncio.to_thread(self._workloads.remove, name)
+        await self._change(partial(self._workloads.remove, name))
 
     async def logs(self, name: str, replica: str, *, lines: int = 100) -> Sequence[str]:
         """Last lines the replica wrote, oldest first. Raises: NotFound."""
@@ -76,3 +86,10 @@ class ProcessPlatform:
         if not await asyncio.to_thread(self.supervisord.answers):
             message = f"supervisord does not answer in {self.supervisord.directory}: start it with `opsuite up`"
             raise Unavailable(message, reason="PLATFORM_NOT_RUNNING")
+
+    async def _change(self, verb: Callable[[], T]) -> T:
+        """Do something to workloads. It goes on to its end though the caller is cancelled."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._changes, verb)
+        except xmlrpc.client.Fault as fault:
+            raise Unavailable(f"supervisord refuses: {fault.faultString}", reason="PLATFORM_NOT_RUNNING") from fault

@@ -2,27 +2,31 @@
 
 How a change survives `kill -9` at any moment: the record is replaced first; then files, then supervisord are made to
 agree with it, and supervisord itself tells what still differs (`reloadConfig`). Applying again does what is missing.
+
+supervisord has one thread, and what it takes longest for, looking at all replicas and reading all their files, it does
+once for all who ask at the same time (`Together`). So many workloads may change at once, each in a thread of its own.
 """
 
 from __future__ import annotations
 
 import time
-import xmlrpc.client
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any, Final, Protocol
 
-from supervisor.xmlrpc import Faults
-
 from opsuite_kernel.errors import Conflict, NotFound
 from opsuite_platforms.machine import Machine
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
-from opsuite_platforms.ports import allocate
+from opsuite_platforms.ports import allocate, kept
 from opsuite_platforms.programs import Keeping, Tools, program_file
-from opsuite_platforms.supervisor_groups import add, restart, stop_and_forget
-from opsuite_platforms.workload_files import Record, WorkloadFiles, groups_of, next_record
+from opsuite_platforms.replica_files import ReplicaFiles
+from opsuite_platforms.supervisor_groups import Infos, add, infos, restart, stop_and_forget
+from opsuite_platforms.together import Together
+from opsuite_platforms.workload_files import Record, WorkloadFiles, groups_of, index_of, next_record
+from opsuite_platforms.workload_files import owner_of as owner_of  # others have it from here
 
 LOG_TAIL_BYTES = 1_048_576
 
@@ -71,6 +75,8 @@ class Settings:
     host: str = "127.0.0.1"
     """Address at which replicas are reached."""
     share: Share = Share()
+    joined: bool = True
+    """Whether supervisord reads one file that holds those of all replicas: pays where reading them costs little."""
 
 
 class SupervisedWorkloads:
@@ -79,10 +85,18 @@ class SupervisedWorkloads:
     def __init__(self, machine: Machine, data: PurePath, spawned: Spawned, settings: Settings) -> None:
         self.files = WorkloadFiles(data / "workloads", machine)
         self._machine = machine
-        self._programs = data / "supervisor" / "conf.d"
+        self._programs = ReplicaFiles(machine, data / "supervisor", joined=settings.joined)
         self._logs = data / "logs"
         self._spawned = spawned
         self._settings = settings
+        self._looks: Together[None, Infos] = Together(self._look_for_all)
+        self._statuses: Together[str, WorkloadStatus] = Together(self._observe_all)
+
+    def close(self) -> None:
+        """Let go of threads."""
+        self._programs.close()
+        self._looks.close()
+        self._statuses.close()
 
     def apply(self, spec: WorkloadSpec, epoch: int) -> None:
         """Raises: Conflict, Unavailable."""
@@ -101,21 +115,15 @@ class SupervisedWorkloads:
                 raise Conflict(message, reason="SIZE_CHANGED")
             return self._change(record, replace(record, spec=replace(record.spec, replicas=replicas)))
 
-    def observe(self, name: str) -> WorkloadStatus:
-        """Its replicas that live here; `desired_replicas` is the total. Raises: NotFound, Unavailable."""
-        record = self.files.get(name)
-        with self._machine.calls() as supervisor:
-            infos = {info["group"]: info for info in supervisor.getAllProcessInfo() if owner_of(info["group"]) == name}
-        self._spawned.update()
-        groups = sorted(infos.keys() | set(self.groups_of(record)), key=index_of)
-        replicas = tuple(self._replica(record, group, infos.get(group)) for group in groups)
-        return WorkloadStatus(name, record.spec.version, record.spec.replicas, replicas)
+    def observe(self, name: str) -> Future[WorkloadStatus]:
+        """Its replicas that live here; `desired_replicas` is the total. Its `result` raises: NotFound, Unavailable."""
+        return self._statuses.ask(name)
 
     def restart(self, name: str, replica: str | None) -> None:
         """Raises: NotFound, Unavailable."""
         with self.files.locked(name), self._machine.calls() as supervisor:
             for group in self._chosen(name, replica):
-                restart(supervisor, group)
+                restart(supervisor, group, self._look)
 
     def empty(self, name: str) -> None:
         """Stop its replicas and delete their logs; its record stays, with size 0. Raises: Unavailable."""
@@ -159,25 +167,28 @@ class SupervisedWorkloads:
         return after
 
     def _remember(self, before: Record | None, after: Record) -> Record:
-        """The record with ports, written; they are given out one workload at a time."""
+        """The record with ports, written; new ones are given out one workload at a time."""
+        had = before.ports if before else {}
+        here = self._settings.share.indexes(after.spec.replicas)
+        if (ports := kept(after.spec, had, here)) is not None:
+            return self._put(before, replace(after, ports=ports))
         with self.files.locked():
-            had = before.ports if before else {}
-            here = self._settings.share.indexes(after.spec.replicas)
             taken = self.files.ports_in_use()
             ports = allocate(after.spec, had, taken, self._settings.ports, self._machine.is_free, here=here)
-            after = replace(after, ports=ports)
-            if after != before:
-                self.files.put(after)
+            return self._put(before, replace(after, ports=ports))
+
+    def _put(self, before: Record | None, after: Record) -> Record:
+        if after != before:
+            self.files.put(after)
         return after
 
     def _converge(self, record: Record) -> None:
         """Make files and supervisord agree with the record: all old replicas stop, then new ones start."""
         self._machine.make_directory(self._logs)
+        differences = self._programs.make(record.spec.name, self._program_files(record)).result()
         with self._machine.calls() as supervisor:
-            replaced = self._write(record.spec.name, self._program_files(record))
-            added, changed, removed = self._reload(supervisor, record.spec.name, replaced)
-            stop_and_forget(supervisor, [*changed, *removed])
-            add(supervisor, [*changed, *added])
+            stop_and_forget(supervisor, [*differences.changed, *differences.removed], self._look)
+            add(supervisor, [*differences.changed, *differences.added])
 
     def _program_files(self, record: Record) -> Mapping[str, str]:
         """The text for supervisord by replica. Raises: Conflict."""
@@ -194,33 +205,30 @@ class SupervisedWorkloads:
             for group in self.groups_of(record)
         }
 
-    def _write(self, name: str, wanted: Mapping[str, str]) -> Mapping[PurePath, str | None]:
-        """Make the files of a workload those `wanted`; returns what stood in those that it touched."""
-        files = (PurePath(file) for file in self._machine.names(self._programs))
-        present = {file.stem for file in files if file.suffix == ".conf" and owner_of(file.stem) == name}
-        replaced = dict[PurePath, str | None]()
-        for group in present | wanted.keys():
-            path = self._programs / f"{group}.conf"
-            old = self._machine.read(path) if group in present else None
-            if old != wanted.get(group):
-                replaced[path] = old
-                self._put(path, wanted.get(group))
-        return replaced
+    # looking
 
-    def _put(self, path: PurePath, text: str | None) -> None:
-        self._machine.delete(path) if text is None else self._machine.write(path, text)
+    def _look(self) -> Infos:
+        return self._looks.ask(None).result()
 
-    def _reload(self, supervisor: Any, name: str, replaced: Mapping[PurePath, str | None]) -> list[list[str]]:
-        """Which groups of the workload were added, changed and removed. Raises: Conflict, with the files put back."""
-        try:
-            (kinds,) = supervisor.reloadConfig()
-        except xmlrpc.client.Fault as fault:
-            if fault.faultCode != Faults.CANT_REREAD:
-                raise
-            for path, old in replaced.items():
-                self._put(path, old)
-            raise Conflict(f"{name}: supervisord refuses it: {fault.faultString}", reason="SPEC_IMPOSSIBLE") from fault
-        return [[group for group in groups if owner_of(group) == name] for groups in kinds]
+    def _look_for_all(self, askers: Sequence[None]) -> Sequence[Infos]:
+        with self._machine.calls() as supervisor:
+            return [infos(supervisor)] * len(askers)
+
+    def _observe_all(self, names: Sequence[str]) -> Sequence[WorkloadStatus | Exception]:
+        records = {name: self.files.find(name) for name in set(names)}
+        seen = by_workload(self._look().values())
+        self._spawned.update()
+        return [
+            NotFound("workload", name)
+            if (record := records[name]) is None
+            else self._status(record, seen.get(name, {}))
+            for name in names
+        ]
+
+    def _status(self, record: Record, seen: Infos) -> WorkloadStatus:
+        groups = sorted(seen.keys() | set(self.groups_of(record)), key=index_of)
+        replicas = tuple(self._replica(record, group, seen.get(group)) for group in groups)
+        return WorkloadStatus(record.spec.name, record.spec.version, record.spec.replicas, replicas)
 
     def _replica(self, record: Record, group: str, info: Mapping[str, Any] | None) -> Replica:
         ports, host = record.ports.get(index_of(group), {}), self._settings.host
@@ -252,11 +260,9 @@ def refuse_earlier_owner(record: Record | None, epoch: int) -> None:
         raise Conflict(message, reason="FENCED_OUT")
 
 
-def owner_of(group: str) -> str:
-    """Name of the workload that a replica belongs to."""
-    return group.rpartition("-")[0]
-
-
-def index_of(group: str) -> int:
-    """Number of a replica within its workload."""
-    return int(group.rpartition("-")[2])
+def by_workload(seen: Iterable[Mapping[str, Any]]) -> Mapping[str, Infos]:
+    """What supervisord says about groups, by workload and group."""
+    workloads = dict[str, dict[str, Mapping[str, Any]]]()
+    for info in seen:
+        workloads.setdefault(owner_of(info["group"]), {})[info["group"]] = info
+    return workloads

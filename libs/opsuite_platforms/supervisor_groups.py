@@ -1,11 +1,16 @@
-"""Stopping and starting groups of supervisord. Blocking; `supervisor` is its XML-RPC namespace."""
+"""Stopping and starting groups of supervisord. Blocking; `supervisor` is its XML-RPC namespace.
+
+A look tells about everything that supervisord keeps, and takes as long as that is much: so it is made once for all
+groups in question, and may be shared with others who look (`Look`).
+"""
 
 from __future__ import annotations
 
 import time
 import xmlrpc.client
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from supervisor.xmlrpc import Faults
@@ -16,39 +21,66 @@ NEWBORN_SECONDS = 0.1
 UP = frozenset({"STARTING", "RUNNING"})
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
+Infos = Mapping[str, Mapping[str, Any]]
+"""What supervisord says about the one process of each group, by group."""
 
-def stop_and_forget(supervisor: Any, groups: Collection[str]) -> None:
+Look = Callable[[], Infos]
+"""Looks at everything; what it returns is not older than the call."""
+
+
+def infos(supervisor: Any) -> Infos:
+    """Every group as it is now."""
+    return {info["group"]: info for info in supervisor.getAllProcessInfo()}
+
+
+def stop_and_forget(supervisor: Any, groups: Collection[str], look: Look | None = None) -> None:
     """Stop groups, all at once, and remove each; returns when none is left.
 
     Takes as long as the programs do, at most their `stopwaitsecs`, since then supervisord kills them.
     """
-    ask_to_stop(supervisor, groups)
+    if not groups:
+        return
+    look = look or partial(infos, supervisor)
+    ask_to_stop(supervisor, groups, look)
     left = set(groups)
     while left:
-        for group in sorted(left):
-            with suppressed(Faults.BAD_NAME):
-                supervisor.stopProcessGroup(group, False)  # again on each look: it may have been between two lives
-        left = {group for group in left if not forget(supervisor, group)}
+        seen = states_of(left, look())
+        left = {group for group, state in seen.items() if not _forget_stopped(supervisor, group, state)}
         if left:
             time.sleep(POLL_SECONDS)
 
 
-def ask_to_stop(supervisor: Any, groups: Collection[str]) -> None:
+def _forget_stopped(supervisor: Any, group: str, state: str) -> bool:
+    """Whether the group is gone; one that was between two lives when it was stopped is stopped again."""
+    if state in STOPPED:
+        return forget(supervisor, group)
+    if state != "STOPPING":
+        stop(supervisor, group)
+    return False
+
+
+def ask_to_stop(supervisor: Any, groups: Collection[str], look: Look | None = None) -> None:
     """Send SIGTERM to groups.
 
     Twice to those begun within the last second that do not react: the first is lost on a process that supervisord has
     forked and that has not become its program yet.
     """
-    newborn = [group for group in groups if "STARTING" in states(supervisor, group)]
+    look = look or partial(infos, supervisor)
+    newborn = [group for group, state in states_of(groups, look()).items() if state == "STARTING"]
     for group in groups:
-        with suppressed(Faults.BAD_NAME):
-            supervisor.stopProcessGroup(group, False)
+        stop(supervisor, group)
     again_at = time.monotonic() + NEWBORN_SECONDS
     while newborn and time.monotonic() < again_at:
         time.sleep(POLL_SECONDS)
-        newborn = [group for group in newborn if not states(supervisor, group) <= STOPPED]
+        newborn = [group for group, state in states_of(newborn, look()).items() if state not in STOPPED]
     for group in newborn:
         supervisor.signalProcessGroup(group, "TERM")  # on one that has ended it does nothing
+
+
+def stop(supervisor: Any, group: str) -> None:
+    """Send SIGTERM to a group; one that is not there is fine."""
+    with suppressed(Faults.BAD_NAME):
+        supervisor.stopProcessGroup(group, False)
 
 
 def forget(supervisor: Any, group: str) -> bool:
@@ -69,20 +101,26 @@ def add(supervisor: Any, groups: Collection[str]) -> None:
             supervisor.addProcessGroup(group)
 
 
-def restart(supervisor: Any, group: str) -> None:
+def restart(supervisor: Any, group: str, look: Look | None = None) -> None:
     """Stop a group and start it; returns when it is up, or after five seconds."""
-    ask_to_stop(supervisor, [group])
-    while not states(supervisor, group) <= STOPPED:
+    look = look or partial(infos, supervisor)
+    ask_to_stop(supervisor, [group], look)
+    while not set(states_of([group], look()).values()) <= STOPPED:
         time.sleep(POLL_SECONDS)
     supervisor.startProcessGroup(group, False)
     give_up_at = time.monotonic() + START_SECONDS
-    while not states(supervisor, group) <= UP and time.monotonic() < give_up_at:
+    while not set(states_of([group], look()).values()) <= UP and time.monotonic() < give_up_at:
         time.sleep(POLL_SECONDS)
 
 
 def states(supervisor: Any, group: str) -> set[str]:
-    """States of the processes of a group."""
-    return {info["statename"] for info in supervisor.getAllProcessInfo() if info["group"] == group}
+    """The state of a group; none when it is not there."""
+    return set(states_of([group], infos(supervisor)).values())
+
+
+def states_of(groups: Collection[str], seen: Infos) -> dict[str, str]:
+    """The state of each of the groups that is there."""
+    return {group: seen[group]["statename"] for group in groups if group in seen}
 
 
 @contextmanager

@@ -120,6 +120,42 @@ async def test_a_file_that_supervisord_refuses_is_taken_back(platform: ProcessPl
     assert (await replica_when(platform, lambda replica: replica.version == "2.0.0")).phase is ReplicaPhase.RUNNING
 
 
+async def test_one_of_many_that_is_refused_leaves_all_others_alone(platform: ProcessPlatform) -> None:
+    names = [*(f"web-{number}" for number in range(20)), "bad:name"]
+
+    applied = await asyncio.gather(
+        *(platform.apply(replace(a_workload(), name=name), epoch=1) for name in names), return_exceptions=True
+    )
+
+    refused = dict(zip(names, applied, strict=True))
+    assert isinstance(refused.pop("bad:name"), Conflict)
+    assert set(refused.values()) == {None}
+    assert await platform.list_workloads() == sorted(refused)
+    statuses = [await platform.observe(name) for name in refused]
+    assert all(status.replicas[0].started_at is not None for status in statuses), "started, not only written down"
+
+
+async def test_callers_that_change_workloads_at_the_same_time_lose_none(platform: ProcessPlatform) -> None:
+    callers = [platform, another(platform), another(platform)]
+    numbered = [(number, caller) for number in range(8) for caller in callers]
+
+    for version in ("1.0.0", "2.0.0"):
+        await asyncio.gather(
+            *(
+                caller.apply(
+                    replace(a_workload(), name=f"web-{callers.index(caller)}-{number}", version=version), epoch=1
+                )
+                for number, caller in numbered
+            )
+        )
+
+        for name in await platform.list_workloads():
+            (replica,) = (await platform.observe(name)).replicas
+            assert (replica.version, replica.phase) == (version, ReplicaPhase.RUNNING), name
+    for caller in callers[1:]:
+        caller.close()
+
+
 async def test_a_crash_is_counted_and_the_replica_comes_back(platform: ProcessPlatform, tmp_path: Path) -> None:
     script = f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 1000"
     await platform.apply(shell(script, env={"PATH": "/usr/bin:/bin"}), epoch=1)
