@@ -727,7 +727,7 @@ class Custom(_message.Message):
     EXTERNAL_SCALER_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     target: _builtins.float
-    """Wanted value, in the metric's own unit; not used with `external_scaler`, which names its own where this is 0."""
+    """Wanted value, in the metric's own unit."""
     target_type: Global___TargetType.ValueType
     """What the wanted value is compared with; default AVERAGE_VALUE."""
     cel: _builtins.str
