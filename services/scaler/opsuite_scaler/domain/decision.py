@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
+Inputs = Mapping[str, float | int | str]
+
 
 class Verdict(Enum):
     """Kind of a decision."""
@@ -31,7 +33,7 @@ class Step:
     """HPA's reason where it has one (ScaleUpLimit, TooManyReplicas), else one of ours in the same form."""
     message: str
     """For people, with every number that counted."""
-    inputs: Mapping[str, float | int | str] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=dict)
     """The input that bound, by name."""
 
 
@@ -48,7 +50,9 @@ class Decision:
     """Reason of the step that settled it."""
     message: str
     remaining: timedelta = timedelta(0)
-    """WAIT: until it may be done."""
+    """WAIT: until it may be done; 0 when nobody can know (a rollout)."""
+    withheld: int | None = None
+    """Size that it would ask for, were it not for a wait or a mode; None when nothing was withheld."""
 
 
 @dataclass(frozen=True, slots=True)
