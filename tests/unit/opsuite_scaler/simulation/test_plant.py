@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from opsuite_scaler.domain.policy import MetricKind, MetricSpec, Resource, TargetType
-from opsuite_scaler.domain.simulation.plant import REQUEST, Plant, Site
+from opsuite_scaler.domain.simulation.plant import REQUEST, Observable, Plant, Site
 from opsuite_scaler.domain.simulation.traces import MONDAY, Mark
 from opsuite_scaler.domain.snapshot import SampleKind
 
@@ -19,7 +19,7 @@ class Run:
     """A plant, and the ticks that have passed."""
 
     def __init__(self, *specs: MetricSpec, **site: object) -> None:
-        self.plant = Plant(Site(initial_replicas=4, queues=frozenset({"queue"}), **site), specs or (LOAD,), TICK)  # type: ignore[arg-type]  # by name, in one place
+        self.plant = Plant(Site(initial_replicas=4, **site), specs or (LOAD,), TICK)  # type: ignore[arg-type]  # by name, in one place
         self.ticks = 0
 
     def pass_(self, load: float, ticks: int = 1, mark: int = 0) -> None:
@@ -81,20 +81,39 @@ def test_utilisation_is_the_load_divided_by_those_that_serve() -> None:
 
 
 def test_what_is_not_served_waits_in_the_queue_and_drains() -> None:
-    run = Run(QUEUE)
+    run = Run(QUEUE, observable=Observable.QUEUE)
     run.pass_(500)
     assert run.plant.queue == 100 * 15
     run.pass_(300, ticks=2)
     assert run.plant.queue == 0
 
 
-def test_each_kind_of_metric_reads_what_it_names() -> None:
-    run = Run(LOAD, SHARE, QUEUE)
+def test_a_total_reads_the_load_and_a_value_the_share_of_one_replica() -> None:
+    run = Run(LOAD, SHARE)
     run.pass_(440)
 
     totals = {name: reading.total for name, reading in run.plant.observe().readings.items()}
 
-    assert totals == {"load": 440, "share": 110, "queue": 440 + 40 * 15}
+    assert totals == {"load": 440, "share": 110}
+
+
+@pytest.mark.parametrize(
+    ("observable", "expected"),
+    [
+        (Observable.LOAD, 440),
+        (Observable.QUEUE, 440 + 40 * 15),
+        (Observable.UTILIZATION, 110),
+        (Observable.LATENCY, 0.1 + (600 + 44) / 400),
+    ],
+)
+def test_the_first_metric_reads_what_is_asked_for(observable: Observable, expected: float) -> None:
+    run = Run(QUEUE, SHARE, observable=observable)
+    run.pass_(440)
+
+    readings = run.plant.observe().readings
+
+    assert readings["queue"].total == pytest.approx(expected)
+    assert readings["share"].total == 110
 
 
 def test_response_time_rises_steeply_near_the_capacity_and_with_the_queue() -> None:
@@ -104,15 +123,15 @@ def test_response_time_rises_steeply_near_the_capacity_and_with_the_queue() -> N
         run.pass_(load)
         seconds.append(run.plant.response_time())
 
-    assert seconds[0] == pytest.approx(0.01, rel=0.01)
+    assert seconds[0] == pytest.approx(0.1, rel=0.01)
     assert seconds == sorted(seconds)
-    assert seconds[2] > 5 * seconds[1]
+    assert seconds[2] > 1.2 * seconds[1]
     assert seconds[3] > 1.5
 
 
 def test_the_wait_is_that_of_one_server_where_there_is_one() -> None:
     """M/M/1: time in the system is 1 / (rate of service - rate of arrival)."""
-    plant = Plant(Site(initial_replicas=1), (LATENCY,), TICK)
+    plant = Plant(Site(initial_replicas=1, service_seconds=0.01), (LATENCY,), TICK)
     plant.advance(MONDAY + TICK, 80)
 
     assert plant.response_time() == pytest.approx(1 / (100 - 80))

@@ -93,13 +93,13 @@ def test_generated_load_is_never_below_zero_and_reads_back(kind: str) -> None:
 
 
 def test_a_flash_crowd_is_tenfold_within_a_minute() -> None:
-    values = generate("flash-crowd", 1).values
+    values = generate("flash_crowd", 1).values
     before, peak = values[119], max(values[120:126])
 
     assert 8 < peak / before < 12
 
 
 def test_faulty_metrics_fail_in_every_way() -> None:
-    marks = set(generate("metric-faults", 1).marks)
+    marks = set(generate("faults", 1).marks)
 
     assert marks == {Mark.NONE, Mark.GAP, Mark.ERROR, Mark.STALE, Mark.FALSE_ZERO}

@@ -28,6 +28,8 @@ class Shape:
     step: timedelta = timedelta(seconds=15)
     season: timedelta = timedelta(days=1)
     """Of the kinds that have one: a day, unless a shorter one is asked for to save time."""
+    scale: float = 1.0
+    """Multiplies the load."""
 
     @property
     def steps(self) -> int:
@@ -39,7 +41,8 @@ def generate(kind: str, seed: int, shape: Shape | None = None) -> Trace:
     """A trace of one of `KINDS`. Raises: KeyError (no such kind)."""
     shape = shape or Shape()
     values, marks = KINDS[kind](Random(f"{kind}/{seed}"), shape)  # noqa: S311  # chance that can be had again
-    return Trace(f"{kind}-{seed}", shape.step, tuple(round(max(0.0, value), 3) for value in values), marks)
+    scaled = tuple(round(max(0.0, value * shape.scale), 3) for value in values)
+    return Trace(f"{kind}-{seed}", shape.step, scaled, marks)
 
 
 Made = tuple[Iterable[float], bytes]
@@ -60,7 +63,7 @@ def _noise(random: Random, spread: float) -> float:
     return random.lognormvariate(0.0, spread)
 
 
-def daily(random: Random, shape: Shape) -> Made:
+def daily_weekly(random: Random, shape: Shape) -> Made:
     """Days and weeks, with log-normal noise: the sixth and seventh season are quiet."""
     season = shape.season.total_seconds()
     return [
@@ -92,7 +95,7 @@ def _flash(at: float) -> float:
     return at / 60 if at < 60 else math.exp(-(at - 60) / 900)
 
 
-def batch(random: Random, shape: Shape) -> Made:
+def on_off(random: Random, shape: Shape) -> Made:
     """Work that is there for a fifth of each season and not at all between."""
     season = shape.season.total_seconds()
     return [
@@ -100,7 +103,7 @@ def batch(random: Random, shape: Shape) -> Made:
     ], b""
 
 
-def bursts(random: Random, shape: Shape) -> Made:
+def bursty(random: Random, shape: Shape) -> Made:
     """Arrivals of a Poisson process that switches between a calm and a busy rate (MMPP)."""
     busy, values = False, []
     seconds = shape.step.total_seconds()
@@ -127,7 +130,7 @@ def sawtooth(random: Random, shape: Shape) -> Made:
     return [BASE * (0.5 + at % 60 / 60 * 1.33) * _noise(random, 0.01) for at in _seconds(shape)], b""
 
 
-def level_shift(random: Random, shape: Shape) -> Made:
+def trend_shift(random: Random, shape: Shape) -> Made:
     """Days on a rising trend, and in the middle of it all a jump that stays."""
     length = shape.duration.total_seconds()
     return [
@@ -138,7 +141,7 @@ def level_shift(random: Random, shape: Shape) -> Made:
     ], b""
 
 
-def metric_faults(random: Random, shape: Shape) -> Made:
+def faults(random: Random, shape: Shape) -> Made:
     """A wave, and a source that fails in every way there is."""
     values = [BASE * (1.5 + math.sin(2 * math.pi * at / 7200)) * _noise(random, 0.03) for at in _seconds(shape)]
     marks = bytearray(shape.steps)
@@ -152,7 +155,7 @@ def metric_faults(random: Random, shape: Shape) -> Made:
     return values, bytes(marks)
 
 
-def rollouts(random: Random, shape: Shape) -> Made:
+def rollout(random: Random, shape: Shape) -> Made:
     """Even load, and a rollout of five minutes every hour."""
     values = [BASE * 1.2 * _noise(random, 0.02) for _ in range(shape.steps)]
     hour, length = HOUR // shape.step, timedelta(minutes=5) // shape.step
@@ -166,17 +169,17 @@ def tolerance_edge(random: Random, shape: Shape) -> Made:
 
 
 KINDS: Final[Mapping[str, Callable[[Random, Shape], Made]]] = {
-    "daily": daily,
+    "daily_weekly": daily_weekly,
     "step": step,
     "ramp": ramp,
-    "flash-crowd": flash_crowd,
-    "batch": batch,
-    "bursts": bursts,
+    "flash_crowd": flash_crowd,
+    "on_off": on_off,
+    "bursty": bursty,
     "sparse": sparse,
     "sawtooth": sawtooth,
-    "level-shift": level_shift,
-    "metric-faults": metric_faults,
-    "rollouts": rollouts,
-    "tolerance-edge": tolerance_edge,
+    "trend_shift": trend_shift,
+    "faults": faults,
+    "rollout": rollout,
+    "tolerance_edge": tolerance_edge,
 }
-SEASONAL: Final = frozenset({"daily", "batch", "level-shift"})
+SEASONAL: Final = frozenset({"daily_weekly", "on_off", "trend_shift"})

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final
 
 from opsuite_scaler.domain.policy import MetricKind, MetricSpec, Resource, TargetType
@@ -25,6 +26,19 @@ SURGE: Final = 4
 """A rollout starts one replica more for each so many."""
 START_SPIKE: Final = 1.5
 """CPU of a replica that starts, of its request."""
+
+
+class Observable(Enum):
+    """What a plant can be asked."""
+
+    UTILIZATION = "utilization"
+    """Percent of the capacity that serves."""
+    QUEUE = "queue"
+    """Work that waits or is being served."""
+    LATENCY = "latency"
+    """Seconds."""
+    LOAD = "load"
+    """Work that arrives; for a target of an average over replicas as a whole, for a plain value the share of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +55,10 @@ class Site:
     tolerated_percent: float = 100.0
     """Load of the replicas that serve, of their capacity, above which a minute counts as a violation."""
     price_per_replica_hour: float = 0.0
-    queues: frozenset[str] = frozenset()
-    """Metrics that read the queue rather than the load."""
+    service_seconds: float = 0.1
+    """Time that a request takes where nothing waits."""
+    observable: Observable | None = None
+    """What the first metric of a policy reads; None: what its kind suggests."""
 
 
 class Plant:
@@ -81,7 +97,7 @@ class Plant:
         self._lag = site.lag // tick
         self._usage: deque[tuple[datetime, float, float]] = deque(maxlen=self._lag + 1)
         """Load and queue lately: what is read is the oldest of them."""
-        self._probes = [(spec.name, _probe(spec, site.queues)) for spec in specs if spec.kind is not MetricKind.FORMULA]
+        self._probes = _probes(specs, site)
         self._kept: Mapping[str, Reading] = {}
         """Readings of the last tick that had no fault."""
         self._failed = {kind: {name: reading for name, _ in self._probes} for kind, reading in _FAULTS.items()}
@@ -158,13 +174,13 @@ class Plant:
         """Seconds from a request to its answer; endless while nothing serves."""
         if not self.serving:
             return math.inf
-        capacity, count = self.site.capacity, self.serving
-        busy: float = self.load / (count * capacity)
-        service = 1 / capacity
+        service, serves = self.site.service_seconds, self.serving * self.site.capacity
+        busy = self.load / serves
         if busy >= 1 or self.queue:
-            return service + self.queue / (count * capacity) + service * 10
-        waits: float = busy ** (math.sqrt(2 * (count + 1)) - 1) / (count * (1 - busy))
-        return service + service * waits
+            return service + (self.queue + self.load * service) / serves
+        slots = max(1.0, serves * service)
+        waits: float = busy ** (math.sqrt(2 * (slots + 1)) - 1) / (slots * (1 - busy))
+        return service * (1 + waits)
 
     def _nothing(self, reading: Reading) -> Reading:
         return Reading(SampleKind.VALUE, 0.0, dict.fromkeys(reading.by_member, 0.0), self._now)
@@ -209,6 +225,11 @@ class Plant:
         at, load, _ = self._usage[0]
         return Reading(SampleKind.VALUE, load / max(1, self.serving), _NO_MEMBERS, at)
 
+    def read_percent(self) -> Reading:
+        """The load in percent of what serves it."""
+        at, load, _ = self._usage[0]
+        return Reading(SampleKind.VALUE, 100 * load / (max(1, self.serving) * self.site.capacity), _NO_MEMBERS, at)
+
     def read_queue(self) -> Reading:
         """What waits, and what is being served for a second."""
         at, load, queue = self._usage[0]
@@ -229,14 +250,25 @@ _FAULTS: Final = {
 Probe = Callable[[Plant], Reading]
 
 
-def _probe(spec: MetricSpec, queues: frozenset[str]) -> Probe:
-    """How a metric of a policy is read from a plant."""
+def _probes(specs: tuple[MetricSpec, ...], site: Site) -> list[tuple[str, Probe]]:
+    """How each metric of a policy is read from a plant; formulas are made of the others."""
+    observed = [site.observable, *[None] * len(specs)]
+    return [
+        (spec.name, _probe(spec, observable))
+        for spec, observable in zip(specs, observed, strict=False)
+        if spec.kind is not MetricKind.FORMULA
+    ]
+
+
+def _probe(spec: MetricSpec, observable: Observable | None) -> Probe:
     if spec.kind is MetricKind.RESOURCE:
         return Plant.read_resource
     if spec.kind is MetricKind.PODS:
         return Plant.read_pods
-    if spec.kind is MetricKind.RESPONSE_TIME:
+    if observable is Observable.LATENCY or (spec.kind is MetricKind.RESPONSE_TIME and observable is None):
         return Plant.read_response_time
-    if spec.name in queues:
+    if observable is Observable.QUEUE:
         return Plant.read_queue
+    if observable is Observable.UTILIZATION:
+        return Plant.read_percent
     return Plant.read_share if spec.target_type is TargetType.VALUE else Plant.read_load

@@ -46,7 +46,7 @@ class Point:
     needed: float
 
 
-class Foresight:
+class Forecaster:
     """Follows the replicas that are needed, step by step, in the order of time."""
 
     def __init__(self, settings: ForecastSettings, horizon: timedelta) -> None:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from opsuite_scaler.domain.forecast.foresight import Foresight
+from opsuite_scaler.domain.forecast.forecaster import Forecaster
 from opsuite_scaler.domain.forecast.models import HoltWintersParameters
 from opsuite_scaler.domain.policy import ForecastMode, ForecastSettings
 from opsuite_scaler.domain.snapshot import Foreseen
@@ -17,9 +17,9 @@ START_UP = timedelta(minutes=2)
 FITTED = HoltWintersParameters(0.1, 0.0, 0.1, 0.9, 0.0, 0.0, (0.0,) * SEASON)
 
 
-def a_foresight(model: str = "seasonal_naive", quantile: float | None = None) -> Foresight:
+def a_forecaster(model: str = "seasonal_naive", quantile: float | None = None) -> Forecaster:
     settings = ForecastSettings(ForecastMode.RAISE_FLOOR, model, SEASON * STEP, STEP, quantile, timedelta(minutes=1))
-    return Foresight(settings, START_UP + settings.margin)
+    return Forecaster(settings, START_UP + settings.margin)
 
 
 def day(index: int) -> float:
@@ -27,40 +27,40 @@ def day(index: int) -> float:
     return 10 + 8 * math.sin(2 * math.pi * index / SEASON)
 
 
-def told(foresight: Foresight, load: Callable[[int], float | None], steps: int, first: int = 0) -> datetime:
+def told(forecaster: Forecaster, load: Callable[[int], float | None], steps: int, first: int = 0) -> datetime:
     """Tell it what is needed at the beginning of each step, up to that of `first + steps`, which it returns."""
     for index in range(first, first + steps + 1):
-        foresight.observe(NOON + index * STEP, load(index))
-        if foresight.fit_due:
-            foresight.adopt(FITTED)
+        forecaster.observe(NOON + index * STEP, load(index))
+        if forecaster.fit_due:
+            forecaster.adopt(FITTED)
     return NOON + (first + steps) * STEP
 
 
-def asked(foresight: Foresight, now: datetime) -> Foreseen:
-    found = foresight.foreseen(now, START_UP)
+def asked(forecaster: Forecaster, now: datetime) -> Foreseen:
+    found = forecaster.foreseen(now, START_UP)
     assert found is not None
     return found
 
 
 def test_nothing_is_foreseen_before_anything_was_seen() -> None:
-    assert a_foresight().foreseen(NOON, START_UP) is None
+    assert a_forecaster().foreseen(NOON, START_UP) is None
 
 
 def test_under_two_seasons_it_refuses_and_says_how_much_it_has() -> None:
-    foresight = a_foresight()
-    almost = asked(foresight, told(foresight, day, 2 * SEASON - 1))
-    enough = asked(foresight, told(foresight, day, 1, first=2 * SEASON - 1))
+    forecaster = a_forecaster()
+    almost = asked(forecaster, told(forecaster, day, 2 * SEASON - 1))
+    enough = asked(forecaster, told(forecaster, day, 1, first=2 * SEASON - 1))
 
     assert (almost.usable, almost.note) == (False, "has seen 47 of the 48 steps of two seasons")
     assert enough.usable
 
 
 def test_it_foresees_the_most_that_is_needed_until_a_replica_would_serve() -> None:
-    foresight = a_foresight()
-    now = told(foresight, day, 2 * SEASON + 2)
+    forecaster = a_forecaster()
+    now = told(forecaster, day, 2 * SEASON + 2)
 
-    soon = asked(foresight, now)
-    later = foresight.foreseen(now, timedelta(minutes=14))
+    soon = asked(forecaster, now)
+    later = forecaster.foreseen(now, timedelta(minutes=14))
 
     assert (soon.replicas, soon.at) == (math.ceil(day(2)), now + timedelta(minutes=3))
     assert later is not None
@@ -68,10 +68,10 @@ def test_it_foresees_the_most_that_is_needed_until_a_replica_would_serve() -> No
 
 
 def test_where_the_load_falls_it_keeps_what_is_needed_now() -> None:
-    foresight = a_foresight()
-    now = told(foresight, day, 2 * SEASON + 10)
+    forecaster = a_forecaster()
+    now = told(forecaster, day, 2 * SEASON + 10)
 
-    assert asked(foresight, now).replicas == math.ceil(day(10))
+    assert asked(forecaster, now).replicas == math.ceil(day(10))
 
 
 def test_a_load_without_a_season_switches_it_off_and_a_season_on_again() -> None:
@@ -79,9 +79,9 @@ def test_a_load_without_a_season_switches_it_off_and_a_season_on_again() -> None
     walk = [50.0]
     for _ in range(8 * SEASON):
         walk.append(max(1.0, walk[-1] + random.gauss(0, 2)))
-    foresight = a_foresight()
-    off = asked(foresight, told(foresight, lambda index: walk[index], 4 * SEASON))
-    on = asked(foresight, told(foresight, day, 3 * SEASON, first=4 * SEASON))
+    forecaster = a_forecaster()
+    off = asked(forecaster, told(forecaster, lambda index: walk[index], 4 * SEASON))
+    on = asked(forecaster, told(forecaster, day, 3 * SEASON, first=4 * SEASON))
 
     assert not off.usable
     assert "a naive forecast" in off.note
@@ -89,20 +89,20 @@ def test_a_load_without_a_season_switches_it_off_and_a_season_on_again() -> None
 
 
 def test_it_has_to_beat_both_naive_forecasts() -> None:
-    foresight = a_foresight("holt_winters")
-    now = told(foresight, day, 3 * SEASON)
-    errors = foresight.errors()
+    forecaster = a_forecaster("holt_winters")
+    now = told(forecaster, day, 3 * SEASON)
+    errors = forecaster.errors()
 
     assert set(errors.mean_absolute) == {"holt_winters", "seasonal_naive", "persistence"}
     assert errors.mean_absolute["seasonal_naive"] == pytest.approx(0, abs=1e-9)
     assert errors.mean_absolute["holt_winters"] > 0.1, "parameters that were not fitted are off"
-    assert not asked(foresight, now).usable
+    assert not asked(forecaster, now).usable
 
 
 def test_a_quantile_of_the_errors_is_added_on_top() -> None:
     random = Random(1)
     noisy = [day(index) + random.uniform(-2, 2) for index in range(4 * SEASON + 1)]
-    plain, raised = a_foresight(), a_foresight(quantile=0.9)
+    plain, raised = a_forecaster(), a_forecaster(quantile=0.9)
     now = told(plain, lambda index: noisy[index], 4 * SEASON)
     told(raised, lambda index: noisy[index], 4 * SEASON)
 
@@ -110,26 +110,26 @@ def test_a_quantile_of_the_errors_is_added_on_top() -> None:
 
 
 def test_steps_in_which_nothing_was_seen_are_holes_and_not_zeros() -> None:
-    foresight = a_foresight()
-    told(foresight, day, 2 * SEASON)
-    foresight.observe(NOON + (2 * SEASON + 6) * STEP, day(6))
+    forecaster = a_forecaster()
+    told(forecaster, day, 2 * SEASON)
+    forecaster.observe(NOON + (2 * SEASON + 6) * STEP, day(6))
 
-    assert foresight.values[-6:] == [pytest.approx(day(0)), None, None, None, None, None]
-    assert foresight.points(1)[0].at == NOON + (2 * SEASON + 6) * STEP
-    assert foresight.points(1)[0].needed == pytest.approx(day(6))
+    assert forecaster.values[-6:] == [pytest.approx(day(0)), None, None, None, None, None]
+    assert forecaster.points(1)[0].at == NOON + (2 * SEASON + 6) * STEP
+    assert forecaster.points(1)[0].needed == pytest.approx(day(6))
 
 
 def test_values_within_a_step_are_averaged() -> None:
-    foresight = a_foresight()
-    assert not foresight.observe(NOON, 4.0)
-    assert not foresight.observe(NOON + STEP / 2, 8.0)
-    assert foresight.observe(NOON + STEP, 1.0)
+    forecaster = a_forecaster()
+    assert not forecaster.observe(NOON, 4.0)
+    assert not forecaster.observe(NOON + STEP / 2, 8.0)
+    assert forecaster.observe(NOON + STEP, 1.0)
 
-    assert foresight.values == [6.0]
+    assert forecaster.values == [6.0]
 
 
 def test_what_is_remembered_is_as_good_as_what_was_seen() -> None:
-    seen, remembered = a_foresight(), a_foresight()
+    seen, remembered = a_forecaster(), a_forecaster()
     now = told(seen, day, 3 * SEASON)
     remembered.remember(NOON, [day(index) for index in range(3 * SEASON)])
     remembered.observe(now, day(3 * SEASON))
@@ -139,21 +139,21 @@ def test_what_is_remembered_is_as_good_as_what_was_seen() -> None:
 
 
 def test_a_fit_is_due_at_two_seasons_and_a_season_later() -> None:
-    foresight = a_foresight("holt_winters")
+    forecaster = a_forecaster("holt_winters")
     due = []
     for index in range(4 * SEASON + 1):
-        foresight.observe(NOON + index * STEP, day(index))
-        if foresight.fit_due:
+        forecaster.observe(NOON + index * STEP, day(index))
+        if forecaster.fit_due:
             due.append(index)
-            assert len(foresight.fit_values()) % SEASON == 0
-            foresight.adopt(FITTED)
+            assert len(forecaster.fit_values()) % SEASON == 0
+            forecaster.adopt(FITTED)
 
     assert due == [2 * SEASON, 3 * SEASON, 4 * SEASON]
 
 
 def test_no_more_than_seven_seasons_are_kept() -> None:
-    foresight = a_foresight()
-    told(foresight, day, 9 * SEASON)
+    forecaster = a_forecaster()
+    told(forecaster, day, 9 * SEASON)
 
-    assert len(foresight.values) == 7 * SEASON
-    assert foresight.points(1)[0].at == NOON + 9 * SEASON * STEP
+    assert len(forecaster.values) == 7 * SEASON
+    assert forecaster.points(1)[0].at == NOON + 9 * SEASON * STEP
