@@ -37,8 +37,8 @@ class Scaler(Protocol):
     def wants(self, snapshot: Snapshot) -> tuple[int, str]:
         """The size to ask for now, with the reason in one word."""
 
-    def changed(self, now: datetime, before: int, after: int) -> None:
-        """The size it asked for was accepted."""
+    def changed(self, now: datetime) -> None:
+        """The size it asked for last was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def backtest(scaler: Scaler, trace: Trace, site: Site, progress: Progress | None
         wanted, reason = scaler.wants(plant.observe(scaler.foreseen(now)))
         if wanted != plant.size:
             _change(track, plant, index, wanted, reason)
-            scaler.changed(now, track.changes[-1].before, wanted)
+            scaler.changed(now)
         track.size.append(plant.size)
         if progress is not None and not index % PROGRESS_EVERY:
             progress(index, total)

@@ -92,7 +92,7 @@ class KnativeScaler:
         self._panic_until, self._high_water = None, 0
         return self._bounded(stable), "Stable"
 
-    def changed(self, now: datetime, before: int, after: int) -> None:
+    def changed(self, now: datetime) -> None:
         """Its windows do not look at changes."""
 
     def _clamped(self, demand: float, ready: int) -> int:
@@ -145,6 +145,6 @@ class ThresholdScaler:
             return max(size - step, self._bounds[0]), "BelowThreshold"
         return size, "WithinThresholds"
 
-    def changed(self, now: datetime, before: int, after: int) -> None:
+    def changed(self, now: datetime) -> None:
         """The rest begins."""
         self._rests_until = now + self._settings.cooldown
