@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 
+import component_counts
 import hypothesis
+import pytest
 from postgres import own_postgres_cluster, postgres_cluster, postgres_store, postgres_url, sqlite_store, store
 
 __all__ = ["own_postgres_cluster", "postgres_cluster", "postgres_store", "postgres_url", "sqlite_store", "store"]
@@ -15,3 +17,8 @@ hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI") == "true":
     hypothesis.settings.load_profile("ci")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See `component_counts`."""
+    component_counts.install(config)

@@ -128,7 +128,14 @@ def shell_command(program: Program) -> tuple[str, ...]:
     return ("sh", "-c", "\n".join([*ignore, *writes, end]))
 
 
-@pytest.fixture(params=["in memory", "Docker", "Kubernetes"])
+KINDS = [
+    "in memory",
+    pytest.param("Docker", marks=pytest.mark.needs("docker")),
+    pytest.param("Kubernetes", marks=pytest.mark.needs("kubernetes")),
+]
+
+
+@pytest.fixture(params=KINDS)
 async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
     if request.param == "in memory":
         yield FakeBench()

@@ -31,7 +31,16 @@ __all__ = ["control_plane", "kubelet", "two_hosts"]
 IMAGE = "opsuite-test/contract:1"
 
 
-@pytest.fixture(params=["fake", "process", "docker", "hosts", "kubernetes"])
+KINDS = [
+    "fake",
+    "process",
+    pytest.param("docker", marks=pytest.mark.needs("docker")),
+    "hosts",
+    pytest.param("kubernetes", marks=pytest.mark.needs("kubernetes")),
+]
+
+
+@pytest.fixture(params=KINDS)
 async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
     if request.param == "fake":
         yield FakePlatform()

@@ -143,7 +143,15 @@ class ServiceWorld:
         self._stopped.close()
 
 
-@pytest.fixture(params=["fake", pytest.param("envoy", marks=pytest.mark.needs("envoy")), "http_route", "service"])
+KINDS = [
+    "fake",
+    pytest.param("envoy", marks=pytest.mark.needs("envoy")),
+    pytest.param("http_route", marks=pytest.mark.needs("kubernetes")),
+    pytest.param("service", marks=pytest.mark.needs("kubernetes")),
+]
+
+
+@pytest.fixture(params=KINDS)
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param in {"fake", "envoy"}:
         async with keeping(request.param) as world:

@@ -27,6 +27,8 @@ from opsuite_kernel.errors import Unauthenticated
 from opsuite_rpc.channel import Tls, connect
 from opsuite_rpc.watching import watch
 
+pytestmark = pytest.mark.needs("docker")
+
 TOP = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "deploy/compose/debian.override.yml")
 HEALTHY_SECONDS = 120

@@ -14,6 +14,8 @@ from opsuite_kernel.errors import Unavailable
 from opsuite_platforms.docker import DockerContainers
 from opsuite_platforms.port import ContainerSpec, Exit, ExitKind, OutputLine, Stream
 
+pytestmark = pytest.mark.needs("docker")
+
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[PrivateEngine]:

@@ -18,6 +18,8 @@ from opsuite_kernel.errors import Conflict, NotFound, Unavailable
 from opsuite_platforms.docker_workloads import DockerPlatform
 from opsuite_platforms.port import ReplicaPhase, WorkloadSpec
 
+pytestmark = pytest.mark.needs("docker")
+
 ABSENT = "127.0.0.1:9/absent:1"  # nothing listens on the discard port, so the refusal is immediate
 
 

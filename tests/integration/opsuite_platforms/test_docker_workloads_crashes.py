@@ -22,6 +22,8 @@ from opsuite_platforms.docker_engine import DockerEngine
 from opsuite_platforms.docker_workloads import DockerPlatform
 from opsuite_platforms.port import PortSpec, WorkloadSpec, WorkloadStatus
 
+pytestmark = pytest.mark.needs("docker")
+
 CALLS = ("find", "state", "has_image", "create_configured", "start", "stop", "restart", "remove")
 
 

@@ -16,6 +16,8 @@ from docker_workloads import DockerWorkloads, fresh_workloads  # noqa: F401  # t
 from opsuite_kernel.errors import Conflict, Unavailable
 from opsuite_platforms.docker_engine import DockerEngine, FoundContainer
 
+pytestmark = pytest.mark.needs("docker")
+
 
 class LateEngine(DockerEngine):
     """Its first list is older than what a dead caller's last call made."""
