@@ -8,6 +8,7 @@ the scraped thing has gone or Prometheus was away.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -33,9 +34,18 @@ class PrometheusSource:
     kind = "prometheus"
     description = "PromQL; one number, or for metrics by member one for each, with its name in a label"
 
-    def __init__(self, url: str, *, token: Credential | None = None, member_label: str = "pod") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Credential | None = None,
+        tls: ssl.SSLContext | None = None,
+        member_label: str = "pod",
+    ) -> None:
+        """`tls` None means the certificate authorities of the system."""
         self._url = URL(url.rstrip("/") + "/api/v1/query")
         self._token = token
+        self._tls = tls
         self._member_label = member_label
         self._lazy_session: aiohttp.ClientSession | None = None
 
@@ -74,7 +84,10 @@ class PrometheusSource:
     def _session(self) -> aiohttp.ClientSession:
         if self._lazy_session is None:
             self._lazy_session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=None), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+                connector=aiohttp.TCPConnector(ssl=True if self._tls is None else self._tls),
+                timeout=aiohttp.ClientTimeout(total=None),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
             )
         return self._lazy_session
 
