@@ -13,7 +13,7 @@ call it. The stages, in the order of `STAGES`:
 8.  holds             a size set by hand, a rollout under way
 9.  reversals         too much back and forth
 10. cooldown          rest after a change; the last replica
-11. dry run           everything was decided, and nothing is done
+11. dry run           everything is decided, and marked as not to be done
 
 Stages 2 to 6, 9 and 10 are left out for corrections, as in HPA. After HPA v2 of Kubernetes 1.37, and KEDA 2.20 where
 that is silent; each file names what differs.
@@ -27,7 +27,8 @@ from typing import Final, NamedTuple
 from opsuite_scaler.domain.activation import activate
 from opsuite_scaler.domain.bounds import bounds_of
 from opsuite_scaler.domain.decision import Decision, Outcome, State, Verdict
-from opsuite_scaler.domain.draft import Draft, Evaluate
+from opsuite_scaler.domain.draft import Draft
+from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.foreseen import raise_floor
 from opsuite_scaler.domain.gate import gate
 from opsuite_scaler.domain.history import acted
@@ -74,9 +75,7 @@ def decide(policy: ScalingPolicy, snapshot: Snapshot, state: State, formulas: Ev
     draft = Draft(policy, snapshot, state, bounds_of(policy, snapshot), formulas)
     seed(draft)
     for stage in STAGES:
-        if draft.has_ended:
-            break
-        if stage.for_corrections or not draft.is_correction:
+        if not draft.has_ended and (stage.for_corrections or not draft.is_correction):
             stage.apply(draft)
     return Outcome(_decision(draft), _state(draft), tuple(draft.steps))
 
@@ -86,7 +85,7 @@ def _decision(draft: Draft) -> Decision:
     desired = draft.withheld if verdict is Verdict.WAIT and draft.withheld is not None else draft.wanted
     settled = draft.settled
     reason, message = (settled.reason, settled.message) if settled else ("DesiredWithinRange", "")
-    return Decision(verdict, draft.current, desired, reason, message, draft.remaining, draft.withheld)
+    return Decision(verdict, draft.current, desired, reason, message, draft.remaining, draft.withheld, draft.is_dry_run)
 
 
 def _state(draft: Draft) -> State:

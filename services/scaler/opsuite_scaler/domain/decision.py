@@ -53,6 +53,13 @@ class Decision:
     """WAIT: until it may be done; 0 when nobody can know (a rollout)."""
     withheld: int | None = None
     """Size that it would ask for, were it not for a wait or a mode; None when nothing was withheld."""
+    is_dry_run: bool = False
+    """The mode is DRY_RUN: SCALE is what would be done, and must not be."""
+
+    @property
+    def is_to_be_done(self) -> bool:
+        """Whether the target is to be told `desired` now."""
+        return self.verdict is Verdict.SCALE and not self.is_dry_run
 
 
 @dataclass(frozen=True, slots=True)

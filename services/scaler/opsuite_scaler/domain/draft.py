@@ -5,20 +5,14 @@ It lives for one call of `decide` and is the only thing that the stages change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from opsuite_scaler.domain.bounds import Bounds
 from opsuite_scaler.domain.decision import Inputs, MetricMemory, Recommendation, State, Step, Verdict
+from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.policy import ScalingPolicy
 from opsuite_scaler.domain.snapshot import Snapshot
-
-Evaluate = Callable[[str, Mapping[str, float | None]], float]
-"""Gives the value of an expression over named metrics (None: has no value). Raises FormulaFailed."""
-
-
-class FormulaFailed(Exception):
-    """An expression has no value: it does not compile, or something it needs is missing."""
 
 
 class Draft:
@@ -32,6 +26,7 @@ class Draft:
         "has_ended",
         "is_blind",
         "is_correction",
+        "is_dry_run",
         "last_active",
         "memories",
         "now",
@@ -72,6 +67,7 @@ class Draft:
         """Nothing may change any more."""
         self.is_correction = False
         """The size is outside its bounds and goes back, whatever the metrics say."""
+        self.is_dry_run = False
         self.is_blind = False
         """Too little is known for a recommendation that may be remembered."""
         self.values: dict[str, float | None] = {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import isfinite
 
-from opsuite_scaler.domain.draft import Draft, FormulaFailed
+from opsuite_scaler.domain.draft import Draft
+from opsuite_scaler.domain.expressions import FormulaFailed
 from opsuite_scaler.domain.policy import MetricSpec
 from opsuite_scaler.domain.proposals import MetricFailed
 from opsuite_scaler.domain.snapshot import Reading, SampleKind

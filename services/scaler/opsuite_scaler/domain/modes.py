@@ -11,7 +11,6 @@ from opsuite_scaler.domain.draft import Draft
 from opsuite_scaler.domain.policy import Mode, ModeSetting
 
 REASONS: Final[Mapping[Mode, str]] = {
-    Mode.DRY_RUN: "DryRun",
     Mode.PAUSED: "Paused",
     Mode.SCALE_UP_ONLY: "ScaleUpOnly",
     Mode.SCALE_DOWN_ONLY: "ScaleDownOnly",
@@ -38,16 +37,22 @@ def keep_to_mode(draft: Draft) -> None:
 
 
 def rehearse(draft: Draft) -> None:
-    """Dry run: the decision is made to the end and not acted on."""
-    mode = mode_at(draft.policy.mode, draft.now)
-    if mode is Mode.DRY_RUN and draft.wanted != draft.current:
-        _withhold(draft, mode)
+    """Dry run: the decision is made to the end, and marked as one that nobody acts on."""
+    if mode_at(draft.policy.mode, draft.now) is not Mode.DRY_RUN:
+        return
+    draft.is_dry_run = True
+    if draft.wanted != draft.current:
+        draft.note("dry_run", draft.wanted, "DryRun", f"nothing is done: {_told(draft, Mode.DRY_RUN)}", {})
 
 
 def _withhold(draft: Draft, mode: Mode) -> None:
+    message = f"stays at {draft.current}, {draft.wanted} wanted: {_told(draft, mode)}"
+    draft.withhold("mode", REASONS[mode], message, Verdict.NO_CHANGE)
+
+
+def _told(draft: Draft, mode: Mode) -> str:
     setting = draft.policy.mode
     by = f" by {setting.author}" if setting.author else ""
     until = f" until {setting.until.isoformat()}" if setting.until else ""
     why = f": {setting.reason}" if setting.reason else ""
-    message = f"stays at {draft.current}, {draft.wanted} wanted: {mode.value}{by}{until}{why}"
-    draft.withhold("mode", REASONS[mode], message, Verdict.NO_CHANGE)
+    return f"{mode.value}{by}{until}{why}"

@@ -225,7 +225,9 @@ class Cooldown:
     """Rest after a change, a stage of its own after all others; corrections to min and max pass it."""
 
     after_up: timedelta = timedelta(0)
+    """After growing, before growing again."""
     after_down: timedelta = timedelta(0)
+    """After any change, before shrinking."""
     to_zero: timedelta = timedelta(seconds=300)
     """How long nothing must have been active before the last replica goes (KEDA's cooldownPeriod)."""
 

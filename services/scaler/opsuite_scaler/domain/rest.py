@@ -1,7 +1,7 @@
 """Why a change that is wanted has to wait: a person's order, a rollout, too much back and forth, a cooldown.
 
-Cooldowns are apart from stabilisation: those clamp by what was wanted, these by what was done. After growing nothing
-changes for `after_up`; after shrinking nothing shrinks for `after_down`, but growing is always allowed then.
+Cooldowns are apart from stabilisation: that clamps by what was wanted, these by what was done. Growing rests only after
+growing, so that shrinking never delays it; shrinking rests after any change.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ def _keep_last(draft: Draft) -> None:
 
 def _rests_until(draft: Draft) -> datetime | None:
     cooldown, state = draft.policy.cooldown, draft.state
-    ends = []
-    if draft.wanted != draft.current and state.last_up is not None:
-        ends.append(state.last_up + cooldown.after_up)
-    if draft.wanted < draft.current and state.last_down is not None:
-        ends.append(state.last_down + cooldown.after_down)
-    return max(ends, default=None)
+    if draft.wanted > draft.current:
+        return state.last_up and state.last_up + cooldown.after_up
+    if draft.wanted < draft.current:
+        changes = [at for at in (state.last_up, state.last_down) if at is not None]
+        return max(changes) + cooldown.after_down if changes else None
+    return None
 
 
 def _wait(draft: Draft, rule: str, reason: str, message: str, until: datetime) -> None:
