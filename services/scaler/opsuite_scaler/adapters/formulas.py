@@ -1,8 +1,8 @@
 """Formulas over metrics in CEL, the Common Expression Language.
 
 Beside CEL's operators there are `min`, `max`, `avg` and `clamp(value, low, high)`, and `coalesce(a, b, …)`, which gives
-the first one that has a value: a metric that failed is `null`, and what is computed from null is null or fails. All numbers
-are floating-point, so that `queue / 2` means what it says: CEL itself would refuse to divide a double by an int.
+the first one that has a value: a metric that failed is `null`, and what is computed from null is null or fails. All
+numbers are floating-point, so that `queue / 2` means what it says: CEL itself would not divide a double by an int.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ def activate(draft: Draft) -> None:
         return
     draft.last_active = draft.last_active or draft.now
     is_known = all(draft.values[spec.name] is not None or spec.name in draft.stand_ins for spec in speakers)
-    if is_known and draft.by_members < draft.wanted:
-        draft.apply("activation", draft.by_members, "NotActive", "no metric is above its activation", {})
+    least = max(draft.by_members, draft.current) if draft.has_failures else draft.by_members
+    if is_known and least < draft.wanted:
+        draft.apply("activation", least, "NotActive", "no metric is above its activation", {})
 
 
 def _is_active(draft: Draft, spec: MetricSpec) -> bool:

@@ -18,32 +18,6 @@ from opsuite_scaler.domain.snapshot import Snapshot
 class Draft:
     """What the stages read and write."""
 
-    __slots__ = (
-        "bounds",
-        "by_members",
-        "current",
-        "formulas",
-        "has_ended",
-        "is_blind",
-        "is_correction",
-        "is_dry_run",
-        "last_active",
-        "memories",
-        "now",
-        "policy",
-        "recommendations",
-        "remaining",
-        "settled",
-        "snapshot",
-        "stand_ins",
-        "state",
-        "steps",
-        "values",
-        "verdict",
-        "wanted",
-        "withheld",
-    )
-
     def __init__(
         self, policy: ScalingPolicy, snapshot: Snapshot, state: State, bounds: Bounds, formulas: Evaluate | None
     ) -> None:
@@ -74,6 +48,8 @@ class Draft:
         """What the metrics said, by name; None: nothing."""
         self.stand_ins: dict[str, int] = {}
         """What fallbacks propose in place of metrics, by name."""
+        self.has_failures = False
+        """Some metric has no value and nothing stands in for it, so nothing may shrink."""
         self.by_members: int = 0
         """The most that metrics of the members want: they keep a size though nothing else is active."""
         self.memories: Mapping[str, MetricMemory] = state.metrics

@@ -122,6 +122,7 @@ def _skip(draft: Draft, spec: MetricSpec) -> None:
 
 
 def _combine(draft: Draft, winner: Step | None, failures: list[Step], proposes: bool) -> None:
+    draft.has_failures = bool(failures)
     if not proposes:
         floor = draft.bounds.low
         draft.apply("no_metrics", floor, "NoMetrics", f"only the floor of {floor} asks for replicas", {})
