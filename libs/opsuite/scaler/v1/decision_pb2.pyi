@@ -251,6 +251,7 @@ class Decision(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     REMAINING_FIELD_NUMBER: _builtins.int
+    WITHHELD_REPLICAS_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """Kind."""
     current_replicas: _builtins.int
@@ -261,6 +262,8 @@ class Decision(_message.Message):
     """In one word, HPA's where it has one: "DesiredWithinRange", "ScaleUpLimit"."""
     message: _builtins.str
     """For people."""
+    withheld_replicas: _builtins.int
+    """Size that it would ask for, were it not for a wait or a mode; absent when nothing was withheld."""
     @_builtins.property
     def remaining(self) -> _duration_pb2.Duration:
         """WAIT: until it may be done."""
@@ -274,12 +277,15 @@ class Decision(_message.Message):
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
         remaining: _duration_pb2.Duration | None = ...,
+        withheld_replicas: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["remaining", b"remaining"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_withheld_replicas", b"_withheld_replicas", "remaining", b"remaining", "withheld_replicas", b"withheld_replicas"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_replicas", b"current_replicas", "desired_replicas", b"desired_replicas", "message", b"message", "reason", b"reason", "remaining", b"remaining", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_withheld_replicas", b"_withheld_replicas", "current_replicas", b"current_replicas", "desired_replicas", b"desired_replicas", "message", b"message", "reason", b"reason", "remaining", b"remaining", "verdict", b"verdict", "withheld_replicas", b"withheld_replicas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__withheld_replicas: _TypeAlias = _typing.Literal["withheld_replicas"]  # noqa: Y015
+    _WhichOneofArgType__withheld_replicas: _TypeAlias = _typing.Literal["_withheld_replicas", b"_withheld_replicas"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__withheld_replicas) -> _WhichOneofReturnType__withheld_replicas | None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
 

@@ -68,6 +68,7 @@ activities: Final = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
     sa.Column("remaining_seconds", sa.Float, nullable=False),
+    sa.Column("withheld", sa.Integer),
     sa.Column("error", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("started_at", UtcDateTime, nullable=False),
@@ -126,13 +127,4 @@ spending: Final = sa.Table(
     sa.Column("policy", sa.Text, primary_key=True),
     sa.Column("hour", UtcDateTime, primary_key=True),
     sa.Column("replica_seconds", sa.Float, nullable=False),
-)
-
-decisions: Final = sa.Table(
-    "decisions",
-    metadata,
-    sa.Column("verdict", sa.Text, primary_key=True),
-    sa.Column("reason", sa.Text, primary_key=True),
-    sa.Column("value", sa.BigInteger, nullable=False),
-    comment="counts, kept in the transactions that decide",
 )
