@@ -1,8 +1,9 @@
-"""The files of replicas, as supervisord reads them: written by whoever changes a workload, read for all at once.
+"""The files of replicas, as supervisord reads them.
 
 supervisord reads every file again whenever it is told to read one, and the time for that grows with the square of
-their number. So it is told once for all changes that come at the same time; and where that costs little the files are
-joined into one, which it reads in a fifth of the time when there are four hundred.
+their number. So it is told once for all changes that come at the same time, and only when there is something new to
+read; and where that costs little the files are joined into one, which it reads in a fifth of the time when there are
+four hundred.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from supervisor.xmlrpc import Faults
 
 from opsuite_kernel.errors import Conflict
 from opsuite_platforms.machine import Machine
+from opsuite_platforms.supervisor_groups import Infos, infos
 from opsuite_platforms.together import Together
-from opsuite_platforms.workload_files import owner_of
+from opsuite_platforms.workload_files import owner_of, process_name
 
 SUFFIX = ".conf"
 
@@ -30,10 +32,12 @@ Texts = Mapping[PurePath, str | None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The files that a workload is to have: a text for each replica."""
+    """The files that a workload is to have."""
 
     workload: str
+    generation: int
     texts: Mapping[str, str]
+    """By replica; each has a process named after the generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,11 @@ class Differences:
     changed: Sequence[str]
     removed: Sequence[str]
 
+    @property
+    def needs_reading(self) -> bool:
+        """Whether supervisord has to know their files before it can do anything about them."""
+        return bool(self.added or self.changed)
+
 
 class ReplicaFiles:
     """The files of all replicas below one supervisord. Calls block. Raises: Unavailable."""
@@ -66,12 +75,12 @@ class ReplicaFiles:
         self._joined = joined
         self._wishes: Together[Wish, Differences] = Together(self._make_true)
 
-    def make(self, workload: str, texts: Mapping[str, str]) -> Future[Differences]:
-        """Make the files of a workload those `texts`, by replica, and have supervisord read them.
+    def make(self, wish: Wish) -> Future[Differences]:
+        """Make the files of a workload those wished for; supervisord has read them when the `result` is there.
 
-        The `result` raises Conflict, when supervisord does not take them: all files are as before then.
+        That raises Conflict when supervisord does not take them: all files are as before then.
         """
-        return self._wishes.ask(Wish(workload, texts))
+        return self._wishes.ask(wish)
 
     def close(self) -> None:
         """Let go of the thread."""
@@ -82,21 +91,31 @@ class ReplicaFiles:
             changes = self._changes(wishes)
             for change in changes:
                 self._put(change.after)
-            try:
-                kinds = self._reload(supervisor)
-            except xmlrpc.client.Fault as fault:
-                if fault.faultCode != Faults.CANT_REREAD:
-                    raise
-                for change in changes:
-                    self._put(change.before)
-                return [self._alone(supervisor, change) for change in changes]
-        return [differences_of(change.workload, kinds) for change in changes]
+            self._join()
+            if not any(text is not None for change in changes for text in change.after.values()):
+                seen = infos(supervisor)
+                told = [differences(wish, seen) for wish in wishes]
+                if not any(one.needs_reading for one in told):
+                    return told
+            return self._have_read(supervisor, changes)
+
+    def _have_read(self, supervisor: Any, changes: Sequence[Change]) -> Sequence[Differences | Exception]:
+        try:
+            kinds = reload(supervisor)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode != Faults.CANT_REREAD:
+                raise
+            for change in changes:
+                self._put(change.before)
+            return [self._alone(supervisor, change) for change in changes]
+        return [of_workload(change.workload, kinds) for change in changes]
 
     def _alone(self, supervisor: Any, change: Change) -> Differences | Exception:
         """Whether supervisord takes this change tells by itself, when it did not take all of them."""
         self._put(change.after)
+        self._join()
         try:
-            return differences_of(change.workload, self._reload(supervisor))
+            return of_workload(change.workload, reload(supervisor))
         except xmlrpc.client.Fault as fault:
             self._put(change.before)
             self._join()
@@ -123,11 +142,6 @@ class ReplicaFiles:
     def _groups(self) -> Sequence[str]:
         return [file.removesuffix(SUFFIX) for file in self._machine.names(self._files) if file.endswith(SUFFIX)]
 
-    def _reload(self, supervisor: Any) -> Sequence[Sequence[str]]:
-        self._join()
-        ((added, changed, removed),) = supervisor.reloadConfig()
-        return added, changed, removed
-
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """Others who join files wait, also in other processes."""
@@ -139,16 +153,33 @@ class ReplicaFiles:
             yield
 
     def _join(self) -> None:
+        """Whatever stands in the one file: who wrote the others last may have died before this."""
         if not self._joined:
             return
         texts = (self._machine.read(self._files / f"{group}{SUFFIX}") or "" for group in sorted(self._groups()))
-        self._machine.write(self._read_by_supervisord / f"replicas{SUFFIX}", "".join(texts))
+        one, text = self._read_by_supervisord / f"replicas{SUFFIX}", "".join(texts)
+        if self._machine.read(one) != text:
+            self._machine.write(one, text)
 
     def _put(self, texts: Texts) -> None:
         for path, text in texts.items():
             self._machine.delete(path) if text is None else self._machine.write(path, text)
 
 
-def differences_of(workload: str, kinds: Sequence[Sequence[str]]) -> Differences:
+def reload(supervisor: Any) -> Sequence[Sequence[str]]:
+    """Have supervisord read its files: the groups that were added, changed and removed since it started them."""
+    ((added, changed, removed),) = supervisor.reloadConfig()
+    return added, changed, removed
+
+
+def of_workload(workload: str, kinds: Sequence[Sequence[str]]) -> Differences:
     """Those of one workload."""
     return Differences(*([group for group in groups if owner_of(group) == workload] for groups in kinds))
+
+
+def differences(wish: Wish, seen: Infos) -> Differences:
+    """How what runs differs from a wish, without asking supervisord to read files."""
+    present = {group for group in seen if owner_of(group) == wish.workload}
+    both = wish.texts.keys() & present
+    changed = [group for group in both if seen[group]["name"] != process_name(group, wish.generation)]
+    return Differences(sorted(wish.texts.keys() - present), sorted(changed), sorted(present - wish.texts.keys()))

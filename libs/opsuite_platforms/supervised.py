@@ -22,10 +22,18 @@ from opsuite_platforms.machine import Machine
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.ports import allocate, kept
 from opsuite_platforms.programs import Keeping, Tools, program_file
-from opsuite_platforms.replica_files import ReplicaFiles
+from opsuite_platforms.replica_files import ReplicaFiles, Wish
 from opsuite_platforms.supervisor_groups import Infos, add, infos, restart, stop_and_forget
 from opsuite_platforms.together import Together
-from opsuite_platforms.workload_files import Record, WorkloadFiles, groups_of, index_of, next_record
+from opsuite_platforms.workload_files import (
+    Record,
+    WorkloadFiles,
+    generation_of,
+    groups_of,
+    index_of,
+    next_record,
+    process_name,
+)
 from opsuite_platforms.workload_files import owner_of as owner_of  # others have it from here
 
 LOG_TAIL_BYTES = 1_048_576
@@ -185,7 +193,8 @@ class SupervisedWorkloads:
     def _converge(self, record: Record) -> None:
         """Make files and supervisord agree with the record: all old replicas stop, then new ones start."""
         self._machine.make_directory(self._logs)
-        differences = self._programs.make(record.spec.name, self._program_files(record)).result()
+        wish = Wish(record.spec.name, record.generation, self._program_files(record))
+        differences = self._programs.make(wish).result()
         with self._machine.calls() as supervisor:
             stop_and_forget(supervisor, [*differences.changed, *differences.removed], self._look)
             add(supervisor, [*differences.changed, *differences.added])
@@ -195,7 +204,7 @@ class SupervisedWorkloads:
         return {
             group: program_file(
                 group,
-                f"{group}.{record.generation}",
+                process_name(group, record.generation),
                 record.spec,
                 record.ports.get(index_of(group), {}),
                 self._logs / f"{group}.log",
@@ -234,7 +243,7 @@ class SupervisedWorkloads:
         ports, host = record.ports.get(index_of(group), {}), self._settings.host
         if info is None:
             return Replica(group, record.spec.version, ReplicaPhase.STARTING, ports, host, message="not started yet")
-        generation = int(info["name"].rpartition(".")[2])
+        generation = generation_of(info["name"])
         return Replica(
             name=group,
             version=record.versions.get(generation, ""),

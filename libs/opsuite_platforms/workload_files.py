@@ -121,6 +121,16 @@ def index_of(group: str) -> int:
     return int(group.rpartition("-")[2])
 
 
+def process_name(group: str, generation: int) -> str:
+    """Name of the process of a replica, which tells the generation that it runs."""
+    return f"{group}.{generation}"
+
+
+def generation_of(process: str) -> int:
+    """The generation that a process runs."""
+    return int(process.rpartition(".")[2])
+
+
 def encode(record: Record) -> str:
     """The text of a record's file; times are in seconds."""
     return json.dumps(asdict(record), default=timedelta.total_seconds)

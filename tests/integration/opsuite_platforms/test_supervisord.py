@@ -191,6 +191,19 @@ async def test_applying_again_finishes_what_a_killed_caller_began(platform: Proc
     assert (await replica_when(platform, lambda replica: replica.version == "2.0.0")).phase is ReplicaPhase.RUNNING
 
 
+async def test_applying_again_finishes_what_was_not_told_to_supervisord(platform: ProcessPlatform) -> None:
+    await platform.apply(a_workload(), epoch=1)
+    (platform.supervisord.programs / "replicas.conf").unlink()  # as if killed before it was written
+
+    await platform.apply(a_workload(), epoch=1)
+
+    supervisord = pid_of_supervisord(platform)
+    os.kill(supervisord, signal.SIGKILL)
+    await end_of(supervisord)
+    await platform.start()
+    assert (await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.RUNNING)).version == "1.0.0"
+
+
 async def test_no_replica_outlives_a_killed_supervisord_and_start_brings_one_back(
     platform: ProcessPlatform, tmp_path: Path
 ) -> None:
