@@ -55,7 +55,7 @@ class Change:
 
 @dataclass(slots=True)
 class Track:
-    """What happened, one entry for each tick."""
+    """What happened, one entry for each step of time."""
 
     name: str
     trace: str
@@ -64,35 +64,51 @@ class Track:
     start: datetime
     load: array[float] = field(default_factory=lambda: array("d"))
     size: array[int] = field(default_factory=lambda: array("l"))
-    """Replicas asked for, after the decision of the tick."""
+    """Replicas asked for, after the decision of the step if there was one."""
     serving: array[int] = field(default_factory=lambda: array("l"))
     """Replicas that served, before it."""
     queue: array[float] = field(default_factory=lambda: array("d"))
     changes: list[Change] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """Reasons that were given, in the order of their first time."""
+    reason: array[int] = field(default_factory=lambda: array("H"))
+    """That of the decision in force at each step, as a place in `reasons`."""
 
 
 def backtest(scaler: Scaler, trace: Trace, site: Site, progress: Progress | None = None) -> Track:
-    """Drive a trace through a scaler."""
-    loads, marks = resampled(trace, scaler.tick)
-    plant = Plant(site, scaler.specs, scaler.tick, trace.start)
-    track = Track(scaler.name, trace.name, scaler.tick, site, trace.start)
-    tick, now, total = scaler.tick, trace.start, len(loads)
+    """Drive a trace through a scaler, which is asked at each of its ticks; time passes in the steps of `pace_of`."""
+    tick = pace_of(scaler.tick, trace.step)
+    every = scaler.tick // tick
+    loads, marks = resampled(trace, tick)
+    plant = Plant(site, scaler.specs, tick, trace.start)
+    track = Track(scaler.name, trace.name, tick, site, trace.start)
+    now, total = trace.start, len(loads)
+    places, place = {"": 0}, 0
     for index, load in enumerate(loads):
         now += tick
         plant.advance(now, load, marks[index] if marks else 0)
         track.load.append(load)
         track.serving.append(plant.serving)
         track.queue.append(plant.queue)
-        wanted, reason = scaler.wants(plant.observe(scaler.foreseen(now)))
-        if wanted != plant.size:
-            _change(track, plant, index, wanted, reason)
-            scaler.changed(now)
+        if not index % every:
+            wanted, reason = scaler.wants(plant.observe(scaler.foreseen(now)))
+            place = places.setdefault(reason, len(places))
+            if wanted != plant.size:
+                _change(track, plant, index, wanted, reason)
+                scaler.changed(now)
         track.size.append(plant.size)
+        track.reason.append(place)
         if progress is not None and not index % PROGRESS_EVERY:
             progress(index, total)
     if progress is not None:
         progress(total, total)
+    track.reasons = list(places)
     return track
+
+
+def pace_of(tick: timedelta, step: timedelta) -> timedelta:
+    """The steps of time for a scaler's tick and a trace's step: the shorter of them if it divides the other."""
+    return step if step < tick and not tick % step else tick
 
 
 def _change(track: Track, plant: Plant, tick: int, wanted: int, reason: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from opsuite_scaler.domain.decide import acted, decide
 from opsuite_scaler.domain.decision import Decision, State, Verdict
 from opsuite_scaler.domain.demand import needed
-from opsuite_scaler.domain.draft import Evaluate
+from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.forecast.forecaster import Forecaster
 from opsuite_scaler.domain.forecast.models import Fit
 from opsuite_scaler.domain.policy import ForecastMode, MetricSpec, Mode, ModeSetting, ScalingPolicy

@@ -43,6 +43,7 @@ class Measures:
     utilization_p95_percent: float
     utilization_p99_percent: float
     longest_queue: float
+    peak_replicas: int
     final_replicas: int
 
 
@@ -102,6 +103,7 @@ def measured(track: Track) -> Measures:
         utilization_p50_percent=percentile(busy, 50),
         utilization_p95_percent=percentile(busy, 95),
         utilization_p99_percent=percentile(busy, 99),
+        peak_replicas=max(track.size, default=track.site.initial_replicas),
         longest_queue=_rounded(max(track.queue, default=0.0)),
         final_replicas=track.size[-1] if track.size else track.site.initial_replicas,
     )
@@ -110,11 +112,16 @@ def measured(track: Track) -> Measures:
 def best_of(track: Track, min_replicas: int, max_replicas: int) -> Best:
     """The optimum for the same trace, site and ticks."""
     need, tick_hours = need_of(track), track.tick / timedelta(hours=1)
-    startup = max(1, -(-track.site.startup // track.tick))
-    bounds = Bounds(min_replicas, max_replicas, track.site.initial_replicas, startup)
+    bounds = bounds_of(track, min_replicas, max_replicas)
     sizes = optimum(need, bounds)
     short = sum(1 for least, there in zip(need, served(sizes, bounds), strict=True) if there < least)
     return Best(_rounded(sum(sizes) * tick_hours), _rounded(short * tick_hours * 60))
+
+
+def bounds_of(track: Track, min_replicas: int, max_replicas: int) -> Bounds:
+    """What the optimum for a track is held to."""
+    startup = max(1, -(-track.site.startup // track.tick))
+    return Bounds(min_replicas, max_replicas, track.site.initial_replicas, startup)
 
 
 def reversals(track: Track, window: timedelta = FLAP_WINDOW) -> int:
