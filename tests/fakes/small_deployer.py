@@ -213,11 +213,13 @@ class SmallDeployer:
             security=NoSecurityLog(),
         )
         rollouts: Any = None  # nor is one a rollout
+        webhooks: Any = None  # nor a webhook
         steps = Steps(
             commands=FakeCommands(world),
             platforms=platforms,
             checks=Checks(FakeProber(world), clock),
             rollouts=rollouts,
+            webhooks=webhooks,
             machine=machine,
             clock=clock,
             defaults=CommandDefaults(),

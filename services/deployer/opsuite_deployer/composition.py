@@ -67,6 +67,7 @@ from opsuite_deployer.application.rollouts import Rollouts
 from opsuite_deployer.application.steps import Steps
 from opsuite_deployer.application.traffic import Traffic
 from opsuite_deployer.application.upkeep import Upkeep
+from opsuite_deployer.application.webhooks import Webhooks
 from opsuite_deployer.application.workload_view import Workloads
 from opsuite_deployer.domain.turn import Limits
 from opsuite_deployer.settings import Settings
@@ -75,6 +76,7 @@ from opsuite_kernel.errors import OpsuiteError
 from opsuite_kernel.ids import new_id
 from opsuite_kernel.tasks import end
 from opsuite_notify.dispatcher import Dispatcher
+from opsuite_notify.http_post import HttpPoster
 from opsuite_notify.port import EnvSecret
 from opsuite_notify.secrets import SecretSource
 from opsuite_notify.senders import ChannelSender
@@ -223,11 +225,14 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         clock=clock,
     )
     retiring = Retiring(transactions, platforms, clock)
+    poster = HttpPoster(clock)
+    stack.push_async_callback(poster.close)
     steps = Steps(
         commands=spawner,
         platforms=platforms,
         checks=checks,
         rollouts=rollouts,
+        webhooks=Webhooks(poster, machine, clock),
         machine=machine,
         clock=clock,
         defaults=_command_defaults(settings),

@@ -123,6 +123,8 @@ class _PauseReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PauseReas
     """A gate failed that pauses."""
     PAUSE_REASON_INTERRUPTED: _PauseReason.ValueType  # 5
     """A step was running when the deployer died, nobody knows how it ended, and it may not simply run again."""
+    PAUSE_REASON_HOOK: _PauseReason.ValueType  # 6
+    """A hook failed that pauses."""
 
 class PauseReason(_PauseReason, metaclass=_PauseReasonEnumTypeWrapper):
     """Why a deployment is paused."""
@@ -139,6 +141,8 @@ PAUSE_REASON_GATE: PauseReason.ValueType  # 4
 """A gate failed that pauses."""
 PAUSE_REASON_INTERRUPTED: PauseReason.ValueType  # 5
 """A step was running when the deployer died, nobody knows how it ended, and it may not simply run again."""
+PAUSE_REASON_HOOK: PauseReason.ValueType  # 6
+"""A hook failed that pauses."""
 Global___PauseReason: _TypeAlias = PauseReason  # noqa: Y015
 
 class _StepStatus:
@@ -487,7 +491,7 @@ Global___Deployment: _TypeAlias = Deployment  # noqa: Y015
 
 @_typing.final
 class StageRun(_message.Message):
-    """A stage of a deployment."""
+    """A stage of a deployment, or the hooks of one moment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -495,10 +499,13 @@ class StageRun(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     GATES_FIELD_NUMBER: _builtins.int
+    IS_HOOKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the stage."""
+    """Name of the stage; of hooks their moment: "before:web"."""
     status: Global___StepStatus.ValueType
     """Where it stands."""
+    is_hooks: _builtins.bool
+    """Whether its steps are hooks."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepRun]:
         """Its steps, in the order of the pipeline."""
@@ -514,10 +521,11 @@ class StageRun(_message.Message):
         status: Global___StepStatus.ValueType = ...,
         steps: _abc.Iterable[Global___StepRun] | None = ...,
         gates: _abc.Iterable[Global___GateRun] | None = ...,
+        is_hooks: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gates", b"gates", "name", b"name", "status", b"status", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gates", b"gates", "is_hooks", b"is_hooks", "name", b"name", "status", b"status", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -549,7 +557,9 @@ class StepRun(_message.Message):
     message: _builtins.str
     """What happened, for people; empty if nothing needs saying."""
     kind: _builtins.str
-    """What kind of step it is: "command", "docker", "health_check", "wait", "workload", "rollout" or "kubernetes"."""
+    """What kind of step it is: "command", "docker", "health_check", "wait", "workload", "rollout", "kubernetes" or
+    "webhook".
+    """
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the current attempt began."""
@@ -650,7 +660,9 @@ class Failure(_message.Message):
     gate: _builtins.str
     """Gate, if it was one."""
     reason: _builtins.str
-    """In one word, for programs: "STEP_FAILED", "STEP_TIMED_OUT", "HEALTH_GATE_FAILED", "DEPLOYMENT_TIMED_OUT"."""
+    """In one word, for programs: "STEP_FAILED", "STEP_TIMED_OUT", "HOOK_FAILED", "HEALTH_GATE_FAILED",
+    "DEPLOYMENT_TIMED_OUT".
+    """
     message: _builtins.str
     """For people."""
     @_builtins.property

@@ -375,7 +375,7 @@ class PreflightCheck(_message.Message):
     message: _builtins.str
     """What was found, for people."""
     field: _builtins.str
-    """Path of the step that needs it: "stages[0].steps[1]"; empty if the deployment as a whole does."""
+    """Path of the step or hook that needs it: "stages[0].steps[1]", "hooks[0]"; empty if the deployment as a whole does."""
     def __init__(
         self,
         *,
@@ -403,11 +403,11 @@ class PlannedStep(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """Its stage."""
+    """Its stage, or the moment of the hook: "before:web"."""
     step: _builtins.str
     """Its name."""
     kind: _builtins.str
-    """"command", "docker", "health_check", "wait" or "workload"."""
+    """"command", "docker", "health_check", "wait", "workload", "rollout", "kubernetes" or "webhook"."""
     action: _builtins.str
     """What would be done, for people: "git checkout v1.1.0 (in /srv/app)"."""
     def __init__(
@@ -1116,7 +1116,7 @@ Global___RetryDeploymentResponse: _TypeAlias = RetryDeploymentResponse  # noqa: 
 
 @_typing.final
 class RetryStepRequest(_message.Message):
-    """One interrupted step to run again."""
+    """One interrupted step, or failed hook that paused, to run again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1131,7 +1131,7 @@ class RetryStepRequest(_message.Message):
     name: _builtins.str
     """The deployment: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
     stage: _builtins.str
-    """Stage of the step."""
+    """Stage of the step, or moment of the hook."""
     step: _builtins.str
     """The step."""
     reason: _builtins.str
@@ -1184,7 +1184,7 @@ Global___RetryStepResponse: _TypeAlias = RetryStepResponse  # noqa: Y015
 
 @_typing.final
 class SkipStepRequest(_message.Message):
-    """One interrupted step to count as done."""
+    """One interrupted step, or failed hook that paused, to count as done."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1199,7 +1199,7 @@ class SkipStepRequest(_message.Message):
     name: _builtins.str
     """The deployment: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
     stage: _builtins.str
-    """Stage of the step."""
+    """Stage of the step, or moment of the hook."""
     step: _builtins.str
     """The step."""
     reason: _builtins.str
@@ -1324,7 +1324,7 @@ class ListLogsRequest(_message.Message):
     name: _builtins.str
     """The deployment: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
     stage: _builtins.str
-    """Only lines of this stage; empty means all."""
+    """Only lines of this stage, or of the hooks of this moment ("before:web"); empty means all."""
     step: _builtins.str
     """Only lines of this step; empty means all."""
     page_size: _builtins.int
@@ -1389,7 +1389,7 @@ class TailLogsRequest(_message.Message):
     name: _builtins.str
     """The deployment: "pipelines/hello-web/environments/staging/deployments/01k2…"."""
     stage: _builtins.str
-    """Only lines of this stage; empty means all."""
+    """Only lines of this stage, or of the hooks of this moment ("before:web"); empty means all."""
     step: _builtins.str
     """Only lines of this step; empty means all."""
     after_sequence: _builtins.int

@@ -235,14 +235,16 @@ class DeploymentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryStep(self, request, context):
-        """Lets a step that was interrupted run again. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag).
+        """Lets a step that was interrupted, or a failed hook that paused, run again. Errors: NOT_FOUND, FAILED_PRECONDITION
+        (nobody is asked about it), ABORTED (etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SkipStep(self, request, context):
-        """Counts a step that was interrupted as done. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag).
+        """Counts a step that was interrupted, or a failed hook that paused, as done. Errors: NOT_FOUND, FAILED_PRECONDITION
+        (nobody is asked about it), ABORTED (etag).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -86,9 +86,13 @@ class DeploymentServiceStub:
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended; ENVIRONMENT_LOCKED, NOT_PROMOTED_YET).
     """
     RetryStep: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]
-    """Lets a step that was interrupted run again. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
+    """Lets a step that was interrupted, or a failed hook that paused, run again. Errors: NOT_FOUND, FAILED_PRECONDITION
+    (nobody is asked about it), ABORTED (etag).
+    """
     SkipStep: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.SkipStepRequest, _deployment_service_pb2.SkipStepResponse]
-    """Counts a step that was interrupted as done. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
+    """Counts a step that was interrupted, or a failed hook that paused, as done. Errors: NOT_FOUND, FAILED_PRECONDITION
+    (nobody is asked about it), ABORTED (etag).
+    """
     Rollback: _grpc.UnaryUnaryMultiCallable[_deployment_service_pb2.RollbackRequest, _deployment_service_pb2.RollbackResponse]
     """Puts back the version that was stable before this deployment, or that of a named earlier one, as a new deployment.
     Errors: NOT_FOUND, FAILED_PRECONDITION (NO_PREVIOUS_DEPLOYMENT, ROLLBACK_IS_NO_OP, ROLLBACK_UNDER_WAY), INVALID_ARGUMENT.
@@ -162,9 +166,13 @@ class DeploymentServiceAsyncStub(DeploymentServiceStub):
     Errors: NOT_FOUND, FAILED_PRECONDITION (did not fail, or is not ended; ENVIRONMENT_LOCKED, NOT_PROMOTED_YET).
     """
     RetryStep: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RetryStepRequest, _deployment_service_pb2.RetryStepResponse]  # type: ignore[assignment]
-    """Lets a step that was interrupted run again. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
+    """Lets a step that was interrupted, or a failed hook that paused, run again. Errors: NOT_FOUND, FAILED_PRECONDITION
+    (nobody is asked about it), ABORTED (etag).
+    """
     SkipStep: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.SkipStepRequest, _deployment_service_pb2.SkipStepResponse]  # type: ignore[assignment]
-    """Counts a step that was interrupted as done. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
+    """Counts a step that was interrupted, or a failed hook that paused, as done. Errors: NOT_FOUND, FAILED_PRECONDITION
+    (nobody is asked about it), ABORTED (etag).
+    """
     Rollback: _aio.UnaryUnaryMultiCallable[_deployment_service_pb2.RollbackRequest, _deployment_service_pb2.RollbackResponse]  # type: ignore[assignment]
     """Puts back the version that was stable before this deployment, or that of a named earlier one, as a new deployment.
     Errors: NOT_FOUND, FAILED_PRECONDITION (NO_PREVIOUS_DEPLOYMENT, ROLLBACK_IS_NO_OP, ROLLBACK_UNDER_WAY), INVALID_ARGUMENT.
@@ -313,7 +321,9 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.RetryStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_service_pb2.RetryStepResponse, _abc.Awaitable[_deployment_service_pb2.RetryStepResponse]]:
-        """Lets a step that was interrupted run again. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
+        """Lets a step that was interrupted, or a failed hook that paused, run again. Errors: NOT_FOUND, FAILED_PRECONDITION
+        (nobody is asked about it), ABORTED (etag).
+        """
 
     @_abc_1.abstractmethod
     def SkipStep(
@@ -321,7 +331,9 @@ class DeploymentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _deployment_service_pb2.SkipStepRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_deployment_service_pb2.SkipStepResponse, _abc.Awaitable[_deployment_service_pb2.SkipStepResponse]]:
-        """Counts a step that was interrupted as done. Errors: NOT_FOUND, FAILED_PRECONDITION (step is not INTERRUPTED), ABORTED (etag)."""
+        """Counts a step that was interrupted, or a failed hook that paused, as done. Errors: NOT_FOUND, FAILED_PRECONDITION
+        (nobody is asked about it), ABORTED (etag).
+        """
 
     @_abc_1.abstractmethod
     def Rollback(

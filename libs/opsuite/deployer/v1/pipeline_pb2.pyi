@@ -81,6 +81,82 @@ SIBLING_POLICY_WAIT_ALL: SiblingPolicy.ValueType  # 2
 """They run to their end."""
 Global___SiblingPolicy: _TypeAlias = SiblingPolicy  # noqa: Y015
 
+class _HookPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HookPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HookPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOOK_PHASE_UNSPECIFIED: _HookPhase.ValueType  # 0
+    """Never right."""
+    HOOK_PHASE_DEPLOYMENT: _HookPhase.ValueType  # 1
+    """All stages of a deployment that is no rollback. Before: nothing has been done. After: all of it has ended well."""
+    HOOK_PHASE_STAGE: _HookPhase.ValueType  # 2
+    """One stage, gates included. After: it has ended well."""
+    HOOK_PHASE_TRAFFIC: _HookPhase.ValueType  # 3
+    """A greater share of the requests for the new version of a canary, each time anew. There is only a before."""
+    HOOK_PHASE_PROMOTION: _HookPhase.ValueType  # 4
+    """The moment at which a rollout makes its version the stable one. Before: its steps are done, the version is healthy, and
+    a failure sends the requests back. After: it has all requests and the old one still runs, unless it was rolling.
+    """
+    HOOK_PHASE_ROLLBACK: _HookPhase.ValueType  # 5
+    """All stages of a deployment that is a rollback."""
+    HOOK_PHASE_FAILURE: _HookPhase.ValueType  # 6
+    """A deployment that has begun and does not end well, whoever or whatever ended it. There is only an after: its steps have
+    stopped, rollouts have gone back, and a rollback begins when the hooks have ended.
+    """
+
+class HookPhase(_HookPhase, metaclass=_HookPhaseEnumTypeWrapper):
+    """A phase of a deployment that hooks run before or after."""
+
+HOOK_PHASE_UNSPECIFIED: HookPhase.ValueType  # 0
+"""Never right."""
+HOOK_PHASE_DEPLOYMENT: HookPhase.ValueType  # 1
+"""All stages of a deployment that is no rollback. Before: nothing has been done. After: all of it has ended well."""
+HOOK_PHASE_STAGE: HookPhase.ValueType  # 2
+"""One stage, gates included. After: it has ended well."""
+HOOK_PHASE_TRAFFIC: HookPhase.ValueType  # 3
+"""A greater share of the requests for the new version of a canary, each time anew. There is only a before."""
+HOOK_PHASE_PROMOTION: HookPhase.ValueType  # 4
+"""The moment at which a rollout makes its version the stable one. Before: its steps are done, the version is healthy, and
+a failure sends the requests back. After: it has all requests and the old one still runs, unless it was rolling.
+"""
+HOOK_PHASE_ROLLBACK: HookPhase.ValueType  # 5
+"""All stages of a deployment that is a rollback."""
+HOOK_PHASE_FAILURE: HookPhase.ValueType  # 6
+"""A deployment that has begun and does not end well, whoever or whatever ended it. There is only an after: its steps have
+stopped, rollouts have gone back, and a rollback begins when the hooks have ended.
+"""
+Global___HookPhase: _TypeAlias = HookPhase  # noqa: Y015
+
+class _HookFailure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HookFailureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HookFailure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOOK_FAILURE_UNSPECIFIED: _HookFailure.ValueType  # 0
+    """The default of its moment."""
+    HOOK_FAILURE_FAIL: _HookFailure.ValueType  # 1
+    """The deployment fails, as it does when a step fails; a rollout goes back first."""
+    HOOK_FAILURE_PAUSE: _HookFailure.ValueType  # 2
+    """The deployment is PAUSED for a person; ResumeDeployment runs the hook again, SkipStep goes on without it."""
+    HOOK_FAILURE_CONTINUE: _HookFailure.ValueType  # 3
+    """A warning is recorded and the deployment goes on."""
+
+class HookFailure(_HookFailure, metaclass=_HookFailureEnumTypeWrapper):
+    """What a failed hook does."""
+
+HOOK_FAILURE_UNSPECIFIED: HookFailure.ValueType  # 0
+"""The default of its moment."""
+HOOK_FAILURE_FAIL: HookFailure.ValueType  # 1
+"""The deployment fails, as it does when a step fails; a rollout goes back first."""
+HOOK_FAILURE_PAUSE: HookFailure.ValueType  # 2
+"""The deployment is PAUSED for a person; ResumeDeployment runs the hook again, SkipStep goes on without it."""
+HOOK_FAILURE_CONTINUE: HookFailure.ValueType  # 3
+"""A warning is recorded and the deployment goes on."""
+Global___HookFailure: _TypeAlias = HookFailure  # noqa: Y015
+
 class _GateFailure:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -222,6 +298,7 @@ class Pipeline(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PROMOTE_IN_ORDER_FIELD_NUMBER: _builtins.int
+    HOOKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name: "pipelines/hello-web". The last part is a DNS label."""
     display_name: _builtins.str
@@ -272,6 +349,10 @@ class Pipeline(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """Output only: when this revision was registered."""
 
+    @_builtins.property
+    def hooks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hook]:
+        """What is done before and after phases of a deployment, in this order where several share a moment."""
+
     def __init__(
         self,
         *,
@@ -291,10 +372,11 @@ class Pipeline(_message.Message):
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         promote_in_order: _builtins.bool = ...,
+        hooks: _abc.Iterable[Global___Hook] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled", "create_time", b"create_time", "max_duration", b"max_duration", "rollback_enabled", b"rollback_enabled", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled", "concurrency", b"concurrency", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "environment_concurrency", b"environment_concurrency", "environments", b"environments", "etag", b"etag", "max_duration", b"max_duration", "name", b"name", "notifications", b"notifications", "promote_in_order", b"promote_in_order", "revision", b"revision", "rollback_enabled", b"rollback_enabled", "stages", b"stages", "timeout", b"timeout", "variables", b"variables"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled", "concurrency", b"concurrency", "create_time", b"create_time", "description", b"description", "display_name", b"display_name", "environment_concurrency", b"environment_concurrency", "environments", b"environments", "etag", b"etag", "hooks", b"hooks", "max_duration", b"max_duration", "name", b"name", "notifications", b"notifications", "promote_in_order", b"promote_in_order", "revision", b"revision", "rollback_enabled", b"rollback_enabled", "stages", b"stages", "timeout", b"timeout", "variables", b"variables"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__rollback_enabled: _TypeAlias = _typing.Literal["rollback_enabled"]  # noqa: Y015
     _WhichOneofArgType__rollback_enabled: _TypeAlias = _typing.Literal["_rollback_enabled", b"_rollback_enabled"]  # noqa: Y015
@@ -413,6 +495,159 @@ class HealthGate(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HealthGate: _TypeAlias = HealthGate  # noqa: Y015
+
+@_typing.final
+class Hook(_message.Message):
+    """Something that is done before or after a phase of a deployment, which has its environment until the last hook has ended.
+    Hooks of one moment run one after the other, as the steps of a stage of their own, whose name says the moment:
+    "before:DEPLOYMENT", "after:web", "before:PROMOTION:web:shop". The program gets what a CommandStep gets.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    IDEMPOTENT_FIELD_NUMBER: _builtins.int
+    ON_FAILURE_FIELD_NUMBER: _builtins.int
+    ON_ROLLBACK_FIELD_NUMBER: _builtins.int
+    COMMAND_FIELD_NUMBER: _builtins.int
+    DOCKER_FIELD_NUMBER: _builtins.int
+    HEALTH_CHECK_FIELD_NUMBER: _builtins.int
+    WEBHOOK_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """DNS label, unique among the hooks: "announce"."""
+    before: Global___HookPhase.ValueType
+    """Before this phase begins. A hook that fails keeps it from beginning."""
+    after: Global___HookPhase.ValueType
+    """After this phase has ended."""
+    stage: _builtins.str
+    """Stage that is meant, for STAGE, TRAFFIC and PROMOTION; empty means every stage that has such a phase."""
+    idempotent: _builtins.bool
+    """Whether it may run again when nobody knows how it ended, as after a crash of the deployer."""
+    on_failure: Global___HookFailure.ValueType
+    """What it means that it failed; absent means FAIL before a phase and CONTINUE after one, and CONTINUE for ROLLBACK.
+    Hooks of ROLLBACK and FAILURE can only CONTINUE: nothing stands in the way of a way back.
+    """
+    on_rollback: Global___OnRollback.ValueType
+    """Whether it is left out of rollbacks, for STAGE; absent means that it runs. Hooks of DEPLOYMENT, TRAFFIC and PROMOTION
+    are always left out.
+    """
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """Longest time one attempt may take; absent means 10 s, or for a health check its deadline and 10 s."""
+
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy:
+        """Whether and when a failed attempt is followed by another; absent means one attempt."""
+
+    @_builtins.property
+    def command(self) -> Global___CommandStep:
+        """A program on the deployer's machine."""
+
+    @_builtins.property
+    def docker(self) -> Global___DockerStep:
+        """A container."""
+
+    @_builtins.property
+    def health_check(self) -> _health_check_pb2.HealthCheck:
+        """A health check that must become healthy."""
+
+    @_builtins.property
+    def webhook(self) -> Global___WebhookCall:
+        """A POST that has to be answered with a status from 200 to 299."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        before: Global___HookPhase.ValueType = ...,
+        after: Global___HookPhase.ValueType = ...,
+        stage: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+        retry: Global___RetryPolicy | None = ...,
+        idempotent: _builtins.bool = ...,
+        on_failure: Global___HookFailure.ValueType = ...,
+        on_rollback: Global___OnRollback.ValueType = ...,
+        command: Global___CommandStep | None = ...,
+        docker: Global___DockerStep | None = ...,
+        health_check: _health_check_pb2.HealthCheck | None = ...,
+        webhook: Global___WebhookCall | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "command", b"command", "docker", b"docker", "health_check", b"health_check", "kind", b"kind", "moment", b"moment", "retry", b"retry", "timeout", b"timeout", "webhook", b"webhook"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "command", b"command", "docker", b"docker", "health_check", b"health_check", "idempotent", b"idempotent", "kind", b"kind", "moment", b"moment", "name", b"name", "on_failure", b"on_failure", "on_rollback", b"on_rollback", "retry", b"retry", "stage", b"stage", "timeout", b"timeout", "webhook", b"webhook"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["command", "docker", "health_check", "webhook"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    _WhichOneofReturnType_moment: _TypeAlias = _typing.Literal["before", "after"]  # noqa: Y015
+    _WhichOneofArgType_moment: _TypeAlias = _typing.Literal["moment", b"moment"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_moment) -> _WhichOneofReturnType_moment | None: ...
+
+Global___Hook: _TypeAlias = Hook  # noqa: Y015
+
+@_typing.final
+class WebhookCall(_message.Message):
+    """A POST of a JSON object: `name` and `phase` of the hook ("before:DEPLOYMENT"), `deployment`, `pipeline`, `environment`,
+    `version`, `rollback_of`, `status` and `failure` of the deployment, `attempt`, and `metadata`. It is signed as a
+    WebhookChannel's is; the header X-Opsuite-Delivery is the same when an attempt is made again after a crash.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    URL_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """http or https URL; no templates."""
+    @_builtins.property
+    def secret(self) -> _notification_pb2.SecretRef:
+        """Key of the signature; absent means that no signature is sent."""
+
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the receiver gets besides; templates in the values."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        secret: _notification_pb2.SecretRef | None = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["secret", b"secret"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metadata", b"metadata", "secret", b"secret", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookCall: _TypeAlias = WebhookCall  # noqa: Y015
 
 @_typing.final
 class Step(_message.Message):

@@ -16,6 +16,7 @@ from opsuite_deployer.domain.pipeline import (
     StepKind,
     TcpTarget,
     Wait,
+    Webhook,
     Workload,
     WorkloadTarget,
 )
@@ -36,6 +37,8 @@ def action_of(kind: StepKind) -> str:
             return f"wait until {_asked(kind.target)} is healthy"
         case Wait():
             return f"wait {kind.duration.total_seconds():g} s"
+        case Webhook():
+            return f"POST to {kind.url}"
         case Kubernetes():
             return f"apply {kind.manifest_path}"
         case Rollout(workload):

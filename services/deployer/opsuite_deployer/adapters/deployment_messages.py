@@ -19,6 +19,7 @@ from opsuite_deployer.domain.deployment import (
     stage_parts,
     stage_status,
 )
+from opsuite_deployer.domain.hooks import applies
 from opsuite_deployer.domain.parts import kind_of
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.turn import Happened
@@ -169,6 +170,8 @@ def _failure(failure: Failure) -> pb.Failure:
 def _stages(deployment: Deployment, pipeline: Pipeline) -> list[pb.StageRun]:
     stages = []
     for index, stage in enumerate(pipeline.stages):
+        if not applies(stage, deployment):
+            continue
         steps, gates = stage_parts(stage, index)
         stages.append(
             pb.StageRun(
@@ -179,6 +182,7 @@ def _stages(deployment: Deployment, pipeline: Pipeline) -> list[pb.StageRun]:
                     for key in steps
                 ],
                 gates=[_gate_run(stage.gates[key.position].name, deployment.part(key)) for key in gates],
+                is_hooks=stage.hooks is not None,
             )
         )
     return stages

@@ -45,6 +45,12 @@ def understood(message: pb.Pipeline) -> pb.Pipeline:
             if step.WhichOneof("kind") is None:
                 step.wait.SetInParent()  # says nothing that could be wrong
     _leave_out_the_formless(copy)
+    for hook in copy.hooks:
+        moment = hook.WhichOneof("moment") or "before"
+        if not getattr(hook, moment):
+            setattr(hook, moment, pb.HOOK_PHASE_STAGE)  # says nothing that could be wrong
+        if hook.WhichOneof("kind") is None:
+            hook.webhook.SetInParent()
     return copy
 
 

@@ -14,6 +14,8 @@ from opsuite.deployer.v1 import pipeline_pb2 as pb
 from opsuite.deployer.v1 import workload_pb2
 from opsuite_deployer.adapters.rollout_messages import rollout_of
 from opsuite_deployer.application.ports import Revision
+from opsuite_deployer.domain.hook_points import HookPoint, Moment, Phase
+from opsuite_deployer.domain.hooks import usual_failure
 from opsuite_deployer.domain.pipeline import (
     Check,
     CheckTarget,
@@ -22,12 +24,14 @@ from opsuite_deployer.domain.pipeline import (
     ContainerEngine,
     Docker,
     Gate,
-    GateFailure,
     GrpcTarget,
+    Hook,
+    HookKind,
     HttpTarget,
     Kubernetes,
     Mount,
     NotificationRule,
+    OnFailure,
     Pipeline,
     Port,
     Retry,
@@ -37,6 +41,7 @@ from opsuite_deployer.domain.pipeline import (
     StepKind,
     TcpTarget,
     Wait,
+    Webhook,
     Workload,
     WorkloadPlatform,
     WorkloadTarget,
@@ -55,11 +60,11 @@ _SIBLINGS: Final[Mapping[int, SiblingPolicy]] = {
     pb.SIBLING_POLICY_FAIL_FAST: SiblingPolicy.FAIL_FAST,
     pb.SIBLING_POLICY_WAIT_ALL: SiblingPolicy.WAIT_ALL,
 }
-_GATE_FAILURES: Final[Mapping[int, GateFailure]] = {
-    pb.GATE_FAILURE_UNSPECIFIED: GateFailure.FAIL,
-    pb.GATE_FAILURE_FAIL: GateFailure.FAIL,
-    pb.GATE_FAILURE_PAUSE: GateFailure.PAUSE,
-    pb.GATE_FAILURE_CONTINUE: GateFailure.CONTINUE,
+_GATE_FAILURES: Final[Mapping[int, OnFailure]] = {
+    pb.GATE_FAILURE_UNSPECIFIED: OnFailure.FAIL,
+    pb.GATE_FAILURE_FAIL: OnFailure.FAIL,
+    pb.GATE_FAILURE_PAUSE: OnFailure.PAUSE,
+    pb.GATE_FAILURE_CONTINUE: OnFailure.CONTINUE,
 }
 _PLATFORMS: Final[Mapping[int, WorkloadPlatform]] = {
     workload_pb2.WORKLOAD_PLATFORM_UNSPECIFIED: WorkloadPlatform.PROCESS,
@@ -72,6 +77,15 @@ _ENGINES: Final[Mapping[int, ContainerEngine]] = {
     pb.CONTAINER_ENGINE_DOCKER: ContainerEngine.DOCKER,
     pb.CONTAINER_ENGINE_KUBERNETES_JOB: ContainerEngine.KUBERNETES_JOB,
 }
+
+_HOOK_FAILURES: Final[Mapping[int, OnFailure]] = {
+    pb.HOOK_FAILURE_FAIL: OnFailure.FAIL,
+    pb.HOOK_FAILURE_PAUSE: OnFailure.PAUSE,
+    pb.HOOK_FAILURE_CONTINUE: OnFailure.CONTINUE,
+}
+_PHASES: Final[Mapping[int, Phase]] = {pb.HookPhase.Value(f"HOOK_PHASE_{phase.value}"): phase for phase in Phase}
+HOOK_TIMEOUT: Final = timedelta(seconds=10)
+"""Of a hook that says nothing, beside the deadline of its health check; docs/adr/0027 says why."""
 
 
 def document_of(message: pb.Pipeline) -> bytes:
@@ -106,7 +120,42 @@ def pipeline_of(message: pb.Pipeline) -> Pipeline:
         environment_concurrency={name: _POLICIES[policy] for name, policy in message.environment_concurrency.items()},
         variables=dict(message.variables),
         promote_in_order=message.promote_in_order,
+        hooks=tuple(_hook(hook) for hook in message.hooks),
     )
+
+
+def _hook(message: pb.Hook) -> Hook:
+    point = _point(message)
+    kind = _hook_kind(message)
+    deadline = kind.deadline if isinstance(kind, Check) else timedelta(0)
+    step = Step(
+        name=message.name,
+        kind=kind,
+        timeout=_duration(message, "timeout") or HOOK_TIMEOUT + deadline,
+        retry=_retry(message.retry),
+        idempotent=message.idempotent,
+        skip_on_rollback=message.on_rollback == pb.ON_ROLLBACK_SKIP,
+        on_failure=_HOOK_FAILURES.get(message.on_failure) or usual_failure(point),
+    )
+    return Hook(point, step, message.stage)
+
+
+def _point(message: pb.Hook) -> HookPoint:
+    moment = message.WhichOneof("moment") or "before"
+    return HookPoint(Moment(moment), _PHASES[getattr(message, moment)])
+
+
+def _hook_kind(message: pb.Hook) -> HookKind:
+    match message.WhichOneof("kind"):
+        case "command":
+            return _command(message.command)
+        case "docker":
+            return _docker(message.docker)
+        case "health_check":
+            return _check(message.health_check)
+        case _:
+            call = message.webhook
+            return Webhook(call.url, _reference(call.secret) if call.HasField("secret") else None, dict(call.metadata))
 
 
 def _stage(message: pb.Stage) -> Stage:

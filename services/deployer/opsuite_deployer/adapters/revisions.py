@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from opsuite.deployer.v1 import pipeline_pb2
 from opsuite_deployer.adapters.pipeline_messages import pipeline_of
+from opsuite_deployer.domain.hooks import woven
 from opsuite_deployer.domain.pipeline import Pipeline
 
 
@@ -40,5 +41,5 @@ class RevisionCache:
 
 
 def built_from(document: bytes) -> Pipeline:
-    """The pipeline of a document."""
-    return pipeline_of(pipeline_pb2.Pipeline.FromString(document))
+    """The pipeline of a document, its hooks among its stages."""
+    return woven(pipeline_of(pipeline_pb2.Pipeline.FromString(document)))

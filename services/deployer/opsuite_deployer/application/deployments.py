@@ -35,7 +35,8 @@ from opsuite_deployer.domain.errors import (
     StepNotInterrupted,
     WrongState,
 )
-from opsuite_deployer.domain.parts import find_step, parts_left_out
+from opsuite_deployer.domain.hooks import to_repeat
+from opsuite_deployer.domain.parts import find_step, is_asked_about, parts_left_out
 from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
 from opsuite_deployer.domain.queue import Arrival, arrive, behind
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
@@ -434,7 +435,8 @@ def _refuse_second_rollback(tx: Tx, original: Deployment) -> None:
 
 def _stages_through(deployment: Deployment, pipeline: Pipeline) -> list[int]:
     through = {StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED_CONTINUED}
-    return [index for index, stage in enumerate(pipeline.stages) if stage_status(deployment, stage, index) in through]
+    found = {index for index, stage in enumerate(pipeline.stages) if stage_status(deployment, stage, index) in through}
+    return sorted(found - set(to_repeat(pipeline, found)))
 
 
 def _interrupted(tx: Tx, deployment: Deployment, stage: str, step: str) -> PartKey:
@@ -442,8 +444,8 @@ def _interrupted(tx: Tx, deployment: Deployment, stage: str, step: str) -> PartK
     key = find_step(revision.pipeline, stage, step) if revision else None
     if key is None:
         raise StepNotFound(stage, step)
-    if (status := deployment.part(key).status) is not StepStatus.INTERRUPTED or deployment.is_terminal:
-        raise StepNotInterrupted(stage, step, status.value)
+    if revision is None or deployment.is_terminal or not is_asked_about(revision.pipeline, deployment, key):
+        raise StepNotInterrupted(stage, step, deployment.part(key).status.value)
     return key
 
 

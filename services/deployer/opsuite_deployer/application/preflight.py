@@ -11,6 +11,7 @@ from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import Machine, Problem, SecurityLog
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
 from opsuite_deployer.domain.filling import fill, values_for
+from opsuite_deployer.domain.hooks import applies, field_of
 from opsuite_deployer.domain.pipeline import (
     Command,
     Docker,
@@ -19,6 +20,7 @@ from opsuite_deployer.domain.pipeline import (
     Rollout,
     Step,
     StepKind,
+    Webhook,
     Workload,
     WorkloadPlatform,
 )
@@ -103,6 +105,9 @@ class Preflight:
                 for name, ref in command.secret_env.items():
                     field = f'{planned_step.field}.command.secret_env["{name}"]'
                     yield _look(f"secret {name}", field, partial(self._found, ref))
+            case Webhook(secret=ref) if ref is not None:
+                field = f"{planned_step.field}.webhook.secret"
+                yield _look(f"secret of hook {planned_step.step.name}", field, partial(self._found, ref))
             case Docker() as docker:
                 if problem := check_image(docker.image):
                     yield Problem(f"image {docker.image}", False, problem, f"{planned_step.field}.docker.image")
@@ -166,9 +171,10 @@ def planned(pipeline: Pipeline, deployment: Deployment) -> Iterator[PlannedStep]
     """The steps that a deployment would run, in the order of the pipeline. Raises InvalidInput (template)."""
     values = values_for(pipeline, deployment)
     for stage_index, stage in enumerate(pipeline.stages):
-        for index, step in enumerate(stage.steps):
-            if deployment.part(PartKey(stage_index, PartKind.STEP, index)).status is not StepStatus.SKIPPED:
-                yield PlannedStep(f"stages[{stage_index}].steps[{index}]", stage.name, step, fill(step.kind, values))
+        for index, step in enumerate(stage.steps if applies(stage, deployment) else ()):
+            key = PartKey(stage_index, PartKind.STEP, index)
+            if deployment.part(key).status is not StepStatus.SKIPPED:
+                yield PlannedStep(field_of(pipeline, key), stage.name, step, fill(step.kind, values))
 
 
 def _refused(subject: str, problems: Sequence[str], field: str) -> Problem:

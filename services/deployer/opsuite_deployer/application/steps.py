@@ -13,10 +13,11 @@ from opsuite_deployer.application.checks import Checks, Where
 from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import CommandDefaults, Machine, SecurityLog, StepLine
 from opsuite_deployer.application.rollouts import Link, Rollouts
+from opsuite_deployer.application.webhooks import Webhooks
 from opsuite_deployer.application.workloads import workload_spec
 from opsuite_deployer.domain.deployment import PartKind
 from opsuite_deployer.domain.filling import fill, fill_check, values_for, workloads_of
-from opsuite_deployer.domain.pipeline import Check, Command, Docker, Kubernetes, Rollout, Wait, Workload
+from opsuite_deployer.domain.pipeline import Check, Command, Docker, Kubernetes, Rollout, Wait, Webhook, Workload
 from opsuite_deployer.domain.rollout_parts import rollout_at
 from opsuite_deployer.domain.turn import Outcome, PartEnded
 from opsuite_kernel.clock import Clock
@@ -59,6 +60,7 @@ class Steps:
         platforms: Platforms,
         checks: Checks,
         rollouts: Rollouts,
+        webhooks: Webhooks,
         machine: Machine,
         clock: Clock,
         defaults: CommandDefaults,
@@ -68,6 +70,7 @@ class Steps:
         self._platforms = platforms
         self._checks = checks
         self._rollouts = rollouts
+        self._webhooks = webhooks
         self._machine = machine
         self._clock = clock
         self._defaults = defaults
@@ -121,6 +124,8 @@ class Steps:
                 return await self._in_time(attempt, self._workload(attempt, workload))
             case Kubernetes() as kubernetes:
                 return await self._in_time(attempt, self._manifests(attempt, kubernetes, on_output))
+            case Webhook() as webhook:
+                return await self._in_time(attempt, self._webhooks.call(attempt, webhook))
             case Rollout() as rollout:
                 return await self._rollouts.run(attempt, rollout, self._where(attempt), link)
 

@@ -95,6 +95,7 @@ class PauseReason(Enum):
     INCONCLUSIVE = "INCONCLUSIVE"
     GATE = "GATE"
     INTERRUPTED = "INTERRUPTED"
+    HOOK = "HOOK"
 
 
 class StepStatus(Enum):

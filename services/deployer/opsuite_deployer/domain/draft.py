@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Final
 
 from opsuite_deployer.domain.deployment import (
     GOING_ON,
@@ -20,6 +21,8 @@ from opsuite_deployer.domain.deployment import (
     stage_parts,
     stage_status,
 )
+from opsuite_deployer.domain.hooks import called_by, failure_hooks, is_waited_for
+from opsuite_deployer.domain.parts import pauses
 from opsuite_deployer.domain.pipeline import Gate, Pipeline, Step
 from opsuite_deployer.domain.turn import Action, EventKind, Happened, PartEnded, RunPart, StopPart
 
@@ -34,6 +37,8 @@ class Draft:
     hold: bool
     happened: list[Happened] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    called: set[int] = field(default_factory=set)
+    """Places of hooks that a rollout calls for."""
     _parts: dict[PartKey, PartRun] = field(init=False, repr=False)
     """The parts of `deployment`, which are the draft's own: a deployment has many fields, and one copy is enough."""
 
@@ -50,6 +55,9 @@ class Draft:
         part = self.deployment.part(key)
         attempt = part.attempt + 1
         self.set(key, PartRun(StepStatus.RUNNING, attempt, started_at=self.now))
+        if self.pipeline.hooks and key.kind is PartKind.STEP:
+            for place in called_by(self.pipeline, key).values():  # a new attempt of a rollout calls for them anew
+                self.forget_ended(place)
         self.note_part(EventKind.STEP_STARTED if key.kind is PartKind.STEP else EventKind.GATE_STARTED, key)
         self.actions.append(RunPart(key, attempt))
 
@@ -83,7 +91,8 @@ class Draft:
     def pause(self, reason: PauseReason, message: str, actor: str = "") -> None:
         """Wait for a person."""
         if self.deployment.status is Status.PAUSED:
-            if reason is PauseReason.INTERRUPTED:  # the one that bars resuming is the one to show
+            is_shown = self.deployment.pause_reason is PauseReason.INTERRUPTED
+            if reason in _BARS_RESUMING and not is_shown:  # the one that bars going on is the one to show
                 self.deployment = replace(self.deployment, pause_reason=reason, message=message)
             return
         self.become(Status.PAUSED, pause_reason=reason, reason=reason.value, message=message, paused_at=self.now)
@@ -120,6 +129,13 @@ class Draft:
     def set(self, key: PartKey, part: PartRun) -> None:
         """Change one part."""
         self._parts[key] = part
+
+    def forget_ended(self, stage: int) -> None:
+        """Let the steps of a stage that have ended run again when their turn comes."""
+        for key in stage_parts(self.pipeline.stages[stage], stage)[0]:
+            part = self.deployment.part(key)
+            if part.status not in {StepStatus.PENDING, StepStatus.RUNNING}:
+                self.set(key, replace(part, status=StepStatus.PENDING))
 
     def end_part(self, key: PartKey, status: StepStatus, given: PartEnded) -> None:
         """Record the end of a part, and of its stage if that was its last."""
@@ -173,9 +189,16 @@ class Draft:
         at_work = self.deployment.status in GOING_ON
         return at_work and self.deployment.ending is None and not self.hold
 
+    def may_go_on(self, key: PartKey) -> bool:
+        """Whether a part may run again: not on the way to the end, unless that is when it runs."""
+        return self.deployment.ending is None or key.stage == failure_hooks(self.pipeline)
+
     def stage_passed(self, index: int) -> bool:
         """Whether what needs the stage may start."""
-        steps, gates = stage_parts(self.pipeline.stages[index], index)
+        stage = self.pipeline.stages[index]
+        if not is_waited_for(stage, self.deployment):
+            return True
+        steps, gates = stage_parts(stage, index)
         return all(self.deployment.part(key).status in PASSED for key in (*steps, *gates))
 
     def is_fresh(self, index: int) -> bool:
@@ -191,6 +214,11 @@ class Draft:
         """Whether a person has to decide about a step."""
         return any(part.status is StepStatus.INTERRUPTED for part in self.deployment.parts.values())
 
+    def waits_for_hooks(self) -> bool:
+        """Whether a person has to decide about a hook that has failed."""
+        keys = (key for key in self.deployment.parts if key.kind is PartKind.STEP)
+        return any(pauses(self.pipeline, self.deployment, key) for key in keys)
+
     def step(self, key: PartKey) -> Step:
         """The step that a key names."""
         return self.pipeline.stages[key.stage].steps[key.position]
@@ -203,6 +231,9 @@ class Draft:
         """The name of a step or gate."""
         gate = self.gate(key)
         return gate.name if gate else self.step(key).name
+
+
+_BARS_RESUMING: Final = frozenset({PauseReason.INTERRUPTED, PauseReason.HOOK})
 
 
 def _ended(key: PartKey) -> EventKind:

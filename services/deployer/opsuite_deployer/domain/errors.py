@@ -172,13 +172,13 @@ class WrongState(Conflict):
 
 
 class StepNotInterrupted(Conflict):
-    """RetryStep and SkipStep decide about interrupted steps only."""
+    """RetryStep and SkipStep decide about interrupted steps, and failed hooks that pause, only."""
 
     reason = "STEP_NOT_INTERRUPTED"
 
     def __init__(self, stage: str, step: str, present: str) -> None:
         super().__init__(
-            f"step {step} of stage {stage} is {present}, not INTERRUPTED",
+            f"nobody is asked about step {step} of stage {stage}: it is {present}, not INTERRUPTED",
             metadata={"stage": stage, "step": step, "status": present},
         )
 

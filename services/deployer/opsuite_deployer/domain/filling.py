@@ -19,6 +19,7 @@ from opsuite_deployer.domain.pipeline import (
     StepKind,
     TcpTarget,
     Wait,
+    Webhook,
     Workload,
     WorkloadTarget,
 )
@@ -75,6 +76,8 @@ def fill(kind: StepKind, values: Mapping[str, str]) -> StepKind:
             )
         case Rollout():
             return fill_rollout(kind, values)
+        case Webhook():
+            return replace(kind, metadata=_values(kind.metadata, values))
         case Wait():
             return kind
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Final
 
+from opsuite_deployer.domain.hook_points import HookPoint
 from opsuite_deployer.domain.routing import ReplicaHealth, TrafficRouting
 from opsuite_deployer.domain.strategy import USUAL_SAFETY, Safety, Strategy
 from opsuite_notify.port import Channel, SecretRef
@@ -34,8 +35,8 @@ class SiblingPolicy(Enum):
     WAIT_ALL = "wait_all"
 
 
-class GateFailure(Enum):
-    """What a failed gate does."""
+class OnFailure(Enum):
+    """What a failed gate or hook does."""
 
     FAIL = "fail"
     PAUSE = "pause"
@@ -99,7 +100,7 @@ class Gate:
 
     name: str
     checks: tuple[Check, ...]
-    on_failure: GateFailure = GateFailure.FAIL
+    on_failure: OnFailure = OnFailure.FAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,17 @@ class Rollout:
     """None: running is enough."""
 
 
-StepKind = Command | Docker | Check | Wait | Workload | Kubernetes | Rollout
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A POST that has to be answered with a status from 200 to 299; only hooks are of this kind."""
+
+    url: str
+    secret: SecretRef | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+HookKind = Command | Docker | Check | Webhook
+StepKind = HookKind | Wait | Workload | Kubernetes | Rollout
 
 KIND_NAMES: Final[Mapping[type, str]] = {
     Command: "command",
@@ -222,6 +233,7 @@ KIND_NAMES: Final[Mapping[type, str]] = {
     Workload: "workload",
     Kubernetes: "kubernetes",
     Rollout: "rollout",
+    Webhook: "webhook",
 }
 """The words for kinds of steps, as contract, log and page use them."""
 
@@ -249,6 +261,17 @@ class Step:
     retry: Retry = Retry()
     idempotent: bool = False
     skip_on_rollback: bool = False
+    on_failure: OnFailure = OnFailure.FAIL
+    """Something else than FAIL for hooks only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Something that is done before or after a phase. An empty stage means every stage that has such a phase."""
+
+    point: HookPoint
+    step: Step
+    stage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +286,12 @@ class Stage:
     continue_on_failure: bool = False
     needs: tuple[str, ...] | None = None
     on_sibling_failure: SiblingPolicy = SiblingPolicy.FAIL_FAST
+    hooks: HookPoint | None = None
+    """Set where the steps are the hooks of one moment, see `hooks.py`; None for what somebody wrote as a stage."""
+    about: str | None = None
+    """Name of the stage that these hooks are about; None if they are about all of them, or are none."""
+    of_rollout: tuple[str, str] | None = None
+    """Names of the stage and the step whose rollout says when these hooks run; None for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +319,8 @@ class Pipeline:
     variables: Mapping[str, str] = field(default_factory=dict)
     promote_in_order: bool = False
     """Whether a version has to be stable in one environment before it gets to the next."""
+    hooks: tuple[Hook, ...] = ()
+    """As they were written; `hooks.woven` puts them among the stages."""
 
     def policy_in(self, environment: str) -> ConcurrencyPolicy:
         """The concurrency policy that holds in `environment`."""

@@ -28,7 +28,8 @@ from opsuite_deployer.domain.deployment import (
     stage_parts,
 )
 from opsuite_deployer.domain.draft import Draft
-from opsuite_deployer.domain.pipeline import Pipeline
+from opsuite_deployer.domain.hooks import applies, failure_hooks, is_called
+from opsuite_deployer.domain.pipeline import Pipeline, Stage
 from opsuite_deployer.domain.rollout_state import Phase
 from opsuite_deployer.domain.turn import (
     Adopted,
@@ -117,11 +118,22 @@ def _enforce_deadlines(draft: Draft, limits: Limits) -> None:
 
 def _start_what_is_due(draft: Draft) -> None:
     """Start every step and gate whose turn it is."""
+    if (place := _failure_hooks_left(draft)) is not None and not draft.hold and _is_quiet(draft, but=place):
+        _start_in_stage(draft, place)
     if not draft.starts_things():
         return
-    for index in range(len(draft.pipeline.stages)):
-        if all(draft.stage_passed(needed) for needed in draft.pipeline.needed_before(index)):
+    for index, stage in enumerate(draft.pipeline.stages):
+        if _is_due(draft, index, stage):
             _start_in_stage(draft, index)
+
+
+def _is_due(draft: Draft, index: int, stage: Stage) -> bool:
+    if stage.hooks is not None:
+        if is_called(stage):
+            return index in draft.called
+        if not applies(stage, draft.deployment):
+            return False
+    return all(draft.stage_passed(needed) for needed in draft.pipeline.needed_before(index))
 
 
 def _start_in_stage(draft: Draft, index: int) -> None:
@@ -153,13 +165,29 @@ def _conclude_if_quiet(draft: Draft) -> bool:
     if deployment.is_terminal or (deployment.status is Status.PAUSED and deployment.ending is None):
         return False
     if deployment.ending is not None:
-        return not any(part.status is StepStatus.RUNNING for part in deployment.parts.values())
+        return _is_quiet(draft) and _failure_hooks_left(draft) is None
     if deployment.status is Status.STARTING:
         return False
     if not all(draft.stage_passed(index) for index in range(len(draft.pipeline.stages))):
         return False
     draft.deployment = replace(deployment, ending=Status.SUCCEEDED)
     return True
+
+
+def _is_quiet(draft: Draft, *, but: int | None = None) -> bool:
+    """Whether nothing is executing, stage number `but` aside."""
+    parts = draft.deployment.parts.items()
+    return not any(part.status is StepStatus.RUNNING and key.stage != but for key, part in parts)
+
+
+def _failure_hooks_left(draft: Draft) -> int | None:
+    """The place of the hooks after a failure while they have to run to their end; None if they need not."""
+    deployment, place = draft.deployment, failure_hooks(draft.pipeline)
+    has_failed = deployment.ending not in {None, Status.SUCCEEDED} and deployment.started_at is not None
+    if place is None or not has_failed or deployment.is_terminal:
+        return None
+    steps, _ = stage_parts(draft.pipeline.stages[place], place)
+    return None if all(deployment.part(key).status in PASSED for key in steps) else place
 
 
 def _settle(draft: Draft) -> None:
@@ -177,10 +205,13 @@ def _settle(draft: Draft) -> None:
 
 
 def _wake_at(draft: Draft, limits: Limits) -> datetime | None:
-    if draft.deployment.is_terminal or draft.deployment.ending is not None:
+    if draft.deployment.is_terminal:
         return None
-    retries = draft.deployment.parts.values() if draft.starts_things() else ()
-    due = [part.retry_at for part in retries if part.retry_at is not None]
+    is_ending = draft.deployment.ending is not None
+    retries = draft.deployment.parts.items() if draft.starts_things() or (is_ending and not draft.hold) else ()
+    due = [part.retry_at for key, part in retries if part.retry_at is not None and draft.may_go_on(key)]
+    if is_ending:
+        return min(due, default=None)
     due += [moment for moment in deadlines(draft.pipeline, draft.deployment, limits) if moment is not None]
     return min(due, default=None)
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from opsuite_deployer.domain.deployment import Failure, PartKey, PartKind, PartRun, PauseReason, Status, StepStatus
 from opsuite_deployer.domain.draft import Draft
-from opsuite_deployer.domain.pipeline import Command, Gate, GateFailure, SiblingPolicy
+from opsuite_deployer.domain.parts import on_failure
+from opsuite_deployer.domain.pipeline import Command, Gate, OnFailure, SiblingPolicy, Stage
 from opsuite_deployer.domain.turn import Adopted, EventKind, Outcome, PartEnded, PreflightEnded, RunPart, RunPreflight
 
 MAX_TAKEOVERS: Final = 5
@@ -46,9 +47,7 @@ def part_ended(draft: Draft, given: PartEnded) -> None:
 
 
 def _may_retry(draft: Draft, key: PartKey, part: PartRun) -> bool:
-    return (
-        key.kind is PartKind.STEP and draft.deployment.ending is None and part.attempt < draft.step(key).retry.attempts
-    )
+    return key.kind is PartKind.STEP and draft.may_go_on(key) and part.attempt < draft.step(key).retry.attempts
 
 
 def _retry_later(draft: Draft, key: PartKey, part: PartRun, given: PartEnded) -> None:
@@ -60,20 +59,21 @@ def _retry_later(draft: Draft, key: PartKey, part: PartRun, given: PartEnded) ->
 def _part_failed(draft: Draft, given: PartEnded) -> None:
     stage = draft.pipeline.stages[given.key.stage]
     timed_out = given.outcome is Outcome.TIMED_OUT
-    gate = draft.gate(given.key)
-    if draft.deployment.ending is None and (
-        stage.continue_on_failure or (gate and gate.on_failure is GateFailure.CONTINUE)
-    ):
+    gate, policy = draft.gate(given.key), on_failure(draft.pipeline, given.key)
+    what = f"{_what(stage, draft.name(given.key), gate)} failed: {given.message or given.outcome.value}"
+    if draft.may_go_on(given.key) and (stage.continue_on_failure or policy is OnFailure.CONTINUE):
         draft.end_part(given.key, StepStatus.FAILED_CONTINUED, given)
-        draft.warn(f"{_what(stage.name, draft.name(given.key), gate)}: {given.message or given.outcome.value}")
+        draft.warn(what)
         return
     draft.end_part(given.key, StepStatus.TIMED_OUT if timed_out else StepStatus.FAILED, given)
-    if gate and gate.on_failure is GateFailure.PAUSE and draft.deployment.ending is None:
-        draft.pause(PauseReason.GATE, f"gate {gate.name} of stage {stage.name} failed: {given.message}")
+    if policy is OnFailure.PAUSE and draft.deployment.ending is None:
+        draft.pause(PauseReason.GATE if gate else PauseReason.HOOK, what)
         return
+    if stage.of_rollout is not None:
+        return  # the rollout that has called for it goes back first; then it fails
     draft.fail(
         Failure(
-            reason=_failure_reason(gate, timed_out),
+            reason="HOOK_FAILED" if stage.hooks else _failure_reason(gate, timed_out),
             message=given.message or given.outcome.value,
             stage=stage.name,
             step="" if gate else draft.name(given.key),
@@ -106,7 +106,7 @@ def _recover(draft: Draft, key: PartKey, part: PartRun) -> None:
     """A local process died with its deployer; everything else can be found or asked again under the same name."""
     if key.kind is PartKind.STEP and isinstance(draft.step(key).kind, Command):
         _interrupted(draft, key, part)
-    elif draft.deployment.ending is not None:
+    elif not draft.may_go_on(key):
         draft.stop(key)
     else:
         draft.actions.append(RunPart(key, part.attempt))
@@ -114,15 +114,19 @@ def _recover(draft: Draft, key: PartKey, part: PartRun) -> None:
 
 def _interrupted(draft: Draft, key: PartKey, part: PartRun) -> None:
     message = "its deployer was lost while it ran; how it ended is not known"
-    if draft.deployment.ending is None and draft.step(key).idempotent:
+    if draft.may_go_on(key) and draft.step(key).idempotent and draft.deployment.takeovers < MAX_TAKEOVERS:
         draft.note_part(EventKind.STEP_ENDED, key, reason="INTERRUPTED", message=message)
         draft.start(key)
+        return
+    if draft.deployment.ending is not None and draft.may_go_on(key):  # nobody is asked any more
+        draft.end_part(key, StepStatus.FAILED_CONTINUED, PartEnded(key, part.attempt, Outcome.UNKNOWN, message=message))
+        draft.warn(f"{_what(draft.pipeline.stages[key.stage], draft.name(key), None)} was interrupted")
         return
     draft.set(key, replace(part, status=StepStatus.INTERRUPTED, ended_at=draft.now, message=message))
     draft.note_part(EventKind.STEP_ENDED, key, reason="INTERRUPTED", message=message)
     if draft.deployment.ending is None:
-        stage = draft.pipeline.stages[key.stage].name
-        draft.pause(PauseReason.INTERRUPTED, f"step {draft.name(key)} of stage {stage} was interrupted")
+        what = _what(draft.pipeline.stages[key.stage], draft.name(key), None)
+        draft.pause(PauseReason.INTERRUPTED, f"{what} was interrupted")
 
 
 def _failure_reason(gate: Gate | None, timed_out: bool) -> str:
@@ -131,5 +135,7 @@ def _failure_reason(gate: Gate | None, timed_out: bool) -> str:
     return "STEP_TIMED_OUT" if timed_out else "STEP_FAILED"
 
 
-def _what(stage: str, name: str, gate: Gate | None) -> str:
-    return f"{'gate' if gate else 'step'} {name} of stage {stage} failed"
+def _what(stage: Stage, name: str, gate: Gate | None) -> str:
+    if stage.hooks is not None:
+        return f"hook {name} ({stage.name})"
+    return f"{'gate' if gate else 'step'} {name} of stage {stage.name}"

@@ -50,7 +50,8 @@ def decide(plan: RolloutPlan, state: RolloutState, seen: Seen, now: datetime) ->
     spread = rollout_route.spread(draft)
     rollout_route.update_leaving(draft, spread)
     _note_asked(draft, spread)
-    return Decision(draft.state, _want(draft, spread), tuple(draft.told), _wake_at(draft), verdict(draft.state))
+    want, wake_at = _want(draft, spread), _wake_at(draft)
+    return Decision(draft.state, want, tuple(draft.told), wake_at, verdict(draft.state), draft.calls)
 
 
 # --- looking ---------------------------------------------------------------------------------------------------------

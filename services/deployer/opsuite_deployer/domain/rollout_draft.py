@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from opsuite_deployer.domain.hook_points import HookPoint
 from opsuite_deployer.domain.replicas import Bounds, bounds
 from opsuite_deployer.domain.rollout_state import PauseReason, Phase, RolloutState, aborting
 from opsuite_deployer.domain.rollout_words import RolloutEvent, RolloutPlan, Seen, SeenReplica, SeenRevision, Told
@@ -27,6 +28,8 @@ class RolloutDraft:
     """Replicas of the target that were available at the last look and no longer are."""
     wakes: list[datetime] = field(default_factory=list)
     """Moments that something waits for."""
+    calls: HookPoint | None = None
+    """Hooks that the present phase or step waits for."""
 
     # the two versions
 

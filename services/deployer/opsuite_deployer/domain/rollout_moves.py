@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from opsuite_deployer.domain.hook_points import AFTER_PROMOTION
 from opsuite_deployer.domain.replicas import Standing, behind_router, beside, split, towards
 from opsuite_deployer.domain.rollout_draft import RolloutDraft
 from opsuite_deployer.domain.rollout_route import is_settled
 from opsuite_deployer.domain.rollout_state import Phase
-from opsuite_deployer.domain.rollout_words import RolloutEvent
+from opsuite_deployer.domain.rollout_words import GateVerdict, RolloutEvent
 from opsuite_deployer.domain.strategy import BlueGreen, Canary, Rolling, RolloutGate, SetWeight
 from opsuite_platforms.port import ReplicaPhase
 
@@ -99,6 +100,9 @@ def may_old_go(draft: RolloutDraft) -> bool:
     """Whether nothing needs the old version any more, once the new one is promoted."""
     promoted_at = draft.state.promoted_at
     if promoted_at is None or draft.state.pause is not None or gate_after(draft) is not None:
+        return False
+    hooks = draft.seen.hooks.get(AFTER_PROMOTION)
+    if hooks is not None and hooks.verdict is not GateVerdict.PASSED:
         return False
     return not draft.waits_until(promoted_at + draft.delay)
 

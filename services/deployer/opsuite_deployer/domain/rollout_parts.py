@@ -7,17 +7,38 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, PartRun, PauseReason, Status
+from opsuite_deployer.domain.deployment import (
+    BROKEN,
+    PASSED,
+    Deployment,
+    PartKey,
+    PartKind,
+    PartRun,
+    PauseReason,
+    Status,
+    stage_parts,
+)
 from opsuite_deployer.domain.draft import Draft
 from opsuite_deployer.domain.filling import fill_rollout, values_for
-from opsuite_deployer.domain.pipeline import Pipeline, Rollout
+from opsuite_deployer.domain.hook_points import BEFORE_TRAFFIC
+from opsuite_deployer.domain.hooks import called_by
+from opsuite_deployer.domain.parts import on_failure
+from opsuite_deployer.domain.pipeline import OnFailure, Pipeline, Rollout
 from opsuite_deployer.domain.revisions import revision_name
 from opsuite_deployer.domain.rollout import decide
 from opsuite_deployer.domain.rollout_run import RolloutRun, RolloutStart
 from opsuite_deployer.domain.rollout_standing import PAUSED_PHASE, standing_of
 from opsuite_deployer.domain.rollout_state import begin
 from opsuite_deployer.domain.rollout_wishes import RolloutRefused, RolloutVerb, wish
-from opsuite_deployer.domain.rollout_words import CANARY_TRACK, Decision, RolloutPlan, Verdict, VerdictKind
+from opsuite_deployer.domain.rollout_words import (
+    CANARY_TRACK,
+    Decision,
+    GateSeen,
+    GateVerdict,
+    RolloutPlan,
+    Verdict,
+    VerdictKind,
+)
 from opsuite_deployer.domain.turn import EventKind, LookAgain, Outcome, PartEnded, Realise, RolloutSeen, Verb, Wish
 from opsuite_platforms.traffic.port import Match
 
@@ -86,11 +107,30 @@ def take_look(draft: Draft, given: RolloutSeen) -> None:
         return  # a late look at what was already decided
     start = part.rollout.start if part.rollout else given.start
     plan = plan_of(rollout, draft.deployment, start)
-    decision = decide(plan, part.rollout.state if part.rollout else begin(draft.now), given.seen, draft.now)
+    state = part.rollout.state if part.rollout else begin(draft.now)
+    hooks = called_by(draft.pipeline, given.key) if draft.pipeline.hooks and not plan.is_rollback else {}
+    seen = replace(given.seen, hooks={point: _hooks_seen(draft, place) for point, place in hooks.items()})
+    decision = decide(plan, state, seen, draft.now)
+    if decision.calls is not None:
+        draft.called.add(hooks[decision.calls])
+    if decision.state.weight > state.weight and BEFORE_TRAFFIC in hooks:
+        draft.forget_ended(hooks[BEFORE_TRAFFIC])  # the next time is another one
     _remember(draft, given, rollout, plan, start, decision)
     _pause_or_go_on(draft, decision.verdict)
     ended = _ended(given, decision)
     draft.actions.append(Realise(given.key, decision.want, decision.wake_at, ended))
+
+
+def _hooks_seen(draft: Draft, place: int) -> GateSeen:
+    """How the hooks of one moment stand, as the rollout that waits for them sees it."""
+    stage = draft.pipeline.stages[place]
+    for key in stage_parts(stage, place)[0]:
+        part = draft.deployment.part(key)
+        if part.status in BROKEN and on_failure(draft.pipeline, key) is OnFailure.FAIL:
+            return GateSeen(GateVerdict.FAILED, f"hook {draft.name(key)} ({stage.name}) failed: {part.message}")
+        if part.status not in PASSED:
+            return GateSeen(GateVerdict.RUNNING)
+    return GateSeen(GateVerdict.PASSED)
 
 
 def _remember(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from opsuite_deployer.domain.hook_points import AFTER_PROMOTION, BEFORE_PROMOTION, BEFORE_TRAFFIC, HookPoint
 from opsuite_deployer.domain.replicas import behind_router
 from opsuite_deployer.domain.rollout_draft import RolloutDraft
 from opsuite_deployer.domain.rollout_moves import gate_after, is_at_goals, is_in_batch_pause, may_old_go
@@ -19,6 +20,7 @@ AFTER: Final = "after"
 
 def advance(draft: RolloutDraft) -> None:
     """Get on by at most one phase or step, if everything for that is there."""
+    draft.calls = None
     if draft.state.is_aborting or draft.state.pause_reason is None:
         _PHASES[draft.state.phase](draft)
 
@@ -29,11 +31,20 @@ def advance(draft: RolloutDraft) -> None:
 def _progress(draft: RolloutDraft) -> None:
     if draft.is_rolling:
         _promote_when_taken_over(draft)
-    elif draft.step is None or draft.state.skips_rest:
+    elif (draft.step is None or draft.state.skips_rest) and _may_promote(draft):
         draft.enter(Phase.PROMOTING)
         draft.tell(RolloutEvent.PROMOTING, f"{draft.target} is brought to {draft.plan.replicas} replicas")
-    else:
+    elif draft.step is not None and not draft.state.skips_rest:
         _take_step(draft, draft.step)
+
+
+def _may_promote(draft: RolloutDraft) -> bool:
+    """Whether the hooks before the promotion have passed, which see a new version that is there."""
+    if BEFORE_PROMOTION not in draft.seen.hooks:
+        return True
+    least = draft.plan.replicas if draft.plan.skips_strategy else 1
+    is_there = draft.target_is_whole and draft.state.keep[draft.target] >= least
+    return is_there and _hooks_passed(draft, BEFORE_PROMOTION)
 
 
 def _promote(draft: RolloutDraft) -> None:
@@ -42,7 +53,8 @@ def _promote(draft: RolloutDraft) -> None:
         return
     if not _has(draft, draft.plan.replicas):
         return
-    if draft.state.weight < draft.plan.max_weight and may_send_more(draft):
+    is_less = draft.state.weight < draft.plan.max_weight
+    if is_less and may_send_more(draft) and _hooks_passed(draft, BEFORE_TRAFFIC):
         _set_weight(draft, draft.plan.max_weight)
     if draft.state.weight == draft.plan.max_weight and is_settled(draft):
         _promoted(draft)
@@ -50,7 +62,8 @@ def _promote(draft: RolloutDraft) -> None:
 
 def _promote_when_taken_over(draft: RolloutDraft) -> None:
     old_stays = draft.old is not None and draft.state.keep[draft.old] > 0
-    if not old_stays and _has(draft, draft.plan.replicas) and is_settled(draft):
+    has_taken_over = not old_stays and _has(draft, draft.plan.replicas) and is_settled(draft)
+    if has_taken_over and (not draft.is_rolling or _hooks_passed(draft, BEFORE_PROMOTION)):
         _promoted(draft)
 
 
@@ -98,7 +111,8 @@ def _shift(draft: RolloutDraft, weight: int) -> bool:
         draft.change(weight=weight)
         return draft.target_is_whole and is_at_goals(draft)
     is_less = weight < draft.state.weight
-    if draft.state.weight != weight and (is_less or (_has_grown(draft, weight) and may_send_more(draft))):
+    may_grow = _has_grown(draft, weight) and may_send_more(draft)
+    if draft.state.weight != weight and (is_less or (may_grow and _hooks_passed(draft, BEFORE_TRAFFIC))):
         _set_weight(draft, weight)
     return draft.state.weight == weight and draft.target_is_whole and is_settled(draft)
 
@@ -134,6 +148,8 @@ def _complete(draft: RolloutDraft) -> None:
     if gate is not None:
         if _judged(draft, AFTER, gate, may_pass=True):
             draft.got_on(post_passed=True)
+        return
+    if not _hooks_passed(draft, AFTER_PROMOTION):
         return
     if may_old_go(draft) and (_is_all_there_is(draft) or _is_overdue(draft)):
         draft.enter(Phase.SUCCEEDED)
@@ -237,8 +253,23 @@ def _judged(draft: RolloutDraft, name: str, gate: RolloutGate, *, may_pass: bool
 
 def waits_as_planned(draft: RolloutDraft) -> bool:
     """Whether nothing is missing and a step says to wait: then nobody expects it to get on."""
-    waits = isinstance(draft.step, (Pause, GateStep)) or draft.state.phase is Phase.COMPLETING
-    return draft.target_is_whole and (waits or is_in_batch_pause(draft))
+    waits = isinstance(draft.step, (Pause, GateStep)) or draft.state.phase is Phase.COMPLETING or draft.calls
+    return draft.target_is_whole and (bool(waits) or is_in_batch_pause(draft))
+
+
+# --- hooks -----------------------------------------------------------------------------------------------------------
+
+
+def _hooks_passed(draft: RolloutDraft, point: HookPoint) -> bool:
+    """Whether the hooks of a point have passed; if not they are called for, and one that has failed has aborted it."""
+    seen = draft.seen.hooks.get(point)
+    if seen is None or seen.verdict is GateVerdict.PASSED:
+        return True
+    if seen.verdict is GateVerdict.FAILED:
+        draft.abort("HOOK_FAILED", seen.message)
+    else:
+        draft.calls = point
+    return False
 
 
 def _stay(_draft: RolloutDraft) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
+from opsuite_deployer.domain.hook_points import HookPoint
 from opsuite_deployer.domain.rollout_state import PauseReason, Phase, RolloutState
 from opsuite_deployer.domain.strategy import (
     USUAL_SAFETY,
@@ -131,6 +132,8 @@ class Seen:
     """None if there is no router, or no such route yet."""
     gates: Mapping[str, GateSeen] = field(default_factory=dict)
     """By `GateAsk.key`; what nobody knows anything about yet is left out."""
+    hooks: Mapping[HookPoint, GateSeen] = field(default_factory=dict)
+    """How hooks stand, by the point that calls for them; points without hooks are left out."""
 
 
 # --- what is wanted --------------------------------------------------------------------------------------------------
@@ -237,6 +240,8 @@ class Decision:
     wake_at: datetime | None = None
     """When to look again even if nothing changes; None once it has ended."""
     verdict: Verdict = Verdict(VerdictKind.RUNNING)
+    calls: HookPoint | None = None
+    """Hooks that it waits for: they are to run now."""
 
 
 def standing(plan: RolloutPlan, state: RolloutState) -> str:

@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
 from opsuite_deployer.domain.filling import BUILT_IN, port_names
+from opsuite_deployer.domain.hook_rules import moment_violations
 from opsuite_deployer.domain.pipeline import (
     KIND_NAMES,
     Check,
@@ -26,6 +27,7 @@ from opsuite_deployer.domain.pipeline import (
     Stage,
     Step,
     TcpTarget,
+    Webhook,
     Workload,
     WorkloadPlatform,
     WorkloadTarget,
@@ -64,6 +66,9 @@ def violations(pipeline: Pipeline, policy: Policy) -> list[Violation]:
     }
     for index, stage in enumerate(pipeline.stages):
         found += (violation.below(f"stages[{index}]") for violation in _stage(stage, names, workloads, policy))
+    for index, hook in enumerate(pipeline.hooks):
+        wrong = [*moment_violations(pipeline, hook), *_step(hook.step, names, workloads, policy)]
+        found += (violation.below(f"hooks[{index}]") for violation in wrong)
     return found
 
 
@@ -129,6 +134,8 @@ def _step(step: Step, names: Collection[str], workloads: Collection[str], policy
             found = _kubernetes(kubernetes, names)
         case Rollout() as rollout:
             found = _rollout(rollout, names, workloads, policy)
+        case Webhook() as webhook:
+            found = _templates("metadata", webhook.metadata, names)
         case _:
             return
     yield from (violation.below(KIND_NAMES[type(step.kind)]) for violation in found)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from opsuite_deployer.domain.deployment import GOING_ON, PartKey, PartKind, PauseReason, Status, StepStatus
+from opsuite_deployer.domain.deployment import GOING_ON, PartKey, PauseReason, Status, StepStatus
 from opsuite_deployer.domain.draft import Draft
+from opsuite_deployer.domain.parts import is_asked_about, pauses
 from opsuite_deployer.domain.rollout_parts import pass_on, rollouts_under_way
 from opsuite_deployer.domain.turn import EventKind, Verb, Wish
 
@@ -62,12 +63,13 @@ def _go_without(draft: Draft, wish: Wish) -> None:
 
 
 def _decide_interrupted(draft: Draft, wish: Wish, decide: Callable[[PartKey], None]) -> None:
-    if wish.key is None or draft.deployment.part(wish.key).status is not StepStatus.INTERRUPTED:
+    if wish.key is None or not is_asked_about(draft.pipeline, draft.deployment, wish.key):
         return
     if draft.deployment.ending is not None:
         return
     decide(wish.key)
-    if draft.deployment.pause_reason is PauseReason.INTERRUPTED and not draft.has_interrupted():
+    waits = draft.has_interrupted() or draft.waits_for_hooks()
+    if draft.deployment.pause_reason in {PauseReason.INTERRUPTED, PauseReason.HOOK} and not waits:
         _resume(draft, wish)
 
 
@@ -79,9 +81,9 @@ def _skip(draft: Draft, key: PartKey, message: str) -> None:
 
 
 def _resume(draft: Draft, wish: Wish) -> None:
-    """Go on; gates that paused it are asked again."""
+    """Go on; gates and hooks that paused it are asked again."""
     for key, part in draft.deployment.parts.items():
-        if key.kind is PartKind.GATE and part.status in {StepStatus.FAILED, StepStatus.TIMED_OUT}:
+        if pauses(draft.pipeline, draft.deployment, key):
             draft.set(key, replace(part, status=StepStatus.PENDING))
     draft.resume(actor=wish.actor, message=wish.reason)
 

@@ -7,7 +7,7 @@ from fakes.deployments import LIMITS, Play, a_deployment, a_gate, a_pipeline, a_
 from opsuite_deployer.domain.deployment import PauseReason, Status, StepStatus, follow, stage_status
 from opsuite_deployer.domain.errors import IllegalTransition
 from opsuite_deployer.domain.parts import parts_left_out
-from opsuite_deployer.domain.pipeline import Docker, GateFailure, Retry, SiblingPolicy, Wait
+from opsuite_deployer.domain.pipeline import Docker, OnFailure, Retry, SiblingPolicy, Wait
 from opsuite_deployer.domain.results import MAX_TAKEOVERS
 from opsuite_deployer.domain.turn import (
     Adopted,
@@ -152,7 +152,7 @@ def test_a_failed_gate_fails_the_deployment_with_what_the_checks_said() -> None:
 
 
 def test_a_gate_that_pauses_is_asked_again_when_it_is_resumed() -> None:
-    play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate(on_failure=GateFailure.PAUSE),))))
+    play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate(on_failure=OnFailure.PAUSE),))))
     play.start()
     play.end(step_key())
 
@@ -166,7 +166,7 @@ def test_a_gate_that_pauses_is_asked_again_when_it_is_resumed() -> None:
 
 
 def test_a_gate_that_continues_leaves_a_warning() -> None:
-    play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate(on_failure=GateFailure.CONTINUE),))))
+    play = Play(a_pipeline(a_stage("s", a_step(), gates=(a_gate(on_failure=OnFailure.CONTINUE),))))
     play.start()
     play.end(step_key())
 
