@@ -1,7 +1,8 @@
-"""How many replicas a reading asks for, as a plain number that does not depend on how many there are.
+"""Load as a plain number that depends neither on how many replicas there are nor on what is wanted of them.
 
-This is what a forecast foresees and what simple scalers of the simulation go by: HPA's rule without its dead band,
-before anything is rounded.
+This is what is remembered of a metric, what a forecast foresees, and what the simple scalers of the simulation go by.
+Divided by what one replica takes at its target it is the number of replicas that are needed: HPA's rule without its
+dead band, before anything is rounded.
 """
 
 from __future__ import annotations
@@ -10,18 +11,29 @@ from opsuite_scaler.domain.policy import MetricKind, MetricSpec, TargetType
 from opsuite_scaler.domain.snapshot import MemberPhase, Reading, SampleKind, Snapshot
 
 
-def needed(spec: MetricSpec, snapshot: Snapshot) -> float | None:
-    """Replicas at which the metric would be at its target; None when it says nothing now."""
+def load_of(spec: MetricSpec, snapshot: Snapshot) -> float | None:
+    """Load that a metric tells of, in its own unit; for UTILIZATION in requests of a replica. None: it says nothing."""
     reading = snapshot.readings.get(spec.name)
     if reading is None or reading.kind is not SampleKind.VALUE:
         return None
     total = _of_those_that_serve(reading, snapshot) if is_per_member(spec) else reading.total
     if spec.target_type is TargetType.AVERAGE_VALUE:
-        return total / spec.target
+        return total
     if spec.target_type is TargetType.VALUE:
-        return total / spec.target * _serving(snapshot)
+        return total * _serving(snapshot)
     request = _request(spec, snapshot)
-    return total / (request * spec.target / 100) if request else None
+    return total / request if request else None
+
+
+def per_replica(spec: MetricSpec) -> float:
+    """Load that one replica takes when the metric is at its target."""
+    return spec.target / 100 if spec.target_type is TargetType.UTILIZATION else spec.target
+
+
+def needed(spec: MetricSpec, snapshot: Snapshot) -> float | None:
+    """Replicas at which the metric would be at its target; None when it says nothing now."""
+    load = load_of(spec, snapshot)
+    return None if load is None else load / per_replica(spec)
 
 
 def is_per_member(spec: MetricSpec) -> bool:
