@@ -841,7 +841,7 @@ class ScalingStatus(_message.Message):
 
     @_builtins.property
     def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ScalingCondition]:
-        """After HPA: AbleToScale, ScalingActive, ScalingLimited."""
+        """After HPA: AbleToScale, ScalingActive, ScalingLimited, ScaledToZero."""
 
     def __init__(
         self,
@@ -886,7 +886,7 @@ class ScalingCondition(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """"AbleToScale", "ScalingActive" or "ScalingLimited"."""
+    """"AbleToScale", "ScalingActive", "ScalingLimited" or "ScaledToZero"."""
     status: _builtins.bool
     """Whether it is so."""
     reason: _builtins.str

@@ -20,12 +20,21 @@ from opsuite_scaler.adapters.policy_messages import (
     time_of,
     timestamp,
 )
-from opsuite_scaler.application.records import Activity, Happened, PolicyRecord, TargetRecord, name_of
+from opsuite_scaler.application.records import (
+    Activity,
+    Cause,
+    Happened,
+    PolicyRecord,
+    Result,
+    TargetRecord,
+    name_of,
+)
 from opsuite_scaler.domain import state_codec
+from opsuite_scaler.domain.conditions import conditions
 from opsuite_scaler.domain.decide import acted
 from opsuite_scaler.domain.decision import Decision, Outcome, State, Step, Verdict
 from opsuite_scaler.domain.modes import mode_at
-from opsuite_scaler.domain.policy import Mode, ModeSetting, ScalingPolicy
+from opsuite_scaler.domain.policy import ModeSetting, ScalingPolicy
 from opsuite_scaler.domain.snapshot import (
     Foreseen,
     Member,
@@ -42,10 +51,8 @@ _PHASES: Final = {pb.MEMBER_PHASE_UNSPECIFIED: MemberPhase.RUNNING} | {
 _PHASE_NUMBERS: Final = {phase: pb.MemberPhase.Value(f"MEMBER_PHASE_{phase.name}") for phase in MemberPhase}
 _SAMPLES: Final = {pb.SampleKind.Value(f"SAMPLE_KIND_{kind.name}"): kind for kind in SampleKind}
 _SAMPLE_NUMBERS: Final = {kind: number for number, kind in _SAMPLES.items()}
+ABLE: Final = "AbleToScale"
 _VERDICTS: Final = {verdict: pb.Verdict.Value(f"VERDICT_{verdict.name}") for verdict in Verdict}
-LIMITING: Final = frozenset({"TooFewReplicas", "TooManyReplicas", "ScaleUpLimit", "ScaleDownLimit"})
-"""Reasons for which HPA says ScalingLimited."""
-
 
 # --- snapshots -------------------------------------------------------------------------------------------------------
 
@@ -280,7 +287,7 @@ def status_message(
         manual_until=timestamp(manual_until),
         readings={name: reading_message(one, with_members=False) for name, one in target.readings.items()},
         error=target.error,
-        conditions=list(_conditions(record, target, activity, now)),
+        conditions=list(_conditions(target, activity)),
         revision=target.revision,
         attended=target.is_attended,
     )
@@ -290,34 +297,19 @@ def _mode_now(setting: ModeSetting, now: datetime) -> policy_pb2.ModeSetting:
     return mode_message(setting if mode_at(setting, now) is setting.mode else ModeSetting())
 
 
-def _conditions(
-    record: PolicyRecord, target: TargetRecord, activity: Activity | None, now: datetime
-) -> Iterable[pb.ScalingCondition]:
-    if target.looked_at is None:
-        return
+def _conditions(target: TargetRecord, activity: Activity | None) -> Iterable[pb.ScalingCondition]:
+    """HPA's, but for those that what was done decides rather than what was thought."""
     if target.error:
-        yield pb.ScalingCondition(type="AbleToScale", reason="FailedGetScale", message=target.error)
-    elif activity and activity.error:
-        yield pb.ScalingCondition(type="AbleToScale", reason="FailedUpdateScale", message=activity.error)
-    else:
-        yield pb.ScalingCondition(type="AbleToScale", status=True, reason="ReadyForNewScale")
-    failed = [name for name, reading in target.readings.items() if reading.kind is not SampleKind.VALUE]
-    if mode_at(record.policy.mode, now) is Mode.PAUSED:
-        yield pb.ScalingCondition(type="ScalingActive", reason="ScalingDisabled", message="the policy is paused")
-    elif failed:
-        told = "; ".join(f"{name}: {target.readings[name].message}" for name in sorted(failed))
-        yield pb.ScalingCondition(type="ScalingActive", reason="FailedGetMetrics", message=told)
-    else:
-        yield pb.ScalingCondition(type="ScalingActive", status=True, reason="ValidMetricFound")
-    if activity:
-        reason = activity.decision.reason
-        limited = reason in LIMITING
-        yield pb.ScalingCondition(
-            type="ScalingLimited",
-            status=limited,
-            reason=reason if limited else "DesiredWithinRange",
-            message=activity.decision.message if limited else "",
-        )
+        yield pb.ScalingCondition(type=ABLE, reason="FailedGetScale", message=target.error)
+        return
+    if activity is None or activity.cause is not Cause.POLICY:
+        return
+    failed = activity.error and activity.result is not Result.ACCEPTED
+    if failed:
+        yield pb.ScalingCondition(type=ABLE, reason="FailedUpdateScale", message=activity.error)
+    for one in conditions(Outcome(activity.decision, target.state or State(), activity.steps)):
+        if one.type != ABLE or not failed:
+            yield pb.ScalingCondition(type=one.type, status=one.status, reason=one.reason, message=one.message)
 
 
 # --- readings in JSON columns ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from opsuite_scaler.application.records import Activity, PolicyRecord, TargetRec
 from opsuite_scaler.application.store import Tx
 from opsuite_scaler.domain.decide import decide
 from opsuite_scaler.domain.decision import Outcome, State
-from opsuite_scaler.domain.draft import Evaluate
+from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.modes import mode_at
 from opsuite_scaler.domain.policy import ForecastMode, Mode, ModeSetting, ScalingPolicy
 from opsuite_scaler.domain.pools import Claim, allocate

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from opsuite_runs.port import AuditEntry, Lease
 from opsuite_scaler.application.records import (
@@ -184,26 +184,5 @@ class Leases(Protocol):
         """Whether nobody else can own the run now."""
 
 
-class PointStore(Protocol):
-    """Keeps the last point of every series that is handed in."""
-
-    async def put(self, points: Sequence[Point]) -> int:
-        """Keep points that are newer than those of their series; how many were."""
-
-    async def last(self, metrics: Sequence[str]) -> Mapping[str, Sequence[Point]]:
-        """The last point of each series of these metrics, by metric; one that has none is absent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One number of one series at one moment."""
-
-    metric: str
-    member: str
-    """Empty: the number is the metric."""
-    value: float
-    at: datetime
-
-
-HISTORY_EVERY = timedelta(minutes=5)
+HISTORY_EVERY: Final = timedelta(minutes=5)
 """Time between two observations that are kept, unless the forecast of a policy wants them closer."""

@@ -4,10 +4,10 @@
       → record decision, explanation, state and event in one transaction
       → tell the target, which refuses when its size has changed since → record that it has accepted
 
-The process may die anywhere in between. What was decided and perhaps not done is a PENDING activity: the next look finds
-the target at the size wanted and records that it was done, or finds it not and decides anew. Sizes are absolute, and
-each is set against the size seen before, so that nothing is ever done twice. Every write carries the epoch of the lease:
-a decider that lost its target changes nothing more here, and its late word to the target meets a size that has changed.
+The process may die anywhere in between. What was decided and perhaps not done is a PENDING activity: the next look
+finds the target at the size wanted and records that it was done, or finds it not and decides anew. Sizes are absolute,
+and each is set against the size seen before, so that nothing is ever done twice. Every write carries the epoch of the
+lease: a decider that lost its target changes nothing here, and its late word to the target meets a changed size.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from opsuite_scaler.application.records import (
 from opsuite_scaler.application.store import HISTORY_EVERY, Leases, Store, Tx
 from opsuite_scaler.domain.decide import acted
 from opsuite_scaler.domain.decision import Decision, Outcome, State, Verdict
-from opsuite_scaler.domain.draft import Evaluate
+from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.policy import ForecastMode, ScalingPolicy
 from opsuite_scaler.domain.snapshot import Reading, SampleKind, Snapshot
 
@@ -107,7 +107,7 @@ class Targets:
     async def look(self, lease: Lease) -> Looked:
         """Look at the target of a lease once.
 
-        Raises FencedOut (it is not ours any more, or gone), Overtaken (a newer wish: look again), Unavailable (database).
+        Raises FencedOut (it is not ours any more, or gone), Overtaken (a newer wish: look again), Unavailable.
         """
         loaded = await self._store.read(lambda tx: load(tx, lease.run))
         if loaded is None:
@@ -119,13 +119,13 @@ class Targets:
         tick = loaded.record.policy.timing.tick
         try:
             scale = await self._looking.scale(loaded)
-        except OpsuiteError:
-            await self._store.write(lambda tx: cannot_see(tx, lease, loaded, error.message, self._clock.now()))
+        except OpsuiteError as error:
+            why = error.message
+            await self._store.write(lambda tx: cannot_see(tx, lease, loaded, why, self._clock.now()))
             return Looked(tick)
         if loaded.pending:
-            state = await self._settle(lease, loaded, scale)
-            if state is not _DECIDE:
-                return Looked(tick, again_at_once=True)
+            if (ended := await self._settle(lease, loaded, scale)) is not None:
+                return ended
             loaded = await self._reload(lease)
         sight = await self._looking.sight(loaded, scale)
         SEEN.hit()
@@ -177,25 +177,20 @@ class Targets:
             return error
         return None
 
-    async def _settle(self, lease: Lease, loaded: Loaded, scale: Scale) -> object:
-        """Find out what became of what was recorded before, and carry out what a person wanted; `_DECIDE`: go on."""
-        wish = loaded.pending[-1] if loaded.pending[-1].cause is Cause.MANUAL else None
-        is_done = wish is None or scale.spec_replicas == wish.decision.desired
-        refusal: OpsuiteError | None = None
-        if wish is not None and not is_done:
+    async def _settle(self, lease: Lease, loaded: Loaded, scale: Scale) -> Looked | None:
+        """Find out what became of what was recorded before, and carry out what a person wanted; None: decide anew."""
+        last, refusal = loaded.pending[-1], None
+        is_wish = last.cause is Cause.MANUAL
+        if is_wish and scale.spec_replicas != last.decision.desired:
             DECIDED.hit()
-            refusal = await self._tell(lease, loaded, scale, wish.decision.desired)
+            refusal = await self._tell(lease, loaded, scale, last.decision.desired)
             if refusal is None:
                 TOLD.hit()
-                is_done = True
         now = self._clock.now()
-        await self._store.write(lambda tx: settle_all(tx, lease, loaded, scale, refusal if not is_done else None, now))
-        if refusal is not None and not isinstance(refusal, Conflict):
+        await self._store.write(lambda tx: settle_all(tx, lease, loaded, scale, refusal, now))
+        if not is_wish:
             return None
-        return None if wish is not None else _DECIDE
-
-
-_DECIDE: Final = object()
+        return Looked(loaded.record.policy.timing.tick, again_at_once=isinstance(refusal, Conflict))
 
 
 # --- bodies of transactions ------------------------------------------------------------------------------------------
@@ -376,7 +371,7 @@ def settle_all(tx: Tx, lease: Lease, loaded: Loaded, scale: Scale, refusal: Opsu
         target, told = _settle_manual(tx, target, last, refusal)
     else:
         target, told = _settle_decision(tx, loaded, target, last, scale)
-    tx.record(lease, target, despite_wishes=last.cause is not Cause.MANUAL)
+    tx.record(lease, target, despite_wishes=True)
     tx.append(lease.run, [*happened, told])
 
 

@@ -1,0 +1,121 @@
+"""Pools of capacity as people change them, and who has what of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from opsuite_scaler.application.errors import EtagMismatch, PoolInUse, PoolNotFound
+from opsuite_scaler.application.looking import shares_of, wanted_by
+from opsuite_scaler.application.records import PoolRecord
+from opsuite_scaler.application.store import Call, Store, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one target has of a pool."""
+
+    policy: str
+    priority: int
+    wanted: int
+    granted: int
+    current: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChange:
+    """What becomes of a pool; None: that stays as it is."""
+
+    pool: str
+    capacity: int | None = None
+    description: str | None = None
+    etag: str = ""
+
+
+class Pools:
+    """The use cases of CapacityPoolService."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def create(self, pool: str, capacity: int, description: str, call: Call) -> PoolRecord:
+        """Record a pool. Raises PoolExists."""
+
+        def body(tx: Tx) -> PoolRecord:
+            if call.replay and tx.replayed(call.replay) is not None and (known := tx.pool(pool)):
+                return known
+            record = PoolRecord(pool, capacity, description, 1, tx.now(), tx.now())
+            tx.add_pool(record)
+            _end(tx, call, pool)
+            return record
+
+        return await self._store.write(body)
+
+    async def get(self, pool: str) -> tuple[PoolRecord, Sequence[Share]]:
+        """A pool and who has what of it. Raises PoolNotFound."""
+
+        def body(tx: Tx) -> tuple[PoolRecord, Sequence[Share]]:
+            record = _require(tx, pool)
+            return record, _shares(tx, record)
+
+        return await self._store.read(body)
+
+    async def update(self, change: PoolChange, call: Call) -> PoolRecord:
+        """Change a pool; those that share it see it at their next look. Raises PoolNotFound, EtagMismatch."""
+
+        def body(tx: Tx) -> PoolRecord:
+            present = _require(tx, change.pool, "" if call.replay and tx.replayed(call.replay) else change.etag)
+            if call.replay and tx.replayed(call.replay) is not None:
+                return present
+            record = replace(
+                present,
+                capacity=present.capacity if change.capacity is None else change.capacity,
+                description=present.description if change.description is None else change.description,
+                number=present.number + 1,
+                updated_at=tx.now(),
+            )
+            tx.put_pool(record)
+            _end(tx, call, change.pool)
+            return record
+
+        return await self._store.write(body)
+
+    async def delete(self, pool: str, etag: str, call: Call) -> None:
+        """Forget a pool. Raises PoolNotFound, PoolInUse, EtagMismatch."""
+
+        def body(tx: Tx) -> None:
+            if call.replay and tx.replayed(call.replay) is not None:
+                return
+            _require(tx, pool, etag)
+            if users := tx.sharers(pool):
+                raise PoolInUse(pool, users[0][0].id)
+            tx.delete_pool(pool)
+            _end(tx, call, pool)
+
+        await self._store.write(body)
+
+
+def _require(tx: Tx, pool: str, etag: str = "") -> PoolRecord:
+    record = tx.pool(pool)
+    if record is None:
+        raise PoolNotFound(pool)
+    if etag and etag != record.etag:
+        raise EtagMismatch(f"capacityPools/{pool}", etag, record.etag)
+    return record
+
+
+def _shares(tx: Tx, pool: PoolRecord) -> Sequence[Share]:
+    sharers = tx.sharers(pool.id)
+    granted = shares_of(pool.capacity, sharers)
+    found = [
+        Share(record.id, record.policy.priority, wanted_by(record, target), granted[record.id], target.size or 0)
+        for record, target in sharers
+    ]
+    return sorted(found, key=lambda share: (-share.priority, share.policy))
+
+
+def _end(tx: Tx, call: Call, answer: str) -> None:
+    if call.audit:
+        tx.audit(call.audit)
+    if call.replay:
+        tx.remember(call.replay, answer)
