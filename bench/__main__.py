@@ -11,7 +11,9 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from bench import containers, growth, history, rollbacks, rpcs, starting, traffic, watchers
+import pytest
+
+from bench import containers, growth, history, rollbacks, rollouts, rpcs, starting, traffic, watchers
 from bench import pipelines as pipelines_
 from bench import steps as steps_
 from bench.table import Row, render
@@ -25,6 +27,7 @@ MEASURES: dict[str, Measure] = {
     "steps": steps_.main,
     "watchers": watchers.main,
     "containers": containers.main,
+    "rollouts": rollouts.main,
     "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,
@@ -36,7 +39,7 @@ async def measured(name: str, rounds: int) -> list[Row]:
     began = time.monotonic()
     try:
         rows = await MEASURES[name](rounds)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others are still to be measured
+    except (Exception, pytest.skip.Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - the others are to come
         rows = [Row(name, "", why_not=f"{type(error).__name__}: {error}"[:160])]
     sys.stderr.write(f"{name}: {time.monotonic() - began:.0f} s\n")
     return rows
