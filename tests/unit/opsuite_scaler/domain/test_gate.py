@@ -4,7 +4,6 @@ import pytest
 from fakes.scaling import (
     FAILED,
     HOUR,
-    MINUTE,
     a_policy,
     ago,
     cpu,
@@ -85,4 +84,3 @@ def test_the_first_look_counts_as_a_recommendation_of_the_present_size() -> None
     assert (outcome.decision.desired, outcome.decision.reason) == (4, "ScaleDownStabilized")
     after = decide(policy, seen(4, cpu=of_members(*[100] * 4)), State(recommendations=(Recommendation(ago(301), 4),)))
     assert after.decision.desired == 1
-    assert policy.behavior.scale_down.stabilization == MINUTE * 5 if policy.behavior else False

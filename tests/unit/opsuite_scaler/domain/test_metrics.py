@@ -12,11 +12,6 @@ from opsuite_scaler.domain.snapshot import Reading, SampleKind
 SIZE = 4
 
 
-def run(queue_says: Reading, level_says: Reading) -> object:
-    snapshot = seen(SIZE, queue=queue_says, level=level_says)
-    return decide(a_policy(queue(10), level(10)), snapshot, State())
-
-
 @pytest.mark.parametrize(
     ("queue_total", "level_total", "expected"),
     [(80, 5, 8), (20, 15, 6), (20, 5, 2), (40, 10, 4), (80, 20, 8), (1, 1, 1)],
