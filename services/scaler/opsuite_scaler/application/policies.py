@@ -85,9 +85,13 @@ class Policies:
 
     # --- making and changing
 
+    def rules(self, policy: ScalingPolicy) -> list[Violation]:
+        """What is wrong with a policy in itself, by paths below `policy`."""
+        return [violation.below("policy") for violation in self._judge(policy)]
+
     async def violations(self, policy: ScalingPolicy) -> list[Violation]:
         """Everything that is wrong with a policy whatever the state, by paths below `policy`."""
-        found = [violation.below("policy") for violation in self._judge(policy)]
+        found = self.rules(policy)
         told = await self._sources.check(policy.metrics)
         for index, metric in enumerate(policy.metrics):
             if problem := told.get(metric.name):
