@@ -40,7 +40,7 @@ class RabbitmqSource:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with suppress(AMQPError, OSError):  # it may be broken already
+            with suppress(AMQPError, OSError, RuntimeError):  # it may be broken already
                 await connection.close()
 
     def problem(self, metric: MetricSpec) -> str:
@@ -50,17 +50,21 @@ class RabbitmqSource:
     async def read(self, ref: TargetRef, metric: MetricSpec, members: Sequence[Member], now: datetime) -> Reading:
         """The length now."""
         try:
-            connection = await self._connect()
-            channel = await connection.channel(publisher_confirms=False)
-            try:
-                queue = await channel.declare_queue(metric.query, passive=True)
-            finally:
-                await channel.close()
+            return a_value(await self._ready_messages(metric.query), now)
         except ChannelNotFoundEntity:
             return missing(f"there is no queue {metric.query}")
-        except (AMQPError, OSError) as fault:
+        except (AMQPError, OSError, RuntimeError) as fault:  # RuntimeError: over a connection that was lost
+            await self.close()
             raise Unavailable(f"RabbitMQ does not answer: {fault!r}", reason="SOURCE_UNAVAILABLE") from fault
-        return a_value(float(queue.declaration_result.message_count or 0), now)
+
+    async def _ready_messages(self, queue: str) -> float:
+        connection = await self._connect()
+        channel = await connection.channel(publisher_confirms=False)
+        try:
+            declared = await channel.declare_queue(queue, passive=True)
+        finally:
+            await channel.close()
+        return float(declared.declaration_result.message_count or 0)
 
     async def _connect(self) -> AbstractConnection:
         """The connection: one for all, made anew when it was lost."""
