@@ -37,7 +37,7 @@ from opsuite_platforms.docker_replicas import (
 )
 from opsuite_platforms.port import WorkloadSpec, WorkloadStatus
 from opsuite_platforms.ports import Ports, allocate, is_free
-from opsuite_platforms.workload_files import Record, next_record
+from opsuite_platforms.workload_files import Record, next_record, refuse_earlier_owner
 
 PORTS: Final = range(21_000, 22_000)
 # Others that look for ports in the same range at the same time take one each at most.
@@ -91,9 +91,7 @@ class DockerPlatform:
         spec = replace(spec, env=dict(spec.env))
         async with self._memory.locked(spec.name):
             record = self._records.find(spec.name)
-            if record is not None and epoch < record.epoch:
-                message = f"{spec.name}: epoch {epoch} is over, {record.epoch} has taken over"
-                raise Conflict(message, reason="FENCED_OUT")
+            refuse_earlier_owner(record, epoch)
             await self._change(record, next_record(record, spec, epoch, born=int(self._clock.now().timestamp())))
 
     async def observe(self, name: str) -> WorkloadStatus:
@@ -114,10 +112,11 @@ class DockerPlatform:
         """Names of all workloads, or of the revisions of one, sorted."""
         return await asyncio.to_thread(self._records.names, part_of)
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
         """Ask for a number of replicas; the port tells the rest."""
         async with self._memory.locked(name):
             record = self._records.get(name)
+            refuse_earlier_owner(record, epoch)
             if expected is not None and expected != record.spec.replicas:
                 message = f"{name} has {record.spec.replicas} replicas, not {expected}"
                 raise Conflict(message, reason="SIZE_CHANGED")

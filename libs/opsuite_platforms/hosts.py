@@ -26,8 +26,8 @@ from opsuite_platforms.hosts_host import Host
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.programs import Keeping
 from opsuite_platforms.ssh import HostSpec, SshLimits
-from opsuite_platforms.supervised import Share, refuse_earlier_owner
-from opsuite_platforms.workload_files import Record, differs_in_size_only, index_of, owner_of
+from opsuite_platforms.supervised import Share
+from opsuite_platforms.workload_files import Record, differs_in_size_only, index_of, owner_of, refuse_earlier_owner
 
 Found = Mapping[Host, Record | Unavailable | None]
 """What each host remembers of a workload, or why it cannot be asked."""
@@ -101,9 +101,9 @@ class HostsPlatform:
             raise first_of(told)
         return sorted({name for names in lists for name in names})
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
         """Ask for a number of replicas in all; the port tells the rest. The first host knows the present size."""
-        record = await self._first.change(lambda workloads: workloads.scale(name, replicas, expected))
+        record = await self._first.change(lambda workloads: workloads.scale(name, replicas, expected, epoch))
         await self._follow(record.spec, record.epoch, await self._find(name))
 
     async def restart(self, name: str, replica: str | None = None) -> None:

@@ -79,11 +79,18 @@ class KubernetesPlatform:
         found = await self._api.list(DEPLOYMENTS, self._namespace, labels=labels)
         return sorted(each["metadata"]["name"] for each in found)
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
-        """Ask for a number of replicas; the port tells the rest."""
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
+        """Ask for a number of replicas; the port tells the rest. Which pods go is Kubernetes' choice.
+
+        It takes those that are not ready first, then roughly the youngest. `pod-deletion-cost` could name them, at the
+        price of a write to every pod before each change of size, and of the right to change pods, which the Role does
+        not give: no caller cares which of several ready replicas of one spec is left.
+        """
         await self._own(name)
         for _ in range(TRIES):
             scale = await self._api.get(DEPLOYMENTS, self._namespace, name, "scale")
+            if epoch is not None:  # after it: who takes over from here on makes `scale` stale
+                refuse_if_fenced_out(await self._own(name), epoch)
             size = scale["spec"].get("replicas", 0)
             if expected is not None and size != expected:
                 raise Conflict(f"{name} has {size} replicas, not {expected}", reason="SIZE_CHANGED")

@@ -122,10 +122,11 @@ class Platform(Protocol):
     async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
         """Names of all workloads, or of the revisions of one, sorted."""
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
         """Ask for a number of replicas; neighbours stay untouched.
 
-        Raises: NotFound, Conflict (`expected` is given and is not the present size).
+        `epoch`, if the caller has one, fences as that of `apply` does; the workload does not remember it.
+        Raises: NotFound, Conflict (FENCED_OUT; SIZE_CHANGED: `expected` is given and is not the present size).
         """
 
     async def restart(self, name: str, replica: str | None = None) -> None:

@@ -65,9 +65,9 @@ class ProcessPlatform:
         """Names of all workloads, or of the revisions of one, sorted."""
         return await asyncio.to_thread(self._workloads.files.names, part_of)
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
         """Ask for a number of replicas; the port tells the rest."""
-        await self._change(partial(self._workloads.scale, name, replicas, expected))
+        await self._change(partial(self._workloads.scale, name, replicas, expected, epoch))
 
     async def restart(self, name: str, replica: str | None = None) -> None:
         """Stop and start one replica, or all one after the other. Raises: NotFound, Unavailable."""

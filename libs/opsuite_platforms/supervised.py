@@ -33,6 +33,7 @@ from opsuite_platforms.workload_files import (
     index_of,
     next_record,
     process_name,
+    refuse_earlier_owner,
 )
 from opsuite_platforms.workload_files import owner_of as owner_of  # others have it from here
 
@@ -114,10 +115,11 @@ class SupervisedWorkloads:
             refuse_earlier_owner(record, epoch)
             self._change(record, next_record(record, spec, epoch, born=time.time_ns() // 1_000_000))
 
-    def scale(self, name: str, replicas: int, expected: int | None) -> Record:
+    def scale(self, name: str, replicas: int, expected: int | None, epoch: int | None) -> Record:
         """The record after it. Raises: NotFound, Conflict, Unavailable."""
         with self.files.locked(name):
             record = self.files.get(name)
+            refuse_earlier_owner(record, epoch)
             if expected is not None and expected != record.spec.replicas:
                 message = f"{name} has {record.spec.replicas} replicas, not {expected}"
                 raise Conflict(message, reason="SIZE_CHANGED")
@@ -260,13 +262,6 @@ class SupervisedWorkloads:
         if replica is not None and replica not in groups:
             raise NotFound("replica", replica)
         return groups if replica is None else [replica]
-
-
-def refuse_earlier_owner(record: Record | None, epoch: int) -> None:
-    """Raises: Conflict (FENCED_OUT)."""
-    if record is not None and epoch < record.epoch:
-        message = f"{record.spec.name}: epoch {epoch} is over, {record.epoch} has taken over"
-        raise Conflict(message, reason="FENCED_OUT")
 
 
 def by_workload(seen: Iterable[Mapping[str, Any]]) -> Mapping[str, Infos]:

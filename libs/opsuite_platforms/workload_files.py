@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import PurePath
 from typing import Any
 
-from opsuite_kernel.errors import NotFound
+from opsuite_kernel.errors import Conflict, NotFound
 from opsuite_platforms.machine import Files, LocalFiles
 from opsuite_platforms.port import PortSpec, Readiness, WorkloadSpec
 
@@ -99,6 +99,13 @@ def next_record(record: Record | None, spec: WorkloadSpec, epoch: int, *, born: 
     if differs_in_size_only(record.spec, spec):
         return replace(record, spec=spec, epoch=epoch)
     return record.changed_to(spec, epoch)
+
+
+def refuse_earlier_owner(record: Record | None, epoch: int | None) -> None:
+    """Raises: Conflict (FENCED_OUT)."""
+    if record is not None and epoch is not None and epoch < record.epoch:
+        message = f"{record.spec.name}: epoch {epoch} is over, {record.epoch} has taken over"
+        raise Conflict(message, reason="FENCED_OUT")
 
 
 def differs_in_size_only(one: WorkloadSpec, other: WorkloadSpec) -> bool:

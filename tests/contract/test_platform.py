@@ -177,6 +177,19 @@ async def test_scaling_from_another_size_than_the_present_one_is_refused(platfor
     assert (await platform.observe("web")).desired_replicas == 1
 
 
+async def test_an_earlier_owner_cannot_scale_and_who_is_none_can(platform: Platform) -> None:
+    await platform.apply(a_workload(replicas=1), epoch=7)
+
+    with pytest.raises(Conflict) as refusal:
+        await platform.scale("web", 3, epoch=6)
+
+    assert refusal.value.reason == "FENCED_OUT"
+    assert (await platform.observe("web")).desired_replicas == 1
+    for replicas, epoch in ((2, 7), (3, 8), (1, None)):
+        await platform.scale("web", replicas, epoch=epoch)
+        assert (await platform.observe("web")).desired_replicas == replicas
+
+
 async def test_every_replica_has_ports_of_its_own(platform: Platform) -> None:
     await platform.apply(a_workload(replicas=2, ports=(PortSpec("http"), PortSpec("admin"))), epoch=1)
 

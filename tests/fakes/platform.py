@@ -39,8 +39,7 @@ class FakePlatform:
     async def apply(self, spec: WorkloadSpec, *, epoch: int) -> None:
         self._reach()
         workload = self.workloads.get(spec.name)
-        if workload is not None and epoch < workload.epoch:
-            raise Conflict(f"{spec.name}: epoch {epoch} is over", reason="FENCED_OUT")
+        refuse_earlier_owner(workload, epoch)
         refuse_impossible(spec)
         if workload is None:
             workload = self.workloads[spec.name] = FakeWorkload(spec, epoch)
@@ -63,9 +62,10 @@ class FakePlatform:
             name for name, workload in self.workloads.items() if part_of is None or workload.spec.part_of == part_of
         )
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
         self._reach()
         workload = self._get(name)
+        refuse_earlier_owner(workload, epoch)
         if expected is not None and expected != workload.spec.replicas:
             raise Conflict(f"{name} has {workload.spec.replicas} replicas", reason="SIZE_CHANGED")
         workload.spec = replace(workload.spec, replicas=replicas)
@@ -124,6 +124,12 @@ class FakePlatform:
     def _reach(self) -> None:
         if not self.is_reachable:
             raise Unavailable("the platform does not answer")
+
+
+def refuse_earlier_owner(workload: FakeWorkload | None, epoch: int | None) -> None:
+    """Raises: Conflict."""
+    if workload is not None and epoch is not None and epoch < workload.epoch:
+        raise Conflict(f"{workload.spec.name}: epoch {epoch} is over", reason="FENCED_OUT")
 
 
 def refuse_impossible(spec: WorkloadSpec) -> None:

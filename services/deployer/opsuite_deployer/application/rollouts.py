@@ -288,7 +288,7 @@ class _Following:
                 await self._apply(self._revisions[name], count)
             elif present != count:
                 with suppress(NotFound):  # gone since the look: the next one sees it
-                    await self._platform.scale(name, count)
+                    await self._platform.scale(name, count, epoch=self._attempt.owned.fence)
             for replica in sorted(astray):
                 await self._start_again(name, replica)
 

@@ -54,8 +54,8 @@ class SlowPlatform(FakePlatform):
         super().__init__()
         self._meanwhile = meanwhile
 
-    async def scale(self, name: str, replicas: int, *, expected: int | None = None) -> None:
-        await super().scale(name, replicas, expected=expected)
+    async def scale(self, name: str, replicas: int, *, expected: int | None = None, epoch: int | None = None) -> None:
+        await super().scale(name, replicas, expected=expected, epoch=epoch)
         self._meanwhile()
 
 
