@@ -4,7 +4,7 @@ The hooks of one moment become the steps of a stage of their own, so whatever st
 events, recovery after a crash, the environment held until the last one has ended. The stages of a pipeline with hooks,
 in this order, and what they wait for:
 
-    before:DEPLOYMENT, before:ROLLBACK     nothing; stages that wait for nothing else wait for them
+    before:DEPLOYMENT, before:ROLLBACK     nothing; everything waits for them, also where a stage is done already
     before:web                             what `web` waits for; `web` waits for it
     web
     before:PROMOTION:web:shop …            the rollout `shop`, which calls for them and waits for them
@@ -44,7 +44,7 @@ def woven(pipeline: Pipeline) -> Pipeline:
     stages = list(first)
     for index, stage in enumerate(pipeline.stages):
         needed = (pipeline.stages[position].name for position in pipeline.needed_before(index))
-        needs = tuple(_last_of(pipeline, name) for name in needed) or tuple(one.name for one in first)
+        needs = (*(one.name for one in first), *(_last_of(pipeline, name) for name in needed))
         stages += _with_hooks(pipeline, stage, needs)
     all_of_it = tuple(one.name for one in stages)
     for point in (*_LAST, _FAILURE):

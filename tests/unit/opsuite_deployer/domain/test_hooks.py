@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fakes.deployments import Play, a_pipeline, a_stage, a_step
 
-from opsuite_deployer.domain.deployment import PartKey, PartKind, PauseReason, Status, StepStatus
+from opsuite_deployer.domain.deployment import PartKey, PartKind, PartRun, PauseReason, Status, StepStatus
 from opsuite_deployer.domain.hook_points import HookPoint, Moment, Phase
 from opsuite_deployer.domain.hooks import field_of, to_repeat, usual_failure, woven
 from opsuite_deployer.domain.pipeline import Docker, Hook, OnFailure, Pipeline, Retry, Stage, Webhook
@@ -413,6 +413,15 @@ def test_what_is_tried_again_has_its_hooks_again() -> None:
     repeated = {names[index] for index in to_repeat(pipeline, through)}
 
     assert repeated & {names[index] for index in through} == {"before:DEPLOYMENT", "before:b"}
+
+
+def test_what_is_done_already_does_not_let_the_rest_pass_the_hooks_before_the_deployment() -> None:
+    pipeline = hooked(before(Phase.DEPLOYMENT, "announce"), stages=(a_stage("a"), a_stage("b")))
+    done = {PartKey(1, PartKind.STEP, 0): PartRun(StepStatus.SKIPPED)}
+    play = Play(pipeline, parts=done)
+    play.start()
+
+    assert begun(play) == ["before:DEPLOYMENT/announce"]
 
 
 def test_paths_are_those_of_what_was_written() -> None:
