@@ -11,7 +11,7 @@ from opsuite_scaler.domain.simulation.backtest import Progress, Track
 from opsuite_scaler.domain.simulation.contenders import Tools, play, ticks_of
 from opsuite_scaler.domain.simulation.report import best_of, measured, partings
 
-MOST_POINTS = 2000
+MOST_POINTS = 1200
 """Entries of a series: more than a plot has pixels to show, and a page of contenders still fits into a message."""
 MOST_PARTINGS = 1000
 

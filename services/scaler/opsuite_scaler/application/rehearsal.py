@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from opsuite_scaler.application.store import Replay
+from opsuite_scaler.application.store import Call
 from opsuite_scaler.domain.simulation.contenders import Contender
 from opsuite_scaler.domain.simulation.plant import Site
 from opsuite_scaler.domain.simulation.report import Best, Measures, Parting
@@ -123,7 +123,7 @@ class Simulator(Protocol):
 class Backtests(Protocol):
     """Keeps backtests and traces."""
 
-    async def add(self, record: BacktestRecord, replay: Replay | None) -> str:
+    async def add(self, record: BacktestRecord, call: Call) -> str:
         """Keep a new one; returns its id, or that of the first answer to the same call."""
 
     async def beat(self, backtest: str, progress: float) -> bool:
@@ -138,7 +138,7 @@ class Backtests(Protocol):
     async def page(self, size: int, before: str) -> Page:
         """Those older than an id (all for ""), without series."""
 
-    async def keep_trace(self, kept: KeptTrace, *, replace: bool, actor: str) -> bool:
+    async def keep_trace(self, kept: KeptTrace, call: Call, *, replace: bool) -> bool:
         """Keep a trace; False when the name is taken and `replace` is not asked for."""
 
     async def trace(self, name: str) -> KeptTrace | None:

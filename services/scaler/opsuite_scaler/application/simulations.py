@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import Conflict, Exhausted, NotFound, OpsuiteError
+from opsuite_kernel.errors import Conflict, Exhausted, InvalidInput, NotFound, OpsuiteError, Violation
 from opsuite_kernel.ids import new_id
 from opsuite_scaler.application.rehearsal import (
     BacktestRecord,
@@ -23,10 +23,13 @@ from opsuite_scaler.application.rehearsal import (
     Page,
     Simulator,
 )
-from opsuite_scaler.application.store import Replay
+from opsuite_scaler.application.store import Call
+from opsuite_scaler.domain.simulation.contenders import ticks_of
+from opsuite_scaler.domain.simulation.traces import MAX_STEPS
 
 log: Final = structlog.get_logger(__name__)
 BEAT_EVERY: Final = timedelta(seconds=5)
+MOST_TICKS: Final = 20_000_000
 SILENT_AFTER: Final = timedelta(seconds=60)
 """A backtest whose server was silent for so long has ended with it."""
 
@@ -57,14 +60,18 @@ class Simulations:
         self._running: dict[str, _Running] = {}
         self._comparing = 0
 
-    async def run(self, job: Job, display_name: str, actor: str, replay: Replay | None) -> str:
-        """Begin a backtest, which goes on whoever leaves; returns its id. Raises: Exhausted (too many at once)."""
+    async def run(self, job: Job, display_name: str, call: Call) -> str:
+        """Begin a backtest, which goes on whoever leaves; returns its id.
+
+        Raises: Exhausted (too many at once), InvalidInput (too long).
+        """
+        refuse_too_long(job)
         self._refuse_too_many()
         now = self._clock.now()
-        record = BacktestRecord(new_id(now), display_name, BacktestState.RUNNING, 0.0, now, actor, beat_at=now)
+        record = BacktestRecord(new_id(now), display_name, BacktestState.RUNNING, 0.0, now, call.actor, beat_at=now)
         running = self._running[record.id] = _Running(record, asyncio.Event())
         try:
-            known = await self._backtests.add(record, replay)
+            known = await self._backtests.add(record, call)
         except BaseException:
             del self._running[record.id]
             raise
@@ -81,6 +88,9 @@ class Simulations:
             changed = running.changed
             yield running.record
             await changed.wait()
+        if running is not None:
+            yield running.record
+            return
         record = await self.get(backtest)
         while record.state is BacktestState.RUNNING:  # another server plays it
             yield record
@@ -115,7 +125,8 @@ class Simulations:
         return await self.get(backtest)
 
     async def compare(self, job: Job) -> Outcome:
-        """Play a job at once and keep nothing. Raises: Exhausted (too many at once), and what the simulator does."""
+        """Play a job at once and keep nothing. Raises: Exhausted, InvalidInput, and what the simulator does."""
+        refuse_too_long(job)
         self._refuse_too_many()
         self._comparing += 1
         try:
@@ -123,9 +134,9 @@ class Simulations:
         finally:
             self._comparing -= 1
 
-    async def keep_trace(self, kept: KeptTrace, actor: str, *, replace: bool) -> None:
+    async def keep_trace(self, kept: KeptTrace, call: Call, *, replace: bool) -> None:
         """Keep a trace. Raises: Conflict (TRACE_EXISTS)."""
-        if not await self._backtests.keep_trace(kept, replace=replace, actor=actor):
+        if not await self._backtests.keep_trace(kept, call, replace=replace):
             raise Conflict(f"traces/{kept.name} exists", reason="TRACE_EXISTS", metadata={"trace": kept.name})
 
     async def close(self) -> None:
@@ -192,6 +203,14 @@ class Simulations:
                 reason="TOO_MANY_BACKTESTS",
                 retry_after=timedelta(seconds=5),
             )
+
+
+def refuse_too_long(job: Job) -> None:
+    """Raises: InvalidInput (more ticks than anybody waits for)."""
+    lengths = [ticks_of(contender, job.trace) for contender in job.contenders]
+    if max(lengths) > MAX_STEPS or sum(lengths) > MOST_TICKS:
+        problem = f"takes {sum(lengths)} ticks; {MAX_STEPS} for each contender and {MOST_TICKS} in all are allowed"
+        raise InvalidInput([Violation("trace", problem, "TOO_LONG")])
 
 
 def as_of(record: BacktestRecord, now: datetime) -> BacktestRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from statistics import fmean
 from typing import Final
 
@@ -17,7 +18,6 @@ from opsuite_scaler.domain.policy import ScalingPolicy
 from opsuite_scaler.domain.simulation.generators import KINDS, Shape, generate
 from opsuite_scaler.domain.simulation.traces import MAX_STEPS, Mark, Trace
 
-LONGEST: Final = timedelta(hours=6)
 DEFAULT_STEP: Final = timedelta(seconds=15)
 
 
@@ -120,7 +120,7 @@ def evenly(name: str, points: Sequence[tuple[datetime, float]], path: str, step:
     """A trace with even steps: means where there are several values, gaps where there is none."""
     if len(points) < 2:
         raise _invalid(path, "has fewer than two values")
-    step = step or max(DEFAULT_STEP, min(later - earlier for (earlier, _), (later, _) in zip(points, points[1:])))
+    step = step or max(DEFAULT_STEP, min(later - earlier for (earlier, _), (later, _) in pairwise(points)))
     start = points[0][0]
     found: dict[int, list[float]] = {}
     for at, value in points:

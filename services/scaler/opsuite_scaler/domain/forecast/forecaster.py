@@ -44,6 +44,13 @@ class Point:
     at: datetime
     """Its beginning."""
     needed: float
+    lift: float = 0.0
+    """What the quantile of the errors adds."""
+
+    @property
+    def upper(self) -> float:
+        """With what the quantile adds."""
+        return self.needed + self.lift
 
 
 class Forecaster:
@@ -144,7 +151,7 @@ class Forecaster:
         if model is None or self._step is None:
             return []
         lift = self._lift()
-        return [Point(self._at(self._step + index), model.ahead(index + 1) + lift) for index in range(count)]
+        return [Point(self._at(self._step + index), model.ahead(index + 1), lift) for index in range(count)]
 
     def errors(self) -> Errors:
         """How wrong the model and its rivals were during the last season."""

@@ -31,7 +31,9 @@ class Bounds:
 def optimum(need: Sequence[int], bounds: Bounds) -> array[int]:
     """Size at each tick that serves `need` wherever the bounds allow it, at the lowest cost there is."""
     floor = _floors(need, bounds)
-    sizes = np.arange(bounds.max_replicas + 1, dtype=np.float64)
+    if not bounds.change_cost:  # then every tick is its own, and nothing is to be searched
+        return array("l", floor)
+    sizes = np.arange(max(*floor, bounds.initial_replicas) + 1, dtype=np.float64)  # more is of no use
     slope = sizes * bounds.change_cost
     cost = np.abs(sizes - bounds.initial_replicas) * bounds.change_cost
     choices: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []

@@ -39,12 +39,15 @@ class Measures:
     time_to_capacity_p50_seconds: float
     """From the first tick with too few replicas until there are enough; of all such episodes."""
     time_to_capacity_p95_seconds: float
+    time_to_capacity_mean_seconds: float
     utilization_p50_percent: float
     utilization_p95_percent: float
     utilization_p99_percent: float
     longest_queue: float
     peak_replicas: int
     final_replicas: int
+    capacity_per_replica: float
+    """Load that one replica was taken to serve without a violation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,12 @@ class Parting:
 
 def need_of(track: Track) -> list[int]:
     """Fewest replicas that keep each tick within what the site tolerates."""
-    per_replica = track.site.capacity * track.site.tolerated_percent / 100
+    per_replica = _tolerated(track)
     return [math.ceil(load / per_replica - 1e-9) for load in track.load]
+
+
+def _tolerated(track: Track) -> float:
+    return track.site.capacity * track.site.tolerated_percent / 100
 
 
 def measured(track: Track) -> Measures:
@@ -100,12 +107,14 @@ def measured(track: Track) -> Measures:
         blind_scale_downs=sum(1 for change in track.changes if change.blind and change.after < change.before),
         time_to_capacity_p50_seconds=percentile(waits, 50),
         time_to_capacity_p95_seconds=percentile(waits, 95),
+        time_to_capacity_mean_seconds=_rounded(sum(waits) / len(waits) if waits else 0.0),
         utilization_p50_percent=percentile(busy, 50),
         utilization_p95_percent=percentile(busy, 95),
         utilization_p99_percent=percentile(busy, 99),
         peak_replicas=max(track.size, default=track.site.initial_replicas),
         longest_queue=_rounded(max(track.queue, default=0.0)),
         final_replicas=track.size[-1] if track.size else track.site.initial_replicas,
+        capacity_per_replica=_tolerated(track),
     )
 
 
