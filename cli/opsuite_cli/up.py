@@ -17,7 +17,7 @@ from typing import Annotated, Final
 
 import typer
 
-from opsuite_cli import calls, options, screen
+from opsuite_cli import calls, options, own_scaler, screen
 from opsuite_cli.calls import REFUSED
 from opsuite_cli.explaining import explained
 from opsuite_cli.health import status_of
@@ -47,10 +47,14 @@ def up(
             "--edge/--no-edge", help="Keep an Envoy that takes its routes; otherwise if opsuite[edge] is there."
         ),
     ] = None,
+    scaler: Annotated[
+        bool | None,
+        typer.Option("--scaler/--no-scaler", help="Run the scaler too; otherwise if opsuite[scaler] is there."),
+    ] = None,
 ) -> None:
     """Run the suite in the foreground; Ctrl-C lets running work end and stops it. Workloads and edge go on: see `down`.
 
-    Every setting of the deployer (DEPLOYER_…, see services/deployer/README.md) is read from the environment.
+    Every setting of the deployer and the scaler (DEPLOYER_…, SCALER_…, see their READMEs) is read from the environment.
     """
     if importlib.util.find_spec("opsuite_deployer") is None or importlib.util.find_spec("supervisor") is None:
         screen.complain(["error: the server is not installed", "hint: pip install 'opsuite[all]'"])
@@ -65,9 +69,14 @@ def up(
         signal.signal(number, lambda _number, _frame: child.send_signal(signal.SIGTERM))
     addresses = environment["DEPLOYER_LISTEN"].split(",")
     options.choose(Options(addresses[0], directory / "token"))
+    beside = None
     if _serves(child):
-        _greet(directory, addresses, edge_for(directory, edge))
+        beside, told = scaler_for(directory, scaler, addresses, os.environ)
+        _greet(directory, addresses, edge_for(directory, edge), told)
     status = child.wait()
+    if beside is not None and beside.poll() is None:
+        beside.terminate()
+        beside.wait()
     if status == 0:
         screen.say("the deployer has stopped; workloads go on until: opsuite down")
     raise typer.Exit(status if status >= 0 else 128 - status)
@@ -75,9 +84,9 @@ def up(
 
 def down(
     data_dir: DataDir = None,
-    keep_workloads: Annotated[bool, typer.Option("--keep-workloads", help="Stop the deployer alone.")] = False,
+    keep_workloads: Annotated[bool, typer.Option("--keep-workloads", help="Stop the services alone.")] = False,
 ) -> None:
-    """Stop the deployer of a data directory, its workloads, its edge and the supervisord that keeps them."""
+    """Stop the services of a data directory, their workloads, the edge and the supervisord that keeps them."""
     directory = _data_dir(data_dir)
     try:
         stopped = _stop(directory, keep_workloads=keep_workloads)
@@ -140,7 +149,21 @@ def edge_for(directory: Path, wanted: bool | None) -> str:
     return f"{own_edge.ID}, sends requests to what rollouts route; log in {directory / 'edges' / own_edge.ID}"
 
 
-def _greet(directory: Path, addresses: Sequence[str], edge: str) -> None:
+def scaler_for(
+    directory: Path, wanted: bool | None, addresses: Sequence[str], environ: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes] | None, str]:
+    """Start the scaler, or none; what is to be said of it. The deployer works without it, so it stops nothing."""
+    if wanted is False:
+        return None, "none"
+    if not own_scaler.is_installed():
+        return None, f"none: it is not installed ({own_scaler.HOW_TO_GET_IT})"
+    usual = ADDRESS in addresses
+    environment = own_scaler.settings_of(directory, addresses[0], usual=usual, environ=environ)
+    started = own_scaler.start(environment)
+    return started, environment["SCALER_LISTEN"].replace(",", " ")
+
+
+def _greet(directory: Path, addresses: Sequence[str], edge: str, scaler: str) -> None:
     from opsuite_rpc.channel import data_directory
 
     lines = [
@@ -149,6 +172,7 @@ def _greet(directory: Path, addresses: Sequence[str], edge: str) -> None:
         f"  token     {directory / 'token'}",
         f"  work      {directory / 'work'}",
         f"  edge      {edge}",
+        f"  scaler    {scaler}",
     ]
     if directory != data_directory().absolute():
         lines += ["in other terminals first:", f"  export OPSUITE_DATA_DIR={shlex.quote(str(directory))}"]
@@ -163,6 +187,9 @@ def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
     if (pid := _holder(directory)) is not None:
         _end(pid)
         stopped.append("the deployer")
+    if (pid := _holder(own_scaler.data_of(directory))) is not None:
+        _end(pid)
+        stopped.append("the scaler")
     supervisord = Supervisord(directory / "supervisor")
     if not keep_workloads and supervisord.answers():
         supervisord.stop()
@@ -176,7 +203,7 @@ def _end(pid: int) -> None:
     try:
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not select.select([descriptor], [], [], STOP_SECONDS)[0]:
-            raise Unavailable(f"the deployer (process {pid}) has not ended within {STOP_SECONDS:.0f} s")
+            raise Unavailable(f"process {pid} has not ended within {STOP_SECONDS:.0f} s")
     finally:
         os.close(descriptor)
 

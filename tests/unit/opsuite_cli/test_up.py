@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from opsuite_cli import own_edge
-from opsuite_cli.up import edge_for, settings_of
+from opsuite_cli import own_edge, own_scaler
+from opsuite_cli.up import edge_for, scaler_for, settings_of
 
 DATA = Path("/data")
 
@@ -50,3 +50,40 @@ def test_without_envoy_there_is_no_edge_and_a_way_to_get_one(
 
 def test_an_edge_that_nobody_wants_is_not_asked_for(tmp_path: Path) -> None:
     assert edge_for(tmp_path, wanted=False) == "none"
+
+
+def test_the_scaler_shares_the_workloads_and_asks_the_deployer() -> None:
+    environment = own_scaler.settings_of(DATA, "unix:///data/run/deployer.sock", usual=True, environ={})
+
+    assert environment == {
+        "SCALER_DATA_DIR": "/data/scaler",
+        "SCALER_PLATFORM_DIR": "/data",
+        "SCALER_LISTEN": "unix:///data/scaler/run/scaler.sock,127.0.0.1:7403",
+        "SCALER_DEPLOYER_ADDRESS": "unix:///data/run/deployer.sock",
+        "SCALER_DEPLOYER_TOKEN_FILE": "/data/token",
+    }
+
+
+def test_the_scaler_keeps_to_its_socket_beside_a_deployer_elsewhere() -> None:
+    assert own_scaler.addresses_of(DATA, usual=False, environ={}) == ["unix:///data/scaler/run/scaler.sock"]
+
+
+def test_what_the_environment_says_of_the_scaler_wins() -> None:
+    environ = {"SCALER_LISTEN": "127.0.0.1:9", "DEPLOYER_WORKLOAD_PORTS": "20000-20010"}
+
+    environment = own_scaler.settings_of(DATA, "127.0.0.1:8", usual=True, environ=environ)
+
+    assert environment["SCALER_LISTEN"] == "127.0.0.1:9"
+    assert environment["SCALER_WORKLOAD_PORTS"] == "20000-20010"
+
+
+def test_a_scaler_that_nobody_wants_is_not_started() -> None:
+    assert scaler_for(DATA, wanted=False, addresses=[], environ={}) == (None, "none")
+
+
+def test_without_its_extra_there_is_no_scaler_and_a_way_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_scaler, "is_installed", lambda: False)
+
+    _, told = scaler_for(DATA, wanted=None, addresses=[], environ={})
+
+    assert told == "none: it is not installed (pip install 'opsuite[scaler]')"
