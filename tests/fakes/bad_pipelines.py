@@ -40,6 +40,24 @@ def _broken(pipeline: pipeline_pb2.Pipeline) -> pipeline_pb2.Pipeline:
     return pipeline
 
 
+def with_hook(*hooks: dict[str, Any], **fields: Any) -> pipeline_pb2.Pipeline:
+    """A pipeline with these hooks, by default of a moment and a kind that are fine, around one stage `work`."""
+    usual = {"name": "hook"}
+    moment, kinds = {"before": "HOOK_PHASE_STAGE"}, {"command", "docker", "healthCheck", "webhook"}
+    return a_pipeline(
+        "bad",
+        a_stage("work"),
+        hooks=[
+            usual
+            | ({} if {"before", "after"} & hook.keys() else moment)
+            | ({} if kinds & hook.keys() else {"webhook": {"url": "http://127.0.0.1/"}})
+            | hook
+            for hook in hooks
+        ],
+        **fields,
+    )
+
+
 STEP: Final = "pipeline.stages[0].steps[0]"
 CHECK: Final = an_http_check("home", "http://127.0.0.1/")
 HOOK: Final = {"name": "hook", "webhook": {"url": "http://127.0.0.1/"}}
@@ -143,6 +161,29 @@ SHAPES: Final[list[tuple[str, pipeline_pb2.Pipeline, tuple[str, ...]]]] = [
         ("pipeline.notifications[0].email.to[0]",),
     ),
     ("same channels", a_pipeline_with(notifications=[HOOK, HOOK]), ("pipeline.notifications[1].name",)),
+    ("hooks without a name", with_hook({"name": ""}), ("pipeline.hooks[0].name",)),
+    ("same hooks", with_hook({}, {}), ("pipeline.hooks[1].name",)),
+    (
+        "hooks without a moment",
+        a_pipeline_with(hooks=[{"name": "hook", "webhook": {"url": "http://127.0.0.1/"}}]),
+        ("pipeline.hooks[0].moment",),
+    ),
+    ("moments that are none", with_hook({"before": "HOOK_PHASE_UNSPECIFIED"}), ("pipeline.hooks[0].before",)),
+    (
+        "hooks without a kind",
+        a_pipeline_with(hooks=[{"name": "hook", "after": "HOOK_PHASE_STAGE"}]),
+        ("pipeline.hooks[0].kind",),
+    ),
+    (
+        "hooks out of bounds",
+        with_hook({"stage": "A", "timeout": "0s", "retry": {"attempts": 21}, "webhook": {"url": "ftp://a"}}),
+        (
+            "pipeline.hooks[0].stage",
+            "pipeline.hooks[0].timeout",
+            "pipeline.hooks[0].retry.attempts",
+            "pipeline.hooks[0].webhook.url",
+        ),
+    ),
 ]
 """Pipelines whose fields are wrong one by one."""
 
@@ -238,6 +279,46 @@ RULES: Final[list[tuple[str, pipeline_pb2.Pipeline, tuple[str, ...]]]] = [
             "pipeline.stages[0].steps[1].command.args[0]",
         ),
     ),
+    (
+        "moments that there are not",
+        with_hook({"name": "a", "before": "HOOK_PHASE_FAILURE"}, {"name": "b", "after": "HOOK_PHASE_TRAFFIC"}),
+        ("pipeline.hooks[0].before", "pipeline.hooks[1].after"),
+    ),
+    (
+        "hooks of rollouts where nothing is rolled out",
+        with_hook(
+            {"name": "a", "before": "HOOK_PHASE_PROMOTION"},
+            {"name": "b", "before": "HOOK_PHASE_TRAFFIC", "stage": "work"},
+        ),
+        ("pipeline.hooks[0].before", "pipeline.hooks[1].stage"),
+    ),
+    (
+        "hooks of stages that there are not",
+        with_hook({"name": "a", "stage": "moon"}, {"name": "b", "before": "HOOK_PHASE_DEPLOYMENT", "stage": "work"}),
+        ("pipeline.hooks[0].stage", "pipeline.hooks[1].stage"),
+    ),
+    (
+        "hooks in the way of a way back",
+        with_hook(
+            {"name": "a", "before": "HOOK_PHASE_ROLLBACK", "onFailure": "HOOK_FAILURE_FAIL"},
+            {"name": "b", "after": "HOOK_PHASE_FAILURE", "onFailure": "HOOK_FAILURE_PAUSE"},
+            {"name": "c", "after": "HOOK_PHASE_ROLLBACK", "onRollback": "ON_ROLLBACK_SKIP"},
+        ),
+        ("pipeline.hooks[0].on_failure", "pipeline.hooks[1].on_failure", "pipeline.hooks[2].on_rollback"),
+    ),
+    (
+        "hooks that do what steps may not",
+        with_hook(
+            {"name": "a", "command": {"command": "rm"}},
+            {"name": "b", "webhook": {"url": "http://a/", "metadata": {"x": "${no}"}}},
+            {"name": "c", "retry": {"backoff": "9s", "maxBackoff": "1s"}},
+        ),
+        (
+            "pipeline.hooks[0].command.command",
+            'pipeline.hooks[1].webhook.metadata["x"]',
+            "pipeline.hooks[2].retry.backoff",
+        ),
+    ),
 ]
 """Pipelines whose fields are right one by one."""
 
@@ -278,6 +359,20 @@ BOTH: Final[list[tuple[str, pipeline_pb2.Pipeline, tuple[str, ...]]]] = [
         "too many are not looked into",
         a_pipeline("bad", a_stage("a", a_command("x", "rm")), environments=[f"e{number}" for number in range(1000)]),
         ("pipeline.environments",),
+    ),
+    (
+        "hooks of wrong shape are understood as far as may be",
+        with_hook(
+            {"name": "a", "before": 99, "command": {"command": "rm"}},
+            {"name": "a", "after": "HOOK_PHASE_UNSPECIFIED", "stage": "moon"},
+        ),
+        (
+            "pipeline.hooks[0].before",
+            "pipeline.hooks[1].name",
+            "pipeline.hooks[1].after",
+            "pipeline.hooks[0].command.command",
+            "pipeline.hooks[1].stage",
+        ),
     ),
 ]
 """Pipelines with wrong fields, of which the rest is judged all the same."""
