@@ -258,6 +258,41 @@ async def test_a_thousand_followers_at_one_cursor_share_one_batch_and_one_read()
         assert log.reads == reads
 
 
+async def test_what_follows_closely_is_told_together_and_at_once_when_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "PACE_SECONDS", 3600.0)
+    log = Log()
+    hub = Hub(log.read, FakeClock())
+    async with followers() as them:
+        them.append(one := Follower(hub, "a", 0))
+        await turns(10)
+        hub.publish(log.commit("a"), at_once=False)
+        await one.reaches(1)
+        for _ in range(3):
+            hub.publish(log.commit("a"), at_once=False)
+            await turns(10)
+        waited = one.numbers == [1]
+        hub.publish(log.commit("a"), at_once=True)
+        await one.reaches(5)
+
+        assert waited
+        assert [batch.last for batch in one.batches] == [1, 5]
+
+
+async def test_what_follows_closely_is_told_without_anything_that_follows_it() -> None:
+    log = Log()
+    hub = Hub(log.read, FakeClock())
+    async with followers() as them:
+        them.append(one := Follower(hub, "a", 0))
+        await turns(10)
+        for _ in range(2):
+            hub.publish(log.commit("a"), at_once=False)
+            await turns(10)
+
+        await one.reaches(2)
+
+
 async def test_a_wake_up_with_nothing_new_costs_one_read() -> None:
     log = Log()
     hub = Hub(log.read, FakeClock())

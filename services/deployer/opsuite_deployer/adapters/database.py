@@ -38,6 +38,7 @@ class _Done(Generic[T]):
 
     result: T
     published: Sequence[Event]
+    ends_any: bool
     has_told_people: bool
     built: Mapping[tuple[str, int], Pipeline]
 
@@ -65,7 +66,7 @@ class SqlStore:
             result = body(tx)
             published = tx.flush()
             WRITTEN.hit()
-            return _Done(result, published, tx.has_told_people, tx.built)
+            return _Done(result, published, tx.ends_any, tx.has_told_people, tx.built)
 
         def go_on(done: _Done[T]) -> None:
             COMMITTED.hit()
@@ -80,7 +81,7 @@ class SqlStore:
 
     def _tell(self, done: _Done[Any]) -> None:
         if done.published:
-            self._hub.publish(done.published)
+            self._hub.publish(done.published, at_once=done.ends_any)  # an end is what people wait for
         if done.has_told_people:
             self.on_outbox()
 

@@ -88,6 +88,11 @@ class Transaction:
             message = event_message(deployment, one, revision=revision, event_id=event_id, at=at)
             self._told.append(event_log.NewEvent(deployment.name, revision, at, message.SerializeToString()))
 
+    @property
+    def ends_any(self) -> bool:
+        """Whether a deployment ends in this transaction."""
+        return bool(self._ended)
+
     def now(self) -> datetime:
         """The database's clock."""
         return self.database.now(self.connection)
