@@ -6,14 +6,17 @@ import sys
 
 from pydantic import ValidationError
 
-from opsuite_deployer.composition import serve
-from opsuite_deployer.settings import Settings
 from opsuite_kernel.errors import OpsuiteError
 from opsuite_rpc.loop import run
 
 
 def main() -> None:
     """Serve until told to stop. What keeps it from starting is said in a line each, and the exit status is 1."""
+    # structlog loads it if it is there, for tracebacks in colour: 3 MB of memory, and a service shows none.
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how Python is told that there is no such module
+    from opsuite_deployer.composition import serve
+    from opsuite_deployer.settings import Settings
+
     try:
         run(serve(Settings()))
     except ValidationError as error:
