@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from components import missing
@@ -62,7 +62,8 @@ class PrivateEngine:
 
     def stop(self) -> None:
         if containers := docker("ps", "--all", "--quiet", url=self.url):
-            docker("rm", "--force", *containers.split(), url=self.url)
+            with suppress(RuntimeError):  # it may hold on to mounts of its former self, which are undone below
+                docker("rm", "--force", *containers.split(), url=self.url)
         self._process.terminate()
         self._process.wait()
         # With live restore it leaves its mounts.

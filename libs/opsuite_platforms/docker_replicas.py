@@ -37,6 +37,8 @@ KEPT: Final = frozenset({"running", "restarting"})
 HOLDING_PORTS: Final = KEPT | {"paused"}
 # A run shorter than this ended too soon: it is the engine's own measure, after which its pauses begin again at 0.1 s.
 TOO_SOON: Final = timedelta(seconds=10)
+# How an engine says that it was stopped while it started a container: the container can be started again.
+ENGINE_STOPPED: Final = ("context canceled", "client connection is closing", "failed to update the store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,12 +211,17 @@ def phase_of(state: ContainerState, *, give_up_after: int, now: datetime) -> Rep
             return ReplicaPhase.STARTING if state.health in ("starting", "unhealthy") else ReplicaPhase.RUNNING
         case "restarting":
             return ReplicaPhase.FAILED if hopeless else ReplicaPhase.BACKOFF
-        case "created" | "exited" | "dead" if state.error:
+        case "created" | "exited" | "dead" if state.error and not _was_interrupted(state.error):
             return ReplicaPhase.FAILED  # the engine could not start it, and does not try again
         case "created":
             return ReplicaPhase.STARTING
         case _:
             return ReplicaPhase.STOPPED
+
+
+def _was_interrupted(error: str) -> bool:
+    """Whether a container was not started because the engine itself was about to stop."""
+    return any(words in error for words in ENGINE_STOPPED)
 
 
 def _last_run(state: ContainerState, now: datetime) -> timedelta:

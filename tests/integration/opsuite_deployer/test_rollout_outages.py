@@ -194,7 +194,6 @@ async def test_a_container_that_somebody_removes_is_there_again(
 
 
 @pytest.mark.needs("docker")
-@pytest.mark.long  # the engine needs its time to come back, and a busy machine gives it too little
 @pytest.mark.parametrize("live_restore", [True, False], ids=["containers run on", "containers end"])
 async def test_a_rollout_goes_on_when_the_engine_has_started_again(nursery: Nursery, live_restore: bool) -> None:
     with private_engine(live_restore=live_restore) as engine:

@@ -142,6 +142,8 @@ def test_a_workload_without_an_image_is_impossible() -> None:
         (a_state("restarting", restarts=3, ran=timedelta(days=1)), ReplicaPhase.BACKOFF),
         (a_state("exited"), ReplicaPhase.STOPPED),
         (a_state("exited", error="port is already allocated"), ReplicaPhase.FAILED),
+        (a_state("created", error="the client connection is closing: context canceled"), ReplicaPhase.STARTING),
+        (a_state("exited", error="failed to update the store state of sandbox"), ReplicaPhase.STOPPED),
         (a_state("paused"), ReplicaPhase.STOPPED),
         (a_state("removing"), ReplicaPhase.STOPPED),
     ],

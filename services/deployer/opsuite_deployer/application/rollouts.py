@@ -160,7 +160,7 @@ class _Following:
         self._desired: dict[str, int] = {}
         """Replicas that the platform was asked for, as it said at the last look; what is not there has no entry."""
         self._applied: set[str] = set()
-        """Revisions that this process has asked for itself."""
+        """Revisions that are as this process has asked for: nothing that it asked for was left half done."""
         self._stopped: dict[str, set[str]] = {}
         """Replicas that did not run at the last look although nobody here has stopped them, by revision."""
         self._astray: dict[str, set[str]] = {}
@@ -287,8 +287,10 @@ class _Following:
             if present is None or name not in self._applied or astray:
                 await self._apply(self._revisions[name], count)
             elif present != count:
+                self._applied.discard(name)  # should the platform go away meanwhile, it is applied when it is back
                 with suppress(NotFound):  # gone since the look: the next one sees it
                     await self._platform.scale(name, count, epoch=self._attempt.owned.fence)
+                self._applied.add(name)
             for replica in sorted(astray):
                 await self._start_again(name, replica)
 
@@ -300,6 +302,7 @@ class _Following:
 
     async def _apply(self, revision: RevisionRecord, count: int) -> None:
         spec = replace(revision.spec, replicas=count)
+        self._applied.discard(revision.name)
         try:
             await self._platform.apply(spec, epoch=self._attempt.owned.fence)
             self._applied.add(revision.name)
