@@ -134,8 +134,7 @@ async def workloads_in(scaled: Scaled) -> AsyncIterator[Rig]:
     await platform.apply(a_workload("web"), epoch=1)
 
     def targets(api: KubernetesApi) -> ConfiguredTargets:
-        names = KubernetesPlatform(api, scaled.namespace)
-        workloads = KubernetesWorkloads(KubernetesScales(api, scaled.namespace), names)
+        workloads = KubernetesWorkloads(KubernetesScales(api, scaled.namespace))
         return ConfiguredTargets({TargetKind.WORKLOAD: WorkloadTargets({"kubernetes": workloads})})
 
     requests = {**REQUESTS, "cpu/main": 250.0, "memory/main": 64.0 * 2**20}

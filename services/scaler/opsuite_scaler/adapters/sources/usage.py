@@ -81,10 +81,11 @@ def measured_in_kubernetes(usage: KubernetesUsage, selectors_of: Selectors) -> M
 
 
 def selectors_of_workloads(namespace: str) -> Selectors:
-    """How the pods of a workload, and those of its revisions, are found in the namespace of all of them."""
+    """How the pods of a workload, and those of its revisions, are found; `namespace` is that of refs without one."""
 
     async def selectors_of(ref: TargetRef) -> Sequence[tuple[str, str]]:
-        return [(namespace, f"{WORKLOAD}={ref.name}"), (namespace, f"{PART_OF}={ref.name}")]
+        place = ref.namespace or namespace
+        return [(place, f"{WORKLOAD}={ref.name}"), (place, f"{PART_OF}={ref.name}")]
 
     return selectors_of
 

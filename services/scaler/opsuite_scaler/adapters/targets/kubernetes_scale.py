@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from opsuite_kernel.errors import NotFound, Stale, Unavailable
-from opsuite_platforms.kubernetes_api import PODS, KubernetesApi, Resource
+from opsuite_platforms.kubernetes_api import DEPLOYMENTS, PODS, KubernetesApi, Resource
 from opsuite_platforms.kubernetes_transport import Object
+from opsuite_platforms.kubernetes_workloads import PART_OF
 from opsuite_scaler.adapters.targets.pods import member_of
 from opsuite_scaler.adapters.targets.workloads import size_changed
 from opsuite_scaler.application.ports import Scale
@@ -74,6 +75,11 @@ class KubernetesScales:
             raise Unavailable(message, reason="NO_SELECTOR")
         return [(self._namespace_of(ref), selector)]
 
+    async def revisions(self, ref: TargetRef) -> Sequence[str]:
+        """Names of the Deployments that are revisions of a workload."""
+        found = await self._api.list(DEPLOYMENTS, self._namespace_of(ref), labels=f"{PART_OF}={ref.name}")
+        return sorted(str(each["metadata"]["name"]) for each in found)
+
     async def _read(self, ref: TargetRef) -> Object:
         resource = await self._resource(ref)
         return await self._api.get(resource, self._namespace_of(ref), ref.name, "scale")
@@ -114,6 +120,25 @@ class KubernetesScales:
         return [str(each["uid"]) for each in owners_of(found)]
 
 
+class KubernetesWorkloads:
+    """Fits `targets.workloads.Workloads`: Deployments that the deployer looks after, with all that pods tell."""
+
+    def __init__(self, scales: KubernetesScales, _: object = None) -> None:
+        self._scales = scales
+
+    async def get_scale(self, ref: TargetRef) -> Scale:
+        """Size and pods."""
+        return await self._scales.get_scale(deployment_of(ref))
+
+    async def set_scale(self, ref: TargetRef, replicas: int, *, expected: Scale) -> None:
+        """Ask for a size."""
+        await self._scales.set_scale(deployment_of(ref), replicas, expected=expected)
+
+    async def revisions(self, ref: TargetRef) -> Sequence[str]:
+        """Names of the revisions of one."""
+        return await self._scales.revisions(ref)
+
+
 def owners_of(thing: Object) -> Sequence[Object]:
     """Who owns an object."""
     return thing["metadata"].get("ownerReferences") or []
@@ -129,33 +154,6 @@ def size_of(scale: Object) -> int:
     return int((scale.get("spec") or {}).get("replicas", 0))
 
 
-class WorkloadNames(Protocol):
-    """Knows the revisions of workloads, as a `KubernetesPlatform` does."""
-
-    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
-        """Names of the revisions of one."""
-
-
-class KubernetesWorkloads:
-    """Fits `targets.workloads.Workloads`: Deployments that the deployer looks after, with all that pods tell."""
-
-    def __init__(self, scales: KubernetesScales, names: WorkloadNames) -> None:
-        self._scales = scales
-        self._names = names
-
-    async def get_scale(self, name: str) -> Scale:
-        """Size and pods."""
-        return await self._scales.get_scale(deployment(name))
-
-    async def set_scale(self, name: str, replicas: int, *, expected: Scale) -> None:
-        """Ask for a size."""
-        await self._scales.set_scale(deployment(name), replicas, expected=expected)
-
-    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
-        """Names of the revisions of one."""
-        return await self._names.list_workloads(part_of)
-
-
-def deployment(name: str) -> TargetRef:
-    """The Deployment of a workload, in the namespace of all of them."""
-    return TargetRef(TargetKind.KUBERNETES_SCALE, name)
+def deployment_of(ref: TargetRef) -> TargetRef:
+    """The Deployment of a workload."""
+    return TargetRef(TargetKind.KUBERNETES_SCALE, ref.name, namespace=ref.namespace)

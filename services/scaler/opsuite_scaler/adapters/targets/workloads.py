@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 from opsuite_kernel.errors import Conflict, NotFound
@@ -30,13 +31,13 @@ PHASES: Final[Mapping[ReplicaPhase, MemberPhase]] = {
 class Workloads(Protocol):
     """The workloads of one platform. Raises, from each: NotFound, Unavailable, Denied."""
 
-    async def get_scale(self, name: str) -> Scale:
+    async def get_scale(self, ref: TargetRef) -> Scale:
         """Size and members of one."""
 
-    async def set_scale(self, name: str, replicas: int, *, expected: Scale) -> None:
+    async def set_scale(self, ref: TargetRef, replicas: int, *, expected: Scale) -> None:
         """Ask for a size. Raises also: Conflict (SIZE_CHANGED)."""
 
-    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
+    async def revisions(self, ref: TargetRef) -> Sequence[str]:
         """Names of the revisions of one."""
 
 
@@ -58,18 +59,19 @@ class WorkloadTargets:
         if size != expected.spec_replicas:
             raise size_changed(ref.name, size, expected.spec_replicas)
         name = serving(ref.name, scales)
-        await self._platform(ref).set_scale(name, replicas, expected=scales[name])
+        await self._platform(ref).set_scale(replace(ref, name=name), replicas, expected=scales[name])
 
     async def _scales(self, ref: TargetRef) -> Mapping[str, Scale]:
         """By name of the workload or revision."""
         platform = self._platform(ref)
         try:
-            return {ref.name: await platform.get_scale(ref.name)}
+            return {ref.name: await platform.get_scale(ref)}
         except NotFound:
-            names = await platform.list_workloads(part_of=ref.name)
+            names = await platform.revisions(ref)
             if not names:
                 raise
-        return dict(zip(names, await asyncio.gather(*(platform.get_scale(name) for name in names)), strict=True))
+        scales = await asyncio.gather(*(platform.get_scale(replace(ref, name=name)) for name in names))
+        return dict(zip(names, scales, strict=True))
 
     def _platform(self, ref: TargetRef) -> Workloads:
         name = ref.platform or DEFAULT_PLATFORM
@@ -86,19 +88,19 @@ class PlatformWorkloads:
         self._platform = platform
         self._requests = requests
 
-    async def get_scale(self, name: str) -> Scale:
+    async def get_scale(self, ref: TargetRef) -> Scale:
         """Size and replicas of one."""
-        status, requests = await asyncio.gather(self._platform.observe(name), self._requests(name))
+        status, requests = await asyncio.gather(self._platform.observe(ref.name), self._requests(ref.name))
         members = tuple(member_of(replica, requests) for replica in status.replicas)
         return Scale(status.desired_replicas, len(members), members)
 
-    async def set_scale(self, name: str, replicas: int, *, expected: Scale) -> None:
+    async def set_scale(self, ref: TargetRef, replicas: int, *, expected: Scale) -> None:
         """Ask for a size; the platform compares and changes in one."""
-        await self._platform.scale(name, replicas, expected=expected.spec_replicas)
+        await self._platform.scale(ref.name, replicas, expected=expected.spec_replicas)
 
-    async def list_workloads(self, part_of: str | None = None) -> Sequence[str]:
+    async def revisions(self, ref: TargetRef) -> Sequence[str]:
         """Names of the revisions of one."""
-        return await self._platform.list_workloads(part_of)
+        return await self._platform.list_workloads(part_of=ref.name)
 
 
 def member_of(replica: Replica, requests: Mapping[str, float]) -> Member:
