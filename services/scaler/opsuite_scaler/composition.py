@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 
+from opsuite.externalscaler import externalscaler_pb2_grpc
 from opsuite.scaler.v1 import (
     metrics_service_pb2_grpc,
     pool_service_pb2_grpc,
@@ -42,11 +43,14 @@ from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.audit_log import SqlAuditLog
 from opsuite_scaler.adapters.database import SqlStore
 from opsuite_scaler.adapters.formulas import CelFormulas
+from opsuite_scaler.adapters.keda.external_scaler_api import ExternalScalerServicer
 from opsuite_scaler.adapters.metrics_api import MetricsServicer
 from opsuite_scaler.adapters.observing import Observing
 from opsuite_scaler.adapters.points import Points
+from opsuite_scaler.adapters.policy_states import PolicyStates
 from opsuite_scaler.adapters.pool_api import PoolServicer
 from opsuite_scaler.adapters.queries import Queries
+from opsuite_scaler.adapters.rehearsing import rehearsing
 from opsuite_scaler.adapters.scaler_api import ScalerServicer
 from opsuite_scaler.adapters.target_api import TargetServicer
 from opsuite_scaler.adapters.tidying import Keeping, Tidying
@@ -57,7 +61,7 @@ from opsuite_scaler.application.deciders import Deciders
 from opsuite_scaler.application.looking import Looking
 from opsuite_scaler.application.policies import Policies
 from opsuite_scaler.application.pools import Pools
-from opsuite_scaler.application.ports import Foresight, RolloutView
+from opsuite_scaler.application.ports import RolloutView
 from opsuite_scaler.application.sizes import Sizes
 from opsuite_scaler.application.targets import Targets
 from opsuite_scaler.domain.policy import ScalingPolicy
@@ -125,7 +129,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     # the world
     points = Points(store)
     world = build_world(_world_settings(settings), points, clock, stack)
-    rollouts, foresight = _rollouts(settings, stack), _foresight()
+    rollouts = _rollouts(settings, stack)
+    rehearsals = rehearsing(store, transactions, clock)
+    stack.push_async_callback(rehearsals.close)
     formulas = CelFormulas()
 
     # telling of it
@@ -138,7 +144,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     audit_log = SqlAuditLog(store, clock)
 
     # the work
-    looking = Looking(targets=world.targets, sources=world.sources, rollouts=rollouts, foresight=foresight, clock=clock)
+    looking = Looking(
+        targets=world.targets, sources=world.sources, rollouts=rollouts, foresight=rehearsals.forecasts, clock=clock
+    )
     deciders = Deciders(
         store=transactions,
         targets=Targets(
@@ -168,6 +176,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
         clock=clock,
         formulas=formulas,
     )
+    states = PolicyStates(policies)
+    observing.on_look = states.changed
     access = access_control(settings, clock)
     server = RpcServer(
         [
@@ -191,6 +201,12 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
                 pool_service_pb2_grpc.add_CapacityPoolServiceServicer_to_server,
                 "opsuite.scaler.v1.CapacityPoolService",
             ),
+            Service(
+                ExternalScalerServicer(states, draining=draining),
+                externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server,
+                "externalscaler.ExternalScaler",
+            ),
+            *rehearsals.services,
         ],
         access=access,
         settings=server_settings(settings),
@@ -201,7 +217,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     )
 
     # what runs beside it
-    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(deciders, hub, owner, payload))
+    listener = Listener(store, WAKE_CHANNEL, lambda payload: _wake(deciders, hub, states, owner, payload))
     await listener.start()
     stack.push_async_callback(listener.close)
     keeping = Keeping(settings.keep_activities, settings.keep_observations, settings.keep_points)
@@ -290,11 +306,6 @@ def _rollouts(settings: Settings, stack: AsyncExitStack) -> RolloutView | None:
     return None
 
 
-def _foresight() -> Foresight | None:
-    """Who foresees load."""
-    return None
-
-
 def _judge(formulas: CelFormulas) -> Callable[[ScalingPolicy], Sequence[Violation]]:
     return lambda policy: violations(policy, formulas.names)
 
@@ -324,13 +335,14 @@ def _news(store: Store, hub: Hub) -> Callable[[], Awaitable[None]]:
     return look
 
 
-def _wake(deciders: Deciders, hub: Hub, owner: str, payload: str) -> None:
+def _wake(deciders: Deciders, hub: Hub, states: PolicyStates, owner: str, payload: str) -> None:
     """Another replica has done something; an empty payload means that nobody knows what."""
     about, _, whose = payload.partition(" ")
     if about == WISH:
         deciders.nudge(whose)
     elif about != EVENTS or whose != owner:
         hub.wake()
+        states.all_changed()
         if not payload:
             deciders.wake()
 

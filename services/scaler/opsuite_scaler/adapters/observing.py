@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -20,6 +20,8 @@ class Observing:
 
     def __init__(self, tracer: trace.Tracer, registry: CollectorRegistry, namespace: str) -> None:
         self._tracer = tracer
+        self.on_look: Callable[[str], None] = lambda _: None
+        """Called with a policy after each look at its target."""
         self._decisions = Counter(
             "scaler_decisions",
             "Decisions of policies, by kind and reason.",
@@ -51,8 +53,11 @@ class Observing:
     @contextmanager
     def look(self, policy: str) -> Iterator[None]:
         """Around one look."""
-        with self._seconds.time():
-            yield
+        try:
+            with self._seconds.time():
+                yield
+        finally:
+            self.on_look(policy)
 
     def decided(self, policy: str, outcome: Outcome) -> None:
         """Count a decision; one that changes something gets a span that holds its explanation."""
