@@ -265,7 +265,7 @@ def _recorded(deployment: Deployment) -> None:
 def _explain(deployment: Deployment) -> None:
     from opsuite_cli import words
     from opsuite_cli.ending import ending_of
-    from opsuite_cli.rollout_tree import rollouts_of, whole
+    from opsuite_cli.rollout_tree import hooks_of, rollouts_of, whole
 
     status = words.status(deployment.status)
     screen.say(f"deployment {deployment.uid}: {words.title(deployment)}", "bold")
@@ -279,9 +279,10 @@ def _explain(deployment: Deployment) -> None:
         screen.say("was let past the order of the environments", "yellow")
     for warning in deployment.warnings:
         screen.say(f"warning: {warning}", "yellow")
-    for stage, step in rollouts_of(deployment):
-        for line in whole(stage, step, datetime.now(UTC)):
-            screen.console().print(screen.styled([("  ", ""), *line]))
+    now = datetime.now(UTC)
+    lines = [line for stage, step in rollouts_of(deployment) for line in whole(stage, step, now)]
+    for line in (*lines, *hooks_of(deployment, now)):
+        screen.console().print(screen.styled([("  ", ""), *line]))
     if (ending := ending_of(deployment)) is not None:
         screen.say("\n".join(ending.lines()))
     elif status != "SUCCEEDED":

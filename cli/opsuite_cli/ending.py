@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from opsuite.deployer.v1.deployment_pb2 import (
+    PAUSE_REASON_HOOK,
     PAUSE_REASON_INCONCLUSIVE,
     PAUSE_REASON_MANUAL,
     PAUSE_REASON_STEP,
+    STEP_STATUS_FAILED,
     STEP_STATUS_INTERRUPTED,
+    STEP_STATUS_TIMED_OUT,
     Deployment,
 )
 from opsuite_cli import words
@@ -35,6 +38,7 @@ EXIT_STATUS: Final = {
 }
 """By status of the deployment; others are still under way."""
 
+_FAILED: Final = {STEP_STATUS_FAILED, STEP_STATUS_TIMED_OUT}
 _OF_ROLLOUTS: Final = {PAUSE_REASON_STEP, PAUSE_REASON_INCONCLUSIVE}
 _NO_FAILURES: Final = {*_OF_ROLLOUTS, PAUSE_REASON_MANUAL}
 
@@ -77,7 +81,9 @@ def _failed(deployment: Deployment) -> str:
         return _one_line(deployment.message or deployment.reason or words.status(deployment.status).lower())
     failure = deployment.failure
     what = ""
-    if failure.step:
+    if failure.reason == "HOOK_FAILED" and failure.step:
+        what = f"hook {failure.step} ({failure.stage}): "
+    elif failure.step:
         what = f"step {failure.step} of stage {failure.stage}: "
     elif failure.gate:
         what = f"gate {failure.gate} of stage {failure.stage}: "
@@ -140,12 +146,13 @@ def _next(deployment: Deployment) -> str:
 
 
 def _after_pause(deployment: Deployment) -> str:
-    interrupted = [
-        (stage.name, step.name)
-        for stage in deployment.stages
-        for step in stage.steps
-        if step.status == STEP_STATUS_INTERRUPTED
-    ]
+    steps = [(stage, step) for stage in deployment.stages for step in stage.steps]
+    interrupted = [(stage.name, step.name) for stage, step in steps if step.status == STEP_STATUS_INTERRUPTED]
+    if not interrupted and deployment.pause_reason == PAUSE_REASON_HOOK:
+        hook = next(
+            (f"{stage.name} {step.name}" for stage, step in steps if stage.is_hooks and step.status in _FAILED), ""
+        )
+        return f"opsuite resume {deployment.uid} (or: opsuite skip-step {deployment.uid} {hook})"
     if not interrupted and any(is_under_way(step.rollout) for _, step in rollouts_of(deployment)):
         verb = "promote" if deployment.pause_reason in _OF_ROLLOUTS else "resume"
         return f"opsuite rollout {verb} {deployment.uid} (or: opsuite rollout abort {deployment.uid})"

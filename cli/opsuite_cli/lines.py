@@ -22,7 +22,7 @@ def lines_so_far(deployment: Deployment) -> list[str]:
     """What happened before the snapshot: a line for every step and gate that has begun."""
     lines = []
     for stage in deployment.stages:
-        runs: list[tuple[str, Any]] = [("step", step) for step in stage.steps]
+        runs: list[tuple[str, Any]] = [(words.part_of(stage), step) for step in stage.steps]
         runs += [("gate", gate) for gate in stage.gates]
         for what, run in runs:
             if (began := words.moment(run, "start_time")) is not None:
@@ -30,7 +30,7 @@ def lines_so_far(deployment: Deployment) -> list[str]:
                 standing = words.step_status(run.status) if ended else "started"
                 told = _ended(what, f"{stage.name}/{run.name}", standing, run, ended or began)
                 lines.append(f"{_time(ended or began)}  {told}")
-            if what == "step" and began is not None and run.HasField("rollout"):
+            if what != "gate" and began is not None and run.HasField("rollout"):
                 told = _rollout(f"{stage.name}/{run.name}", run.rollout.message, run.rollout)
                 lines.append(f"{_time(words.moment(run.rollout, 'since') or began)}  {told}")
     return lines
@@ -67,7 +67,10 @@ def _part(event: DeploymentEvent, picture: Picture) -> str:
     what, _, verb = words.kind(event.kind).lower().partition("_")
     name = f"{event.stage}/{event.step or event.gate}" if event.step or event.gate else event.stage
     part = picture.part(event)
-    if verb == "ended" and what != "stage" and part is not None:
+    stage = picture.stage(event)
+    if stage is not None and stage.is_hooks:
+        what = "hooks" if what == "stage" else "hook"
+    if verb == "ended" and what not in {"stage", "hooks"} and part is not None:
         return _ended(what, name, event.reason, part, event.time.ToDatetime(UTC))
     return f"{what:<5}  {name} {event.reason or verb}{_attempt(event.attempt)}"
 

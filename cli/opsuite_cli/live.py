@@ -77,11 +77,13 @@ class LiveView:
         yield head
         grid = Table.grid(padding=(0, 1))
         for stage in deployment.stages:
-            self._stage(grid, stage, now)
+            if not words.is_idle_hooks(stage):
+                self._stage(grid, stage, now)
         yield grid
 
     def _stage(self, grid: Table, stage: StageRun, now: datetime) -> None:
-        grid.add_row(Text("  "), self._sign(stage), Text(stage.name, "bold"), Text(""), Text(""))
+        title = Text(f"hooks {stage.name}") if stage.is_hooks else Text(stage.name, "bold")
+        grid.add_row(Text("  "), self._sign(stage), title, Text(""), Text(""))
         runs: list[Any] = [*stage.steps, *stage.gates]
         for run in runs:
             again = f" (attempt {run.attempt})" if run.attempt > 1 else ""

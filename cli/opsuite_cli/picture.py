@@ -45,9 +45,13 @@ class Picture:
         if event.HasField("rollout") and isinstance(step := self.part(event), pb.StepRun):
             step.rollout.CopyFrom(event.rollout)
 
+    def stage(self, event: DeploymentEvent) -> Any:
+        """The run of the stage that an event is about or in; None if there is none of that name."""
+        return _named(self.deployment.stages, event.stage)
+
     def part(self, event: DeploymentEvent) -> Any:
         """The run of the stage, step or gate that an event is about; None if there is none of that name."""
-        stage = _named(self.deployment.stages, event.stage)
+        stage = self.stage(event)
         if stage is None or not (event.step or event.gate):
             return stage
         return _named(stage.steps, event.step) if event.step else _named(stage.gates, event.gate)

@@ -45,6 +45,15 @@ def rollouts_of(deployment: Deployment) -> Iterator[tuple[str, StepRun]]:
         yield from ((stage.name, step) for step in stage.steps if step.HasField("rollout"))
 
 
+def hooks_of(deployment: Deployment, now: datetime, *, rollout: str = "") -> Iterator[Line]:
+    """The hooks that have begun, a line for each; with a rollout ("web:shop") only those that it calls for."""
+    for stage in deployment.stages:
+        for hook in stage.steps if stage.is_hooks and stage.name.endswith(rollout) else ():
+            if hook.attempt:
+                facts = [words.step_status(hook.status), words.seconds(words.took(hook, now)), hook.message]
+                yield (f"hook {stage.name}/{hook.name}  ", ""), ("  ".join(filter(None, facts)), "dim")
+
+
 def is_under_way(rollout: RolloutStatus) -> bool:
     """Whether it has not ended."""
     return words.rollout_phase(rollout.phase) not in {"SUCCEEDED", "FAILED"}

@@ -226,7 +226,7 @@ def _print_ending(deployment: Deployment) -> None:
 def _lines_of(deployments: Sequence[Deployment]) -> list[Any]:
     """The lines that show deployments with their rollouts."""
     from opsuite_cli import words
-    from opsuite_cli.rollout_tree import rollouts_of, whole
+    from opsuite_cli.rollout_tree import hooks_of, rollouts_of, whole
 
     now, lines = datetime.now(UTC), list[Any]()
     for deployment in deployments:
@@ -237,6 +237,7 @@ def _lines_of(deployments: Sequence[Deployment]) -> list[Any]:
         begun = list(rollouts_of(deployment))
         for stage, step in begun:
             lines += [(("  ", ""), *line) for line in whole(stage, step, now)]
+            lines += [(("  ", ""), *line) for line in hooks_of(deployment, now, rollout=f":{stage}:{step.name}")]
         if not begun:
             lines.append((("  no rollout has begun", "dim"),))
     return lines

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from opsuite.deployer.v1.deployment_pb2 import Deployment
 
 Reason = Annotated[str, typer.Option(help="Why, for the history.")]
-Stage = Annotated[str, typer.Argument(help="Stage of the step.")]
-StepName = Annotated[str, typer.Argument(help="The step.")]
+Stage = Annotated[str, typer.Argument(help="Stage of the step, or moment of the hook (before:web).")]
+StepName = Annotated[str, typer.Argument(help="The step or hook.")]
 
 
 def cancel(deployment: DeploymentId, reason: Reason = "") -> None:

@@ -13,6 +13,7 @@ from opsuite.deployer.v1.deployment_pb2 import (
     DeploymentEventKind,
     DeploymentStatus,
     PauseReason,
+    StageRun,
     StepStatus,
 )
 from opsuite.deployer.v1.rollout_pb2 import RolloutPhase
@@ -41,6 +42,16 @@ def pause_reason(number: PauseReason.ValueType) -> str:
 def rollout_phase(number: RolloutPhase.ValueType) -> str:
     """`PROGRESSING`."""
     return _word(RolloutPhase, number, "ROLLOUT_PHASE_")
+
+
+def part_of(stage: StageRun | None) -> str:
+    """What the steps of a stage are: `step`, or `hook` where it stands for the hooks of one moment."""
+    return "hook" if stage is not None and stage.is_hooks else "step"
+
+
+def is_idle_hooks(stage: StageRun) -> bool:
+    """Whether they are hooks of a failure that has not happened: there is nothing to show of them."""
+    return stage.is_hooks and stage.name.endswith(":FAILURE") and step_status(stage.status) == "PENDING"
 
 
 def _word(enum: Any, number: int, prefix: str) -> str:
