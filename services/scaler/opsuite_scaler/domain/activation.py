@@ -7,12 +7,8 @@ still hold a size, as a worker that is busy with the last item does.
 
 from __future__ import annotations
 
-from typing import Final
-
 from opsuite_scaler.domain.draft import Draft
-from opsuite_scaler.domain.policy import MetricKind, MetricSpec
-
-SPEAKS_AT_ZERO: Final = frozenset({MetricKind.OBJECT, MetricKind.EXTERNAL, MetricKind.FORMULA})
+from opsuite_scaler.domain.policy import SPEAKS_AT_ZERO, MetricSpec
 
 
 def activate(draft: Draft) -> None:

@@ -9,7 +9,16 @@ from typing import Final
 
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_scaler.domain.expressions import NamesIn
-from opsuite_scaler.domain.policy import Fallback, MetricKind, MetricSpec, Quality, ScalingPolicy, TargetType
+from opsuite_scaler.domain.policy import (
+    NEEDS_MEMBERS,
+    OF_MEMBERS,
+    Fallback,
+    MetricKind,
+    MetricSpec,
+    Quality,
+    ScalingPolicy,
+    TargetType,
+)
 
 TARGET_TYPES: Final[Mapping[MetricKind, frozenset[TargetType]]] = {
     MetricKind.RESOURCE: frozenset({TargetType.UTILIZATION, TargetType.AVERAGE_VALUE}),
@@ -22,7 +31,6 @@ TARGET_TYPES: Final[Mapping[MetricKind, frozenset[TargetType]]] = {
 """As in HPA; what is compared with what."""
 
 HIGHEST_PERCENT: Final = 10_000
-_BY_MEMBERS: Final = frozenset({MetricKind.RESOURCE, MetricKind.PODS})
 
 
 def metric_violations(spec: MetricSpec, policy: ScalingPolicy, names_in: NamesIn) -> Iterator[Violation]:
@@ -36,7 +44,7 @@ def metric_violations(spec: MetricSpec, policy: ScalingPolicy, names_in: NamesIn
     yield from (violation.below("fallback") for violation in _fallback(spec, spec.fallback, policy))
     if not (isfinite(spec.activation) and spec.activation >= 0):
         yield Violation("activation", "is below 0", "OUT_OF_RANGE")
-    if spec.activation and spec.kind in (*_BY_MEMBERS, MetricKind.RESPONSE_TIME):
+    if spec.activation and spec.kind in NEEDS_MEMBERS:
         yield Violation("activation", f"a {spec.kind.value} metric says nothing at zero replicas", "CONTRADICTORY")
     if spec.stale_after <= timedelta(0):
         yield Violation("stale_after", "is not above 0", "OUT_OF_RANGE")
@@ -104,7 +112,7 @@ def _fallback(spec: MetricSpec, fallback: Fallback, policy: ScalingPolicy) -> It
         yield Violation("replicas", f"is not between 0 and max_replicas ({policy.max_replicas})", "OUT_OF_RANGE")
     if fallback.behavior is Quality.LAST_VALUE and fallback.max_age <= timedelta(0):
         yield Violation("max_age", "is not above 0", "OUT_OF_RANGE")
-    if fallback.behavior is Quality.LAST_VALUE and spec.kind in _BY_MEMBERS:
+    if fallback.behavior is Quality.LAST_VALUE and spec.kind in OF_MEMBERS:
         told = f"samples of a {spec.kind.value} metric are of members that may be gone: no last value stands for them"
         yield Violation("behavior", told, "CONTRADICTORY")
     if spec.is_input and fallback.behavior not in (Quality.HOLD, Quality.LAST_VALUE):

@@ -5,13 +5,13 @@ A metric that fails cannot be outvoted downwards: as long as one does, nothing g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from opsuite_scaler.domain import by_members, by_total, formula, quality, response_time
 from opsuite_scaler.domain.decision import MetricMemory, Step
 from opsuite_scaler.domain.draft import Draft
-from opsuite_scaler.domain.policy import MetricKind, MetricSpec
+from opsuite_scaler.domain.policy import NEEDS_MEMBERS, OF_MEMBERS, MetricKind, MetricSpec
 from opsuite_scaler.domain.proposals import MetricFailed, Proposal
 from opsuite_scaler.domain.snapshot import Reading
 
@@ -32,11 +32,8 @@ FAILURE_REASONS: Final[Mapping[MetricKind, str]] = {
     MetricKind.RESPONSE_TIME: "FailedGetResponseTime",
     MetricKind.FORMULA: "FailedComputeFormula",
 }
-OF_MEMBERS: Final = frozenset({MetricKind.RESOURCE, MetricKind.PODS})
-NEEDS_MEMBERS: Final = OF_MEMBERS | {MetricKind.RESPONSE_TIME}
-"""What these measure is not there when nothing runs."""
-_LAST: Final = {MetricKind.RESPONSE_TIME: 1, MetricKind.FORMULA: 2}
-"""These look at the values of others."""
+_LAST: Final = (MetricKind.RESPONSE_TIME, MetricKind.FORMULA)
+"""These look at the values of others, and formulas at those of latency too."""
 
 
 def ask_all(draft: Draft) -> None:
@@ -63,9 +60,9 @@ def ask_all(draft: Draft) -> None:
     _combine(draft, winner, failures, proposes)
 
 
-def _in_order(metrics: tuple[MetricSpec, ...]) -> Iterator[MetricSpec] | tuple[MetricSpec, ...]:
+def _in_order(metrics: tuple[MetricSpec, ...]) -> Sequence[MetricSpec]:
     if any(spec.kind in _LAST for spec in metrics):
-        return iter(sorted(metrics, key=lambda spec: _LAST.get(spec.kind, 0)))
+        return sorted(metrics, key=lambda spec: _LAST.index(spec.kind) if spec.kind in _LAST else -1)
     return metrics
 
 

@@ -80,6 +80,14 @@ class MetricKind(Enum):
     """A CEL expression over the other metrics of the policy by name; what it gives is read as EXTERNAL."""
 
 
+OF_MEMBERS: Final = (MetricKind.RESOURCE, MetricKind.PODS)
+"""They have a sample for each member."""
+NEEDS_MEMBERS: Final = (*OF_MEMBERS, MetricKind.RESPONSE_TIME)
+"""What they measure is not there when nothing runs."""
+SPEAKS_AT_ZERO: Final = (MetricKind.OBJECT, MetricKind.EXTERNAL, MetricKind.FORMULA)
+"""They can say that there is work while nothing runs."""
+
+
 class Resource(Enum):
     """What a RESOURCE metric measures."""
 

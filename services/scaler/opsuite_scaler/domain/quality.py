@@ -8,13 +8,12 @@ from typing import Final
 
 from opsuite_scaler.domain.decision import Inputs, MetricMemory
 from opsuite_scaler.domain.draft import Draft
-from opsuite_scaler.domain.policy import MetricKind, MetricSpec, Quality
+from opsuite_scaler.domain.policy import OF_MEMBERS, MetricSpec, Quality
 from opsuite_scaler.domain.proposals import MetricFailed, Proposal
 from opsuite_scaler.domain.snapshot import Reading, SampleKind
 
 UNKNOWN: Final = MetricMemory()
 _UNANSWERED: Final = Reading(SampleKind.ERROR, message="nobody asked its source")
-_BY_MEMBERS: Final = frozenset({MetricKind.RESOURCE, MetricKind.PODS})
 
 
 class DropUnconfirmed(MetricFailed):
@@ -29,7 +28,7 @@ def usable(draft: Draft, spec: MetricSpec) -> Reading:
     if reading.at is not None and draft.now - reading.at > spec.stale_after:
         age = (draft.now - reading.at).total_seconds()
         raise MetricFailed(f"{spec.name} is stale: {age:g} s old, {spec.stale_after.total_seconds():g} s allowed")
-    numbers = reading.by_member.values() if spec.kind in _BY_MEMBERS else (reading.total,)
+    numbers = reading.by_member.values() if spec.kind in OF_MEMBERS else (reading.total,)
     if not all(map(isfinite, numbers)):
         raise MetricFailed(f"{spec.name} is not a finite number")
     if spec.confirm_drop and not any(numbers):

@@ -28,7 +28,9 @@ def scale_of(spec: MetricSpec) -> int:
 
 def saturated(total: int) -> int:
     """`total`, or the nearest number that fits 64 bits."""
-    return max(-_LARGEST, min(total, _LARGEST))
+    if -_LARGEST <= total <= _LARGEST:
+        return total
+    return _LARGEST if total > 0 else -_LARGEST
 
 
 def total_of(values: Iterable[int]) -> int:

@@ -15,6 +15,7 @@ from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_scaler.domain.expressions import NamesIn
 from opsuite_scaler.domain.metric_rules import metric_violations
 from opsuite_scaler.domain.policy import (
+    SPEAKS_AT_ZERO,
     CostBound,
     ForecastMode,
     ForecastSettings,
@@ -82,10 +83,7 @@ def _metrics(policy: ScalingPolicy, names_in: NamesIn) -> Iterator[Violation]:
             )
     if policy.metrics and all(spec.is_input for spec in policy.metrics):
         yield Violation("metrics", "all are only inputs of formulas, and there is no formula", "CONTRADICTORY")
-    speaks = any(
-        spec.kind in (MetricKind.OBJECT, MetricKind.EXTERNAL, MetricKind.FORMULA) and not spec.is_input
-        for spec in policy.metrics
-    )
+    speaks = any(spec.kind in SPEAKS_AT_ZERO and not spec.is_input for spec in policy.metrics)
     if policy.min_replicas == 0 and policy.metrics and not speaks:
         told = "no metric can say at zero replicas that there is work: that takes OBJECT, EXTERNAL or FORMULA"
         yield Violation("min_replicas", told, "CONTRADICTORY")
