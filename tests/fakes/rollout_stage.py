@@ -174,7 +174,8 @@ class Requests:
 
     async def one(self, session: aiohttp.ClientSession, port: int) -> None:
         """Make one, and count what came of it."""
-        await self._may_ask.wait()
+        while not self._may_ask.is_set():  # whoever was let go may be held again before it gets its turn
+            await self._may_ask.wait()
         self._asking += 1
         try:
             async with session.get(f"http://127.0.0.1:{port}/") as answer:
@@ -203,6 +204,8 @@ class Told:
 
     version: str
     answers: Counter[str]
+    oddities: Sequence[str] = ()
+    """Answers that are no version, in order."""
     name: str = ""
     """The deployment, once it is known."""
     end: str = ""
@@ -367,7 +370,7 @@ class Stage:
     async def play(self, story: RolloutStory, disturb: Callable[[Play], Awaitable[None]]) -> tuple[Told, list[str]]:
         """Roll out the next version while somebody disturbs it; what was wrong then."""
         async with requests(self.ports[story.name]) as made:
-            told = Told(self.next_version(), made.answers)
+            told = Told(self.next_version(), made.answers, made.oddities)
             async with asyncio.TaskGroup() as group:
                 end = group.create_task(self._through(story, told))
                 await disturb(Play(self, story, told, made, end))
@@ -513,7 +516,8 @@ def _wrong_answers(story: RolloutStory, told: Told, before: str) -> Iterable[str
     good = {before, told.version}
     failing = set() if story.answer == "200" else {story.answer}
     for answer in set(told.answers) - good - failing:
-        yield f"{told.answers[answer]} requests of {told.answers.total()} got {answer}"
+        said = next((oddity for oddity in told.oddities if oddity.startswith(answer)), answer)
+        yield f"{told.answers[answer]} requests of {told.answers.total()} got {said}"
     failed = sum(told.answers[answer] for answer in failing)
     if failed > story.most_failed * told.answers.total():
         yield f"{failed} requests of {told.answers.total()} failed"
