@@ -94,14 +94,18 @@ class _HookPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HookPhase.V
     HOOK_PHASE_STAGE: _HookPhase.ValueType  # 2
     """One stage, gates included. After: it has ended well."""
     HOOK_PHASE_TRAFFIC: _HookPhase.ValueType  # 3
-    """A greater share of the requests for the new version of a canary, each time anew. There is only a before."""
-    HOOK_PHASE_PROMOTION: _HookPhase.ValueType  # 4
+    """The first requests for the new version of a canary. There is only a before: its first replicas are healthy."""
+    HOOK_PHASE_INCREASE: _HookPhase.ValueType  # 4
+    """A greater share of the requests for the new version of a canary, each time anew, the first and the last one included.
+    There is only a before.
+    """
+    HOOK_PHASE_PROMOTION: _HookPhase.ValueType  # 5
     """The moment at which a rollout makes its version the stable one. Before: its steps are done, the version is healthy, and
     a failure sends the requests back. After: it has all requests and the old one still runs, unless it was rolling.
     """
-    HOOK_PHASE_ROLLBACK: _HookPhase.ValueType  # 5
+    HOOK_PHASE_ROLLBACK: _HookPhase.ValueType  # 6
     """All stages of a deployment that is a rollback."""
-    HOOK_PHASE_FAILURE: _HookPhase.ValueType  # 6
+    HOOK_PHASE_FAILURE: _HookPhase.ValueType  # 7
     """A deployment that has begun and does not end well, whoever or whatever ended it. There is only an after: its steps have
     stopped, rollouts have gone back, and a rollback begins when the hooks have ended.
     """
@@ -116,14 +120,18 @@ HOOK_PHASE_DEPLOYMENT: HookPhase.ValueType  # 1
 HOOK_PHASE_STAGE: HookPhase.ValueType  # 2
 """One stage, gates included. After: it has ended well."""
 HOOK_PHASE_TRAFFIC: HookPhase.ValueType  # 3
-"""A greater share of the requests for the new version of a canary, each time anew. There is only a before."""
-HOOK_PHASE_PROMOTION: HookPhase.ValueType  # 4
+"""The first requests for the new version of a canary. There is only a before: its first replicas are healthy."""
+HOOK_PHASE_INCREASE: HookPhase.ValueType  # 4
+"""A greater share of the requests for the new version of a canary, each time anew, the first and the last one included.
+There is only a before.
+"""
+HOOK_PHASE_PROMOTION: HookPhase.ValueType  # 5
 """The moment at which a rollout makes its version the stable one. Before: its steps are done, the version is healthy, and
 a failure sends the requests back. After: it has all requests and the old one still runs, unless it was rolling.
 """
-HOOK_PHASE_ROLLBACK: HookPhase.ValueType  # 5
+HOOK_PHASE_ROLLBACK: HookPhase.ValueType  # 6
 """All stages of a deployment that is a rollback."""
-HOOK_PHASE_FAILURE: HookPhase.ValueType  # 6
+HOOK_PHASE_FAILURE: HookPhase.ValueType  # 7
 """A deployment that has begun and does not end well, whoever or whatever ended it. There is only an after: its steps have
 stopped, rollouts have gone back, and a rollback begins when the hooks have ended.
 """
@@ -525,7 +533,7 @@ class Hook(_message.Message):
     after: Global___HookPhase.ValueType
     """After this phase has ended."""
     stage: _builtins.str
-    """Stage that is meant, for STAGE, TRAFFIC and PROMOTION; empty means every stage that has such a phase."""
+    """Stage that is meant, for STAGE, TRAFFIC, INCREASE and PROMOTION; empty means every stage that has such a phase."""
     idempotent: _builtins.bool
     """Whether it may run again when nobody knows how it ended, as after a crash of the deployer."""
     on_failure: Global___HookFailure.ValueType
@@ -533,8 +541,8 @@ class Hook(_message.Message):
     Hooks of ROLLBACK and FAILURE can only CONTINUE: nothing stands in the way of a way back.
     """
     on_rollback: Global___OnRollback.ValueType
-    """Whether it is left out of rollbacks, for STAGE; absent means that it runs. Hooks of DEPLOYMENT, TRAFFIC and PROMOTION
-    are always left out.
+    """Whether it is left out of rollbacks, for STAGE; absent means that it runs. Hooks of DEPLOYMENT, TRAFFIC, INCREASE and
+    PROMOTION are always left out.
     """
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:

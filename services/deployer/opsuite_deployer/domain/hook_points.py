@@ -19,6 +19,7 @@ class Phase(Enum):
     DEPLOYMENT = "DEPLOYMENT"
     STAGE = "STAGE"
     TRAFFIC = "TRAFFIC"
+    INCREASE = "INCREASE"
     PROMOTION = "PROMOTION"
     ROLLBACK = "ROLLBACK"
     FAILURE = "FAILURE"
@@ -32,9 +33,10 @@ class HookPoint(NamedTuple):
 
 
 BEFORE_TRAFFIC: Final = HookPoint(Moment.BEFORE, Phase.TRAFFIC)
+BEFORE_INCREASE: Final = HookPoint(Moment.BEFORE, Phase.INCREASE)
 BEFORE_PROMOTION: Final = HookPoint(Moment.BEFORE, Phase.PROMOTION)
 AFTER_PROMOTION: Final = HookPoint(Moment.AFTER, Phase.PROMOTION)
-OF_ROLLOUTS: Final = (BEFORE_TRAFFIC, BEFORE_PROMOTION, AFTER_PROMOTION)
+OF_ROLLOUTS: Final = (BEFORE_TRAFFIC, BEFORE_INCREASE, BEFORE_PROMOTION, AFTER_PROMOTION)
 """Points that a rollout comes to while it runs."""
 ON_WAYS_BACK: Final = frozenset({Phase.ROLLBACK, Phase.FAILURE})
 """Phases whose hooks cannot stop anything."""

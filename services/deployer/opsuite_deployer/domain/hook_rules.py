@@ -12,9 +12,10 @@ from opsuite_kernel.errors import Violation
 
 _ONE_SIDED: Final = {
     HookPoint(Moment.AFTER, Phase.TRAFFIC): "there is no after: requests keep coming",
+    HookPoint(Moment.AFTER, Phase.INCREASE): "there is no after: the step that follows may look at it",
     HookPoint(Moment.BEFORE, Phase.FAILURE): "there is no before: nobody knows of it yet",
 }
-_OF_STAGES: Final = frozenset({Phase.STAGE, Phase.TRAFFIC, Phase.PROMOTION})
+_OF_STAGES: Final = frozenset({Phase.STAGE, Phase.TRAFFIC, Phase.INCREASE, Phase.PROMOTION})
 
 
 def moment_violations(pipeline: Pipeline, hook: Hook) -> Iterator[Violation]:

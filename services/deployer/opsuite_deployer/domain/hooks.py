@@ -87,7 +87,7 @@ def points_of(step: Step) -> tuple[HookPoint, ...]:
         return ()
     strategy = step.kind.strategy
     grows = isinstance(strategy, Canary) and not moves_replica_by_replica(strategy) and step.kind.traffic is not None
-    return tuple(point for point in OF_ROLLOUTS if point.phase is not Phase.TRAFFIC or grows)
+    return tuple(point for point in OF_ROLLOUTS if grows or point.phase is Phase.PROMOTION)
 
 
 def usual_failure(point: HookPoint) -> OnFailure:

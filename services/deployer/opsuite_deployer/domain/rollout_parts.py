@@ -20,7 +20,7 @@ from opsuite_deployer.domain.deployment import (
 )
 from opsuite_deployer.domain.draft import Draft
 from opsuite_deployer.domain.filling import fill_rollout, values_for
-from opsuite_deployer.domain.hook_points import BEFORE_TRAFFIC
+from opsuite_deployer.domain.hook_points import BEFORE_INCREASE
 from opsuite_deployer.domain.hooks import called_by
 from opsuite_deployer.domain.parts import on_failure
 from opsuite_deployer.domain.pipeline import OnFailure, Pipeline, Rollout
@@ -113,8 +113,8 @@ def take_look(draft: Draft, given: RolloutSeen) -> None:
     decision = decide(plan, state, seen, draft.now)
     if decision.calls is not None:
         draft.called.add(hooks[decision.calls])
-    if decision.state.weight > state.weight and BEFORE_TRAFFIC in hooks:
-        draft.forget_ended(hooks[BEFORE_TRAFFIC])  # the next time is another one
+    if decision.state.weight > state.weight and BEFORE_INCREASE in hooks:
+        draft.forget_ended(hooks[BEFORE_INCREASE])  # the next one is another
     _remember(draft, given, rollout, plan, start, decision)
     _pause_or_go_on(draft, decision.verdict)
     ended = _ended(given, decision)

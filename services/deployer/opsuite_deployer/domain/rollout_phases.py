@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from opsuite_deployer.domain.hook_points import AFTER_PROMOTION, BEFORE_PROMOTION, BEFORE_TRAFFIC, HookPoint
+from opsuite_deployer.domain.hook_points import (
+    AFTER_PROMOTION,
+    BEFORE_INCREASE,
+    BEFORE_PROMOTION,
+    BEFORE_TRAFFIC,
+    HookPoint,
+)
 from opsuite_deployer.domain.replicas import behind_router
 from opsuite_deployer.domain.rollout_draft import RolloutDraft
 from opsuite_deployer.domain.rollout_moves import gate_after, is_at_goals, is_in_batch_pause, may_old_go
@@ -53,8 +59,7 @@ def _promote(draft: RolloutDraft) -> None:
         return
     if not _has(draft, draft.plan.replicas):
         return
-    is_less = draft.state.weight < draft.plan.max_weight
-    if is_less and may_send_more(draft) and _hooks_passed(draft, BEFORE_TRAFFIC):
+    if draft.state.weight < draft.plan.max_weight and _may_grow(draft):
         _set_weight(draft, draft.plan.max_weight)
     if draft.state.weight == draft.plan.max_weight and is_settled(draft):
         _promoted(draft)
@@ -111,10 +116,15 @@ def _shift(draft: RolloutDraft, weight: int) -> bool:
         draft.change(weight=weight)
         return draft.target_is_whole and is_at_goals(draft)
     is_less = weight < draft.state.weight
-    may_grow = _has_grown(draft, weight) and may_send_more(draft)
-    if draft.state.weight != weight and (is_less or (may_grow and _hooks_passed(draft, BEFORE_TRAFFIC))):
+    if draft.state.weight != weight and (is_less or (_has_grown(draft, weight) and _may_grow(draft))):
         _set_weight(draft, weight)
     return draft.state.weight == weight and draft.target_is_whole and is_settled(draft)
+
+
+def _may_grow(draft: RolloutDraft) -> bool:
+    """Whether the share of the new version may grow: nobody is silent, and the hooks before that have passed."""
+    has_some = draft.state.weight > 0 or _hooks_passed(draft, BEFORE_TRAFFIC)
+    return may_send_more(draft) and has_some and _hooks_passed(draft, BEFORE_INCREASE)
 
 
 def _has_waited(draft: RolloutDraft, step: Pause) -> bool:

@@ -9,7 +9,14 @@ from fakes.deployments import Play, a_pipeline, a_stage, a_step
 from fakes.rollout_world import GOOD, SECOND, Behaviour, RolloutWorld
 
 from opsuite_deployer.domain.deployment import PartKey, PartKind, PauseReason, Status, StepStatus
-from opsuite_deployer.domain.hook_points import AFTER_PROMOTION, BEFORE_PROMOTION, BEFORE_TRAFFIC, HookPoint
+from opsuite_deployer.domain.hook_points import (
+    AFTER_PROMOTION,
+    BEFORE_INCREASE,
+    BEFORE_PROMOTION,
+    BEFORE_TRAFFIC,
+    OF_ROLLOUTS,
+    HookPoint,
+)
 from opsuite_deployer.domain.hooks import usual_failure, woven
 from opsuite_deployer.domain.pipeline import Hook, OnFailure, Port, Retry, Rollout, Workload
 from opsuite_deployer.domain.rollout_parts import plan_of, rollout_at
@@ -116,11 +123,14 @@ class RolloutPlay(Play):
 # --- when ------------------------------------------------------------------------------------------------------------
 
 
-def test_hooks_before_traffic_run_before_every_greater_share() -> None:
-    play = RolloutPlay(BEFORE_TRAFFIC)
+def test_hooks_run_before_the_first_requests_and_before_every_greater_share() -> None:
+    play = RolloutPlay(BEFORE_TRAFFIC, BEFORE_INCREASE)
     play.live()
 
-    assert play.told == [f"before:TRAFFIC:shop:roll at {share} %" for share in (0, 10, 50)]
+    assert play.told == [
+        "before:TRAFFIC:shop:roll at 0 %",
+        *(f"before:INCREASE:shop:roll at {share} %" for share in (0, 10, 50)),
+    ]
     assert play.deployment.ending is Status.SUCCEEDED
 
 
@@ -157,7 +167,7 @@ def test_without_a_router_a_promotion_has_hooks_too(strategy: Strategy) -> None:
 
 
 def test_a_rollback_asks_no_hook_of_a_rollout() -> None:
-    play = RolloutPlay(BEFORE_TRAFFIC, BEFORE_PROMOTION, AFTER_PROMOTION, rollback_of="another")
+    play = RolloutPlay(*OF_ROLLOUTS, rollback_of="another")
     play.live()
 
     assert (play.told, play.deployment.ending) == ([], Status.SUCCEEDED)
@@ -193,6 +203,7 @@ def test_a_hook_that_takes_longer_than_the_progress_deadline_is_no_standstill() 
     ("point", "strategy"),
     [
         (BEFORE_TRAFFIC, GRADUAL),
+        (BEFORE_INCREASE, GRADUAL),
         *(
             (point, strategy)
             for point in (BEFORE_PROMOTION, AFTER_PROMOTION)
@@ -224,13 +235,13 @@ def test_a_hook_that_may_fail_leaves_a_warning_and_the_rollout_goes_on() -> None
 
 
 def test_a_hook_that_asks_holds_the_rollout_where_it_is() -> None:
-    play = RolloutPlay(BEFORE_TRAFFIC, outcome=Outcome.FAILED, hook={"on_failure": OnFailure.PAUSE})
+    play = RolloutPlay(BEFORE_INCREASE, outcome=Outcome.FAILED, hook={"on_failure": OnFailure.PAUSE})
     play.live(until=lambda: play.deployment.status is Status.PAUSED)
     due, play.pace = play.world.time + timedelta(minutes=20), 60 * SECOND
     play.go_on(until=lambda: play.world.time >= due)
 
     assert play.deployment.pause_reason is PauseReason.HOOK
-    assert (play.told, play.world.sent(play.world.plan.target)) == (["before:TRAFFIC:shop:roll at 0 %"], 0)
+    assert (play.told, play.world.sent(play.world.plan.target)) == (["before:INCREASE:shop:roll at 0 %"], 0)
     play.outcome = Outcome.SUCCEEDED
     play.take(Wish(Verb.RESUME, "ann"))
     play.go_on()
