@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import pytest
@@ -125,6 +126,44 @@ async def test_a_drained_replica_gets_no_requests_until_it_is_put_back(deployer:
     assert not whole.drained_endpoints
 
 
+async def test_a_change_of_a_route_that_is_repeated_is_made_once(deployer: DeployerProcess, shop: None) -> None:
+    drain_id, split_id = str(uuid4()), str(uuid4())
+    async with services(deployer) as (traffic, _):
+        before = await in_force(traffic)
+        stable = next(one for one in before.revisions if one.weight)
+        drain = a_drain(stable.endpoints[0], request_id=drain_id)
+        undo = a_drain(stable.endpoints[0], undo=True)
+        split = a_split({stable.revision: 100}, etag=before.etag, request_id=split_id)
+
+        await traffic.SetWeights(split)
+        again = (await traffic.SetWeights(split)).weights  # its etag is that of before the first
+        await traffic.DrainEndpoint(drain)
+        await traffic.DrainEndpoint(undo)
+        late = (await traffic.DrainEndpoint(drain)).weights
+        with pytest.raises(InvalidInput):
+            await traffic.DrainEndpoint(a_drain(stable.endpoints[1], request_id=drain_id))
+
+    assert again.HasField("expire_time")
+    assert not late.drained_endpoints
+
+
+async def test_a_restart_that_is_repeated_restarts_nothing_again(deployer: DeployerProcess, shop: None) -> None:
+    restart = workload_service_pb2.RestartWorkloadRequest(name="workloads/shop", request_id=str(uuid4()))
+    async with services(deployer) as (_, workloads):
+        first = (await workloads.RestartWorkload(restart)).workload
+        again = (await workloads.RestartWorkload(restart)).workload
+
+    assert restarts(first) == restarts(again)
+
+
+def a_drain(endpoint: str, **fields: Any) -> traffic_service_pb2.DrainEndpointRequest:
+    return traffic_service_pb2.DrainEndpointRequest(name="workloads/shop", endpoint=endpoint, **fields)
+
+
+def restarts(workload: workload_service_pb2.Workload) -> list[int]:
+    return [one.restarts for one in workload.revisions[0].replica_statuses]
+
+
 async def test_a_workload_shows_its_revisions_and_can_be_restarted(deployer: DeployerProcess, shop: None) -> None:
     async with services(deployer) as (_, workloads):
         before = (await workloads.GetWorkload(workload_service_pb2.GetWorkloadRequest(name="workloads/shop"))).workload
@@ -139,7 +178,7 @@ async def test_a_workload_shows_its_revisions_and_can_be_restarted(deployer: Dep
     assert before.revisions[1].HasField("remove_time")
     assert not before.drift
     assert [one.name for one in listed] == ["workloads/shop"]
-    assert [one.restarts for one in after.revisions[0].replica_statuses] == [1, 1]
+    assert restarts(after) == [count + 1 for count in restarts(before)]
 
 
 async def test_an_edge_is_listed_and_only_one_that_is_gone_is_forgotten(deployer: DeployerProcess, shop: None) -> None:

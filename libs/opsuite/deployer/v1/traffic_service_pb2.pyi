@@ -170,7 +170,7 @@ class SetWeightsRequest(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID chosen by the caller, for its own logs: the call is safe to repeat by itself."""
+    """UUID chosen by the caller; makes retries safe: a repeat changes nothing and returns the route as it is then."""
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     etag: _builtins.str
@@ -241,7 +241,7 @@ class DrainEndpointRequest(_message.Message):
     UNDO_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID chosen by the caller, for its own logs: the call is safe to repeat by itself."""
+    """UUID chosen by the caller; makes retries safe: a repeat changes nothing and returns the route as it is then."""
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     endpoint: _builtins.str

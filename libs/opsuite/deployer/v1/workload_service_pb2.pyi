@@ -237,7 +237,7 @@ class RestartWorkloadRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """UUID chosen by the caller, for its own logs."""
+    """UUID chosen by the caller; makes retries safe: a repeat restarts nothing and returns the workload as it is then."""
     name: _builtins.str
     """"workloads/checkout"; on Kubernetes with the namespace: "workloads/shop.checkout"."""
     reason: _builtins.str

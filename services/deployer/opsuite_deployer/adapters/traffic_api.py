@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from opsuite.deployer.v1 import traffic_service_pb2 as pb
 from opsuite.deployer.v1 import traffic_service_pb2_grpc as stubs
-from opsuite_deployer.adapters.calls import Context
+from opsuite_deployer.adapters.calls import Context, replay_of
 from opsuite_deployer.adapters.deployment_messages import timestamp
 from opsuite_deployer.adapters.workload_api import edge_message, workload_of
 from opsuite_deployer.application.traffic import Traffic, Weights, etag_of
@@ -32,13 +32,12 @@ class TrafficServicer(stubs.TrafficServiceServicer):
         self, request: pb.SetWeightsRequest, context: Context[pb.SetWeightsRequest, pb.SetWeightsResponse]
     ) -> pb.SetWeightsResponse:
         """Split the requests by hand for a time."""
-        weights = await self._traffic.set_weights(
-            workload_of(request.name),
-            _shares(request.revisions),
-            request.ttl.ToTimedelta(),
-            request.etag,
-            current_principal().name,
-            request.reason,
+        workload, shares, actor = workload_of(request.name), _shares(request.revisions), current_principal().name
+        ttl = request.ttl.ToTimedelta()
+        weights = await self._traffic.once(
+            replay_of(request),
+            workload,
+            lambda: self._traffic.set_weights(workload, shares, ttl, request.etag, actor, request.reason),
         )
         return pb.SetWeightsResponse(weights=_weights(weights))
 
@@ -47,8 +46,10 @@ class TrafficServicer(stubs.TrafficServiceServicer):
     ) -> pb.DrainEndpointResponse:
         """Take one replica out of the route, or put it back."""
         host, _, port = request.endpoint.rpartition(":")
-        endpoint = Endpoint(host.strip("[]"), int(port))
-        weights = await self._traffic.drain(workload_of(request.name), endpoint, undo=request.undo)
+        workload, endpoint = workload_of(request.name), Endpoint(host.strip("[]"), int(port))
+        weights = await self._traffic.once(
+            replay_of(request), workload, lambda: self._traffic.drain(workload, endpoint, undo=request.undo)
+        )
         return pb.DrainEndpointResponse(weights=_weights(weights))
 
     async def ListEdges(

@@ -9,7 +9,7 @@ from typing import Final
 from opsuite.deployer.v1 import workload_pb2
 from opsuite.deployer.v1 import workload_service_pb2 as pb
 from opsuite.deployer.v1 import workload_service_pb2_grpc as stubs
-from opsuite_deployer.adapters.calls import Context
+from opsuite_deployer.adapters.calls import Context, replay_of
 from opsuite_deployer.adapters.deployment_messages import timestamp
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.application.workload_view import RevisionView, Workloads, WorkloadView
@@ -51,7 +51,7 @@ class WorkloadServicer(stubs.WorkloadServiceServicer):
         """Restart a workload replica by replica."""
         left = time_remaining()
         within = timedelta(seconds=RESTART_SECONDS if left is None else min(left, RESTART_SECONDS))
-        view = await self._workloads.restart(workload_of(request.name), within)
+        view = await self._workloads.restart(workload_of(request.name), within, replay_of(request))
         return pb.RestartWorkloadResponse(workload=_whole(view))
 
 

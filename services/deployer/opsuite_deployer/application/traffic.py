@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -10,7 +10,8 @@ from typing import Protocol
 import structlog
 
 from opsuite_deployer.application.platforms import Platforms
-from opsuite_deployer.application.ports import Store
+from opsuite_deployer.application.ports import Replay, Store
+from opsuite_deployer.application.replays import once
 from opsuite_deployer.application.routing import routed_endpoint
 from opsuite_deployer.application.workload_ports import RevisionRecord
 from opsuite_deployer.application.workload_view import known
@@ -107,6 +108,10 @@ class Traffic:
             raise RouteNotFound(workload) from error
         override = await self._overrides.get(workload)
         return Weights(workload, status, override.expires_at if override else None)
+
+    async def once(self, replay: Replay | None, workload: str, change: Callable[[], Awaitable[Weights]]) -> Weights:
+        """Make a change of a route; if the call is a repeat, return the route as it is now."""
+        return await once(self._store, replay, change, lambda: self.weights(workload))
 
     async def set_weights(
         self, workload: str, shares: Mapping[str, int], ttl: timedelta, etag: str, actor: str, reason: str

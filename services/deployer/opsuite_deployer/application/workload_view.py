@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Final
 
 from opsuite_deployer.application.platforms import Platforms
-from opsuite_deployer.application.ports import Store, Tx
+from opsuite_deployer.application.ports import Replay, Store, Tx
+from opsuite_deployer.application.replays import once
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.domain.errors import RolloutUnderWay, WorkloadNotFound
 from opsuite_kernel.errors import NotFound, TimedOut
@@ -60,11 +61,15 @@ class Workloads:
         shown = await asyncio.gather(*(self._revision(record, one, route) for one in revisions))
         return WorkloadView(record, tuple(shown), route, tuple(_drift(record, shown, route)))
 
-    async def restart(self, uid: str, within: timedelta) -> WorkloadView:
+    async def restart(self, uid: str, within: timedelta, replay: Replay | None = None) -> WorkloadView:
         """Restart the replicas of the stable revision one after the other, each once the one before runs again.
 
+        A repeated call returns the workload as it is now.
         Raises WorkloadNotFound, RolloutUnderWay, TimedOut (the rest is left as it is), Unavailable.
         """
+        return await once(self._store, replay, lambda: self._restart(uid, within), lambda: self.get(uid))
+
+    async def _restart(self, uid: str, within: timedelta) -> WorkloadView:
         record, revisions = await self._store.read(lambda tx: known(tx, uid))
         if record.rollout_of:
             raise RolloutUnderWay(uid, record.rollout_of)
