@@ -15,7 +15,7 @@ from opsuite_scaler.domain.draft import Draft
 from opsuite_scaler.domain.members import Classes, classify
 from opsuite_scaler.domain.policy import MetricSpec, Resource, TargetType
 from opsuite_scaler.domain.proposals import MetricFailed, Proposal, Tolerance, reason_for, tolerance_of
-from opsuite_scaler.domain.quantities import quantity, quotient, replicas_for, scale_of, total_of
+from opsuite_scaler.domain.quantities import quantity, quotient, replicas_for, scale_of, total_of, wanted
 from opsuite_scaler.domain.snapshot import Member, Reading
 
 FULL: Final = 100
@@ -73,7 +73,7 @@ def propose(draft: Draft, spec: MetricSpec, reading: Reading) -> Proposal:
 
 def _yardstick(spec: MetricSpec, members: Iterable[Member], scale: int) -> Yardstick:
     if spec.target_type is not TargetType.UTILIZATION:
-        return Yardstick(quantity(spec.target, scale), None)
+        return Yardstick(wanted(spec.target, scale), None)
     resource = spec.resource.value if spec.resource else ""
     key = f"{resource}/{spec.container}" if spec.container else resource
     requests = {}
@@ -81,7 +81,7 @@ def _yardstick(spec: MetricSpec, members: Iterable[Member], scale: int) -> Yards
         if key not in member.requests:
             raise MetricFailed(f"member {member.name} does not say how much {key} it requested")
         requests[member.name] = quantity(member.requests[key], scale)
-    return Yardstick(int(spec.target), requests)
+    return Yardstick(wanted(int(spec.target), 1), requests)
 
 
 def _replicas(

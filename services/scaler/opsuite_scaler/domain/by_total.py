@@ -7,7 +7,7 @@ from opsuite_scaler.domain.draft import Draft
 from opsuite_scaler.domain.members import serving
 from opsuite_scaler.domain.policy import MetricSpec, TargetKind, TargetType
 from opsuite_scaler.domain.proposals import MetricFailed, Proposal, reason_for, tolerance_of
-from opsuite_scaler.domain.quantities import quantity, replicas_for
+from opsuite_scaler.domain.quantities import quantity, replicas_for, wanted
 from opsuite_scaler.domain.snapshot import Reading
 
 SCALE = 1000
@@ -16,7 +16,7 @@ SCALE = 1000
 
 def propose(draft: Draft, spec: MetricSpec, reading: Reading) -> Proposal:
     """What the number asks for, as it is or divided by the replicas. Raises MetricFailed."""
-    total, target = quantity(reading.total, SCALE), quantity(spec.target, SCALE)
+    total, target = quantity(reading.total, SCALE), wanted(spec.target, SCALE)
     if spec.target_type is TargetType.AVERAGE_VALUE:
         replicas, ratio = _per_replica(draft, total, target)
     else:

@@ -80,4 +80,5 @@ class Draft:
         self.verdict = verdict
         self.remaining = remaining
         self.has_ended = True
-        self.apply(rule, self.current, reason, message, {"remaining_seconds": remaining.total_seconds()})
+        inputs: Inputs = {"remaining_seconds": remaining.total_seconds()} if remaining else {}
+        self.apply(rule, self.current, reason, message, inputs)

@@ -86,14 +86,21 @@ def _fall_back(
     if isinstance(failure, quality.DropUnconfirmed):
         return None, memory, why
     if remembered := quality.last_value(draft, spec, memory):
-        proposal = WAYS[spec.kind](draft, spec, remembered)
-        draft.values[spec.name] = proposal.value
-        return proposal._replace(message=f"{why}; its last value stands in: {proposal.message}"), memory, why
+        return _of_last_value(draft, spec, remembered, why), memory, why
     replicas = quality.stand_in(draft, spec, memory)
     if replicas is None:
         return None, memory, why
     draft.stand_ins[spec.name] = replicas
     return quality.stood_in(spec, replicas, memory, why), memory, why
+
+
+def _of_last_value(draft: Draft, spec: MetricSpec, remembered: Reading, why: str) -> Proposal | None:
+    try:
+        proposal = WAYS[spec.kind](draft, spec, remembered)
+    except MetricFailed:  # it has a value, but the target has no members that it could be divided by
+        return None
+    draft.values[spec.name] = proposal.value
+    return proposal._replace(message=f"{why}; its last value stands in: {proposal.message}")
 
 
 def _weigh(draft: Draft, spec: MetricSpec, proposal: Proposal, winner: Step | None) -> Step:

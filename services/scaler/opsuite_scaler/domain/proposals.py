@@ -49,5 +49,5 @@ def tolerance_of(draft: Draft) -> Tolerance:
 def reason_for(replicas: int, current: int) -> str:
     """Why a metric proposes what it proposes, in a word."""
     if replicas == current:
-        return "WithinTolerance"
+        return "MatchesSize"
     return "AboveTarget" if replicas > current else "BelowTarget"

@@ -21,6 +21,11 @@ def quantity(value: float, scale: int) -> int:
     return saturated(ceil(value * scale - _NOISE))
 
 
+def wanted(target: float, scale: int) -> int:
+    """A target as a quantity; never 0, since what is wanted of a metric is never nothing."""
+    return max(1, quantity(target, scale))
+
+
 def scale_of(spec: MetricSpec) -> int:
     """Units in one of the metric: CPU comes in thousandths of a core already."""
     return 1 if spec.resource is Resource.CPU else 1000

@@ -32,7 +32,7 @@ def propose(draft: Draft, spec: MetricSpec, reading: Reading) -> Proposal:
     utilization, guard = _utilization(draft), spec.response_time.guard_percent
     if utilization is None or utilization >= guard or ratio > 1.0:
         inputs["proposal"] = draft.current
-        return Proposal(draft.current, "WithinTolerance", f"{told}: holds the size", inputs, reading.total)
+        return Proposal(draft.current, "LatencyInOrder", f"{told}: holds the size", inputs, reading.total)
     replicas = replicas_for(draft.current * utilization / guard)
     inputs |= {"utilization": utilization, "guard_percent": guard, "proposal": replicas}
     message = f"{told}, and CPU is at {utilization:g}% of a guard of {guard}%: {replicas} replicas"

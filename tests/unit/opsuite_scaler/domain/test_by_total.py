@@ -79,6 +79,10 @@ def test_numbers_beyond_all_bounds_are_cut_to_the_largest(spec: object) -> None:
     assert step(outcome, "max_replicas").reason == "TooManyReplicas"
 
 
+def test_the_smallest_of_targets_is_a_thousandth() -> None:
+    assert desired(a_policy(queue(1e-9)), seen(1, queue=one(0.005))) == 5
+
+
 @pytest.mark.parametrize("total", [inf, -inf, nan])
 def test_what_is_no_finite_number_is_a_failure(total: float) -> None:
     assert decision(a_policy(queue()), seen(3, queue=one(total))).reason == "FailedGetExternalMetric"

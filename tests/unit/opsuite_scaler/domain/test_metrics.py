@@ -28,7 +28,7 @@ def test_the_largest_proposal_wins(queue_total: float, level_total: float, expec
     ("total", "expected", "verdict", "reason"),
     [
         pytest.param(80, 8, Verdict.SCALE, "AboveTarget", id="up is allowed"),
-        pytest.param(40, 4, Verdict.NO_CHANGE, "WithinTolerance", id="staying is"),
+        pytest.param(40, 4, Verdict.NO_CHANGE, "MatchesSize", id="staying is"),
         pytest.param(20, 4, Verdict.NO_CHANGE, "FailedGetObjectMetric", id="down is not"),
     ],
 )

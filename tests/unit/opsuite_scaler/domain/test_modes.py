@@ -65,7 +65,7 @@ def test_each_mode_lets_its_changes_through(
         (Mode.PAUSED, UP, "Paused"),
         (Mode.PAUSED, SAME, "Paused"),
         (Mode.SCALE_UP_ONLY, DOWN, "ScaleUpOnly"),
-        (Mode.SCALE_UP_ONLY, SAME, "WithinTolerance"),
+        (Mode.SCALE_UP_ONLY, SAME, "MatchesSize"),
         (Mode.SCALE_DOWN_ONLY, UP, "ScaleDownOnly"),
         (Mode.DRY_RUN, UP, "AboveTarget"),
     ],

@@ -16,6 +16,7 @@ from fakes.scaling import (
     cpu,
     decision,
     desired,
+    level,
     of_members,
     one,
     per_member,
@@ -125,6 +126,14 @@ def test_a_last_value_does_not_make_itself_younger() -> None:
     after = decide(policy, seen(SIZE, queue=FAILED), state).state.metrics["queue"]
 
     assert (after.last_at, after.last_value, after.failures) == (ago(60), 20.0, 1)
+
+
+def test_a_last_value_that_needs_members_fails_without_them() -> None:
+    policy = a_policy(level(10, fallback=Fallback(Quality.LAST_VALUE, 0)))
+    state = State(metrics={"level": MetricMemory(5, 30.0, NOON)})
+
+    assert desired(policy, seen(SIZE, (), level=FAILED), state) == SIZE
+    assert desired(policy, seen(SIZE, level=FAILED), state) == 3 * SIZE
 
 
 def test_a_value_ends_the_failures_and_is_remembered_with_its_time() -> None:

@@ -31,7 +31,9 @@ def test_latency_above_its_target_raises_by_a_bounded_step(seconds: float, max_s
 
 @pytest.mark.parametrize("seconds", [0.2, 0.1, 0.0])
 def test_latency_in_order_never_lowers_by_itself(seconds: float) -> None:
-    assert desired(a_policy(latency(0.2)), seen(SIZE, latency=one(seconds))) == SIZE
+    found = decision(a_policy(latency(0.2)), seen(SIZE, latency=one(seconds)))
+
+    assert (found.desired, found.reason) == (SIZE, "LatencyInOrder")
 
 
 def test_latency_in_order_holds_a_size_that_others_would_lower() -> None:

@@ -142,4 +142,4 @@ def test_a_wait_explains_what_it_withholds() -> None:
 
     last = outcome.steps[-1]
     assert rules_of(outcome) == ["metric_proposal", "cooldown"]
-    assert (last.before, last.after, last.inputs) == (9, 5, {"remaining_seconds": 3599.0})
+    assert (last.before, last.after, last.inputs) == (9, 5, {"remaining_seconds": 3599})
