@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from opsuite_cli.imports.argo import filled_rollout
-from opsuite_cli.imports.flagger_strategy import ROUTER, analysis_of, is_skipped, is_stepwise, strategy_of
+from opsuite_cli.imports.flagger_hooks import hooks_of
+from opsuite_cli.imports.flagger_strategy import ROUTER, analysis_of, interval_of, is_skipped, is_stepwise, strategy_of
 from opsuite_cli.imports.pods import Pod, clocks_of, deployment_in, pod_of, read_envelope
 from opsuite_cli.imports.reading import Imported, Node, Reading, document, filled
 from opsuite_cli.init import label
@@ -82,8 +83,21 @@ def pipeline_from(reading: Reading, *, environment: str, others: Sequence[Readin
         "health": pod.health,
         **clocks_of(spec["progressDeadlineSeconds"], pod.min_ready),
     }
-    pipeline = document(name, environment, {"rollout": filled_rollout(rollout)}, f"the Flagger Canary {name}")
+    pipeline = document(
+        name, environment, {"rollout": filled_rollout(rollout)}, f"the Flagger Canary {name}", hooks_in(spec, traffic)
+    )
     return reading.imported(pipeline, pod.version)
+
+
+def hooks_in(spec: Node, traffic: dict[str, Any]) -> list[dict[str, Any]]:
+    """The hooks of its webhooks; a Canary that is not looked at has none."""
+    if is_skipped(spec):
+        return []
+    analysis = analysis_of(spec)
+    by_weights = is_stepwise(analysis) and "service" not in traffic
+    return hooks_of(
+        analysis["webhooks"], interval_of(analysis), by_weights=by_weights, has_router="http_route" in traffic
+    )
 
 
 def target_of(target: Node, others: Sequence[Reading]) -> Pod:

@@ -21,16 +21,6 @@ LATER: Final = (
 )
 COUNTED: Final = "requests are counted from one step to the next"
 NOBODY_COUNTS: Final = "without a router that opsuite knows nobody counts requests; a person promotes instead"
-HOOKS: Final = {
-    "confirm-rollout": "a pause stands in its place, until a person promotes",
-    "confirm-promotion": "a pause stands in its place, until a person promotes",
-    "confirm-traffic-increase": "nobody is asked before each weight; pause or abort by a command",
-    "pre-rollout": "do it in a step before the rollout",
-    "rollout": "load and tests belong into steps that run beside the rollout",
-    "post-rollout": "do it in a step after the rollout",
-    "rollback": "a rollout is aborted by a command",
-    "event": "its body has another form here: write a notification with a webhook",
-}
 
 
 def analysis_of(spec: Node) -> Node:
@@ -51,16 +41,15 @@ def strategy_of(spec: Node, traffic: dict[str, Any]) -> dict[str, Any]:
         analysis.ignore("is skipped")
         return {"blue_green": {}} if "service" in traffic else {"rolling": {}}
     read_rest(analysis, traffic)
-    interval = max(read_interval(analysis["interval"]), SHORTEST_INTERVAL)
-    hooks = hooks_of(analysis["webhooks"])
+    interval = interval_of(analysis)
     look = look_of(analysis["metrics"], interval, has_router=bool(traffic))
     if is_stepwise(analysis) and "service" not in traffic:
         analysis["iterations"].ignore("there are weights to go through")
-        return {"canary": {"steps": steps_of(weights_of(analysis), look, hooks)}}
+        return {"canary": {"steps": steps_of(weights_of(analysis), look)}}
     for key in ("stepWeight", "stepWeights", "maxWeight"):
         analysis[key].refuse("a Service sends all requests or none: weights need another router")
     time = interval * analysis["iterations"].number(ITERATIONS, 1, 10_000)
-    return {"blue_green": blue_green_of(analysis, time, look, hooks)}
+    return {"blue_green": blue_green_of(analysis, time, look)}
 
 
 def is_stepwise(analysis: Node) -> bool:
@@ -69,7 +58,7 @@ def is_stepwise(analysis: Node) -> bool:
 
 
 def read_rest(analysis: Node, traffic: dict[str, Any]) -> None:
-    """What is said beside steps, metrics and hooks."""
+    """What is said beside steps, metrics and webhooks."""
     analysis["threshold"].unless((0, 1), "a gate that fails aborts at once, the first time", "the first failure counts")
     analysis["stepWeightPromotion"].unless(
         (0, 100), "after the last step all requests go to the new version", "that is how it is"
@@ -83,6 +72,11 @@ def read_rest(analysis: Node, traffic: dict[str, Any]) -> None:
     if "http_route" not in traffic or analysis["mirror"].value is not True:
         analysis["mirror"].unless((False,), ROUTER, "nothing is mirrored")
         analysis["mirrorWeight"].ignore("nothing is mirrored")
+
+
+def interval_of(analysis: Node) -> timedelta:
+    """Time between two looks; it is never shorter than Flagger's shortest."""
+    return max(read_interval(analysis["interval"]), SHORTEST_INTERVAL)
 
 
 def read_interval(interval: Node) -> timedelta:
@@ -102,9 +96,9 @@ def weights_of(analysis: Node) -> list[int]:
     return [min(weight, 100) for weight in range(step, most + step, step)]
 
 
-def steps_of(weights: list[int], look: Look, hooks: set[str]) -> list[dict[str, Any]]:
-    """Weights, each followed by a look as long as the interval, and pauses where somebody is asked."""
-    steps = [{"pause": {}}] if "confirm-rollout" in hooks else list[dict[str, Any]]()
+def steps_of(weights: list[int], look: Look) -> list[dict[str, Any]]:
+    """Weights, each followed by a look as long as the interval, or by a pause for a person."""
+    steps = list[dict[str, Any]]()
     for weight in weights:
         steps.append({"set_weight": weight})
         if look.limits:
@@ -113,12 +107,12 @@ def steps_of(weights: list[int], look: Look, hooks: set[str]) -> list[dict[str, 
             steps.append({"pause": {}})
         elif not look.limits:
             steps.append({"pause": {"duration": seconds(look.time)}})
-    return [*steps, {"pause": {}}] if "confirm-promotion" in hooks else steps
+    return steps
 
 
-def blue_green_of(analysis: Node, time: timedelta, look: Look, hooks: set[str]) -> dict[str, Any]:
+def blue_green_of(analysis: Node, time: timedelta, look: Look) -> dict[str, Any]:
     """A preview that is looked at for as long as all iterations take, or until a person promotes it."""
-    is_automatic = not look.needs_a_person and not hooks & {"confirm-rollout", "confirm-promotion"}
+    is_automatic = not look.needs_a_person
     if look.limits:
         gate = {"name": "metrics", "traffic": look.limits | {"window": seconds(time)}}
         return {"auto_promotion_enabled": is_automatic, "pre_promotion": gate}
@@ -177,11 +171,3 @@ def bound_of(metric: Node, bound: str) -> float | None:
         return None
     span["max" if bound == "min" else "min"].refuse("the limit is on the other side")
     return float(source.take())
-
-
-def hooks_of(webhooks: Node) -> set[str]:
-    """Kinds of the hooks, all of which are refused; those that ask somebody become pauses."""
-    kinds = {str(hook["type"].value) for hook in webhooks}
-    for hook in webhooks:
-        hook.refuse(HOOKS.get(str(hook["type"].value or "rollout"), "hooks of that kind are not imported"))
-    return kinds

@@ -46,7 +46,7 @@ REFUSED: Final = {
     "volumes": FILES,
     "asset_path": FILES,
     "error_pages_path": "the edge serves no pages of its own",
-    "hooks_path": "hooks are steps: write command steps before and after the rollout",
+    "hooks_path": "hooks are programs in files of their own: write each under `hooks`, docs/importing.md says where",
     "secrets_path": SECRETS,
     "ssh": HOSTS,
     "builder": "images are built elsewhere, or by a step before the rollout",

@@ -232,7 +232,13 @@ def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value not in (None, "", [], {})}
 
 
-def document(name: str, environment: str, rollouts: Mapping[str, Mapping[str, Any]], origin: str) -> dict[str, Any]:
+def document(
+    name: str,
+    environment: str,
+    rollouts: Mapping[str, Mapping[str, Any]],
+    origin: str,
+    hooks: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
     """A pipeline as `opsuite apply` reads it: one rollout after the other, by the name of its stage.
 
     Where it comes from nothing limits the time of a rollout as a whole, so it may take as long as it can here.
@@ -246,6 +252,7 @@ def document(name: str, environment: str, rollouts: Mapping[str, Mapping[str, An
         "environments": [environment],
         "timeout": LONGEST,
         "stages": stages,
+        **filled({"hooks": list(hooks)}),
     }
     return {"apiVersion": "opsuite.dev/v1", "kind": "Pipeline", "metadata": {"name": name}, "spec": spec}
 

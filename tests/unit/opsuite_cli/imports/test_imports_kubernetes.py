@@ -8,13 +8,15 @@ import pytest
 import yaml
 from fakes.foreign_documents import ARGO_BLUE_GREEN, ARGO_CANARY, FLAGGER_BLUE_GREEN, FLAGGER_CANARY
 
+from opsuite_cli.documents import parse
 from opsuite_cli.importing import imported_from
+from opsuite_cli.imports.reading import Imported
 
 GATE = {"name": "metrics", "traffic": {"max_error_percent": 1.0, "max_latency": "0.5s", "window": "60s"}}
 
 
-def rollout(text: str, **changes: Any) -> dict[str, Any]:
-    """The rollout of a document, of which parts may be replaced by their path with "__" for the dot; None removes."""
+def changed(text: str, **changes: Any) -> Imported:
+    """What becomes of a document, parts of which are replaced by their path with "__" for the dot; None removes."""
     documents = list(yaml.safe_load_all(text))
     for path, value in changes.items():
         *outer, last = path.split("__")
@@ -23,7 +25,12 @@ def rollout(text: str, **changes: Any) -> dict[str, Any]:
             place = place[key]
         place.pop(last, None)
         place |= {} if value is None else {last: value}
-    pipeline = imported_from(yaml.safe_dump_all(documents), environment="production").pipeline
+    return imported_from(yaml.safe_dump_all(documents), environment="production")
+
+
+def rollout(text: str, **changes: Any) -> dict[str, Any]:
+    """The rollout of such a document."""
+    pipeline = changed(text, **changes).pipeline
     found: dict[str, Any] = pipeline["spec"]["stages"][0]["steps"][0]["rollout"]
     return found
 
@@ -155,10 +162,10 @@ def test_weights_grow_until_the_greatest_is_reached_and_metrics_are_looked_at_af
     assert steps == [step for weight in weights for step in (weight, {"gate": GATE})]
 
 
-def test_a_person_judges_what_is_not_imported_after_each_weight_and_where_somebody_is_asked() -> None:
+def test_a_person_judges_what_is_not_imported_after_each_weight() -> None:
     steps = rollout(FLAGGER_CANARY, analysis__maxWeight=20)["canary"]["steps"]
 
-    assert steps == [{"pause": {}}, {"set_weight": 20}, {"gate": GATE}, {"pause": {}}]
+    assert steps == [{"set_weight": 20}, {"gate": GATE}, {"pause": {}}]
 
 
 def test_without_a_router_nobody_counts_requests_and_a_person_promotes_each_weight() -> None:
@@ -202,10 +209,73 @@ def test_the_port_that_gets_the_requests_is_the_first() -> None:
 
 
 def test_iterations_are_a_preview_of_that_length() -> None:
-    asks, alone = rollout(FLAGGER_BLUE_GREEN), rollout(FLAGGER_BLUE_GREEN, analysis__webhooks=None)
+    found = rollout(FLAGGER_BLUE_GREEN)
 
-    assert asks["blue_green"] == {"auto_promotion_enabled": False}
-    assert alone["blue_green"] == {"auto_promotion_enabled": True, "auto_promotion_after": "300s"}
+    assert found["blue_green"] == {"auto_promotion_enabled": True, "auto_promotion_after": "300s"}
+
+
+AGAIN = {"attempts": 20, "backoff": "60s", "max_backoff": "60s"}
+CALL = {"webhook": {"url": "http://gate.test/approve"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("confirm-rollout", [{"name": "ask", "before": "STAGE", "retry": AGAIN, "on_failure": "PAUSE", **CALL}]),
+        ("confirm-promotion", [{"name": "ask", "before": "PROMOTION", "retry": AGAIN, "on_failure": "PAUSE", **CALL}]),
+        (
+            "confirm-traffic-increase",
+            [{"name": "ask", "before": "INCREASE", "retry": AGAIN, "on_failure": "PAUSE", **CALL}],
+        ),
+        ("pre-rollout", [{"name": "ask", "before": "TRAFFIC", **CALL}]),
+        (
+            "post-rollout",
+            [{"name": "ask", "after": "DEPLOYMENT", **CALL}, {"name": "ask-2", "after": "FAILURE", **CALL}],
+        ),
+        ("rollout", []),
+        ("rollback", []),
+        ("event", []),
+    ],
+)
+def test_webhooks_become_hooks_and_are_named_since_their_body_differs(
+    kind: str, expected: list[dict[str, Any]]
+) -> None:
+    webhook = {"name": "ask", "type": kind, "url": "http://gate.test/approve"}
+    found = changed(FLAGGER_CANARY, analysis__webhooks=[webhook])
+
+    assert found.pipeline["spec"].get("hooks", []) == expected
+    named = {one.path for one in found.refused if "webhooks" in one.path}
+    assert named == {"spec.analysis.webhooks[0]" + (".type" if expected else "")}
+    parse(yaml.safe_dump(dict(found.pipeline)))
+
+
+def test_what_a_webhook_says_is_kept() -> None:
+    webhook = {
+        "name": "smoke",
+        "type": "pre-rollout",
+        "url": "http://tests.test/",
+        "timeout": "30s",
+        "retries": 2,
+        "metadata": {"cmd": "test ${x}", "count": 3},
+    }
+    (hook,) = changed(FLAGGER_BLUE_GREEN, analysis__webhooks=[webhook]).pipeline["spec"]["hooks"]
+
+    assert hook == {
+        "name": "smoke",
+        "before": "PROMOTION",
+        "timeout": "30s",
+        "retry": {"attempts": 3},
+        "webhook": {"url": "http://tests.test/", "metadata": {"cmd": "test $${x}", "count": "3"}},
+    }
+
+
+def test_without_a_router_nobody_is_asked_before_each_share() -> None:
+    kinds = ("confirm-traffic-increase", "pre-rollout", "confirm-promotion")
+    webhooks = [{"name": kind, "type": kind, "url": "http://gate.test/"} for kind in kinds]
+    found = changed(FLAGGER_CANARY, provider="istio", analysis__webhooks=webhooks)
+
+    assert [hook["name"] for hook in found.pipeline["spec"]["hooks"]] == ["confirm-promotion"]
+    assert {"spec.analysis.webhooks[0]", "spec.analysis.webhooks[1]"} <= {one.path for one in found.refused}
 
 
 def test_without_its_deployment_what_a_canary_runs_is_refused() -> None:
