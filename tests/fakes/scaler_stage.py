@@ -12,7 +12,7 @@ from opsuite_kernel.clock import SystemClock
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
 from opsuite_runs import events as event_log
 from opsuite_runs.lease import Leases, new_owner
-from opsuite_runs.port import Lease
+from opsuite_runs.port import Event, Lease
 from opsuite_runs.watch import Hub
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.database import SqlStore
@@ -130,9 +130,9 @@ class Stage:
     def __init__(self, database: Store, world: Stage | None = None) -> None:
         """`world`: another process with the same targets."""
         self.database = database
-        self.targets = world.targets if world else FakeTargets()
-        self.sources = world.sources if world else FakeSources()
-        self.rollouts = world.rollouts if world else FakeRollouts()
+        self.targets: FakeTargets = world.targets if world else FakeTargets()
+        self.sources: FakeSources = world.sources if world else FakeSources()
+        self.rollouts: FakeRollouts = world.rollouts if world else FakeRollouts()
         clock = SystemClock()
         hub = Hub(self._read_nothing, clock)
         self.store = SqlStore(database, Leases(tables.targets), hub, new_owner(), clock)
@@ -196,5 +196,5 @@ class Stage:
         )
         return [decision_pb2.ScalingEvent.FromString(event.payload) for event in found]
 
-    async def _read_nothing(self, topic: str, after: int, limit: int) -> Sequence[event_log.Event]:
+    async def _read_nothing(self, topic: str, after: int, limit: int) -> Sequence[Event]:
         return ()
