@@ -23,6 +23,7 @@ from opsuite_cli import (
     options,
     pipelines,
     rollouts,
+    scaling,
     steering,
     traffic,
     up,
@@ -88,6 +89,7 @@ edges.app.command("forget")(traffic.forget_edge)
 app.add_typer(pipelines.app, name="pipeline", rich_help_panel=START)
 app.add_typer(rollouts.app, name="rollout", rich_help_panel=STEER)
 app.add_typer(traffic.app, name="traffic", rich_help_panel=STEER)
+app.add_typer(scaling.app, name="scaling", rich_help_panel=STEER)
 app.add_typer(workloads.app, name="workload", rich_help_panel=LOOK)
 app.add_typer(environments.app, name="env", rich_help_panel=LOOK)
 app.add_typer(edges.app, name="edge", rich_help_panel=START)
