@@ -13,6 +13,7 @@ from deployer import Client, DeployerProcess, a_deployer, deploy, ended, registe
 from fakes.calls import cancel, get, lines_of, plan, resume, retry, status_of, until
 from fakes.held_steps import HeldSteps
 from fakes.pipelines import Form, a_pipeline, a_script, a_stage, false, true
+from fakes.web_workload import SERVER, a_rollout, rollout_of
 
 from opsuite.deployer.v1 import deployment_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as d
@@ -31,9 +32,15 @@ with open("notes", "a") as file:
 def deployer() -> Iterator[DeployerProcess]:
     """A deployer that may read one secret, with a program that notes what it is told."""
     with a_deployer(DEPLOYER_SECRET_ENV="HOOK_KEY", HOOK_KEY=SECRET, DEPLOYER_LEASE="3") as process:
-        process.work.mkdir(parents=True, exist_ok=True)
-        (process.work / "note.py").write_text(NOTE)
+        _furnish(process)
         yield process
+
+
+def _furnish(deployer: DeployerProcess) -> None:
+    deployer.work.mkdir(parents=True, exist_ok=True)
+    (deployer.work / "note.py").write_text(NOTE)
+    (deployer.work / "serve").write_text(SERVER)
+    (deployer.work / "serve").chmod(0o755)
 
 
 def a_hook(name: str, /, *, before: str = "", after: str = "", **fields: Any) -> Form:
@@ -311,6 +318,60 @@ async def test_preflight_and_plan_know_the_hooks(deployer: DeployerProcess) -> N
     assert problems == {"hooks[0]", "hooks[2].webhook.secret"}
     assert status_of(done) == "FAILED"
     assert hooks_of(done) == {"before:a/tool": "PENDING", "before:b/tool": "PENDING", "after:FAILURE/tell": "PENDING"}
+
+
+# ---- rollouts -------------------------------------------------------------------------------------------------------
+
+
+HALF: Form = {"steps": [{"setWeight": 50}], "scaleDownDelay": "0s", "abortScaleDownDelay": "0.1s"}
+
+
+async def test_hooks_around_a_promotion_decide_about_it(deployer: DeployerProcess) -> None:
+    (deployer.work / "smoke.py").write_text("import os, sys; sys.exit(os.environ['DEPLOYMENT_VERSION'] == '1.2')")
+    hooks = [
+        a_hook("smoke", before="PROMOTION", **_does(a_script("smoke", "smoke.py"))),
+        a_hook("tell", after="PROMOTION", stage="web"),
+    ]
+    stage = a_stage("web", a_rollout("hooked", canary=HALF))
+    async with deployer.client() as client:
+        await register(client, a_pipeline("promoted", stage, hooks=hooks))
+        for version in ("1.0", "1.1"):
+            good = await ended(client, (await deploy(client, "promoted", version)).name)
+            assert (status_of(good), notes(deployer)) == ("SUCCEEDED", [f"tell {version}"])
+        bad = await ended(client, (await deploy(client, "promoted", "1.2")).name)
+        back = await get(client, bad.rolled_back_by)
+
+    assert hooks_of(good) == {
+        "before:PROMOTION:web:roll/smoke": "SUCCEEDED",
+        "after:PROMOTION:web:roll/tell": "SUCCEEDED",
+    }
+    assert (status_of(bad), status_of(back), notes(deployer)) == ("ROLLED_BACK", "SUCCEEDED", [])
+    assert (bad.failure.stage, bad.failure.step) == ("web", "roll")
+    assert "hook smoke (before:PROMOTION:web:roll) failed: exited with status 1" in bad.failure.message
+    assert hooks_of(bad)["before:PROMOTION:web:roll/smoke"] == "FAILED"
+    assert hooks_of(back) == {}
+    assert [track.version for track in rollout_of(back).tracks if track.available_replicas] == ["1.1"]
+
+
+async def test_kill_9_while_a_rollout_waits_for_a_hook() -> None:
+    with a_deployer() as process:
+        _furnish(process)
+        held = HeldSteps(process.work)
+        hook = a_hook("ask", before="PROMOTION", idempotent=True, **_does(held.step("ask")))
+        stage = a_stage("web", a_rollout("asked", canary=HALF))
+        async with process.client() as client:
+            await register(client, a_pipeline("asked", stage, hooks=[hook]))
+            name = (await deploy(client, "asked", "1.0")).name
+            await held.started("ask")
+        process.kill()
+        process.start()
+        async with process.client() as client:
+            await held.started("ask", times=2)
+            assert status_of(await get(client, name)) == "RUNNING"
+            held.end("ask")
+            done = await ended(client, name)
+
+    assert (status_of(done), hooks_of(done)) == ("SUCCEEDED", {"before:PROMOTION:web:roll/ask": "SUCCEEDED"})
 
 
 # ---- crashes --------------------------------------------------------------------------------------------------------
