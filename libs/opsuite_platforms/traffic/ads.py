@@ -28,6 +28,8 @@ SERVICE: Final = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHOD: Final = "StreamAggregatedResources"
 TICK: Final = timedelta(seconds=5)
 """Pause between two notes that connected edges are there."""
+ALL_SAID_SECONDS: Final = 0.5
+"""Who comes back asks for everything at once; one that had nothing to ask routes for may ask for less."""
 
 log = structlog.get_logger("opsuite.traffic")
 
@@ -170,6 +172,7 @@ class AdsServer:
         reader = asyncio.create_task(_read(requests, session, wake))
         told: object = None
         try:
+            await _all_said(session, wake)
             while not reader.done() and not self._is_over:
                 wake.clear()
                 while (response := self._due(session)) is not None:
@@ -277,6 +280,15 @@ class AdsServer:
         self._configuration.prune(oldest, self._clock.monotonic())
         if self._configuration.snapshot is not snapshot:
             self._wake_all()
+
+
+async def _all_said(session: Session, wake: asyncio.Event) -> None:
+    """Return when the client has said what it goes by; what nobody says within a short time is not waited for."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ALL_SAID_SECONDS):
+            while not session.has_said_all:
+                wake.clear()
+                await wake.wait()
 
 
 async def _read(requests: AsyncIterator[Any], session: Session, wake: asyncio.Event) -> None:

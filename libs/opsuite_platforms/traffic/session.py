@@ -3,6 +3,9 @@
 State of the world: each response holds everything of its kind that the client asked for. Listeners and routes wait
 until the client has settled clusters and endpoints, so that a route never names what the client does not have yet
 (Envoy settles a cluster when it has its endpoints). What a client refused is sent again only when it has changed.
+
+A client that comes back, from a server that may have died before it said all, goes by routes that we do not know. If it
+has all clusters that its routes need now, it gets those routes first: else it would lose clusters that it still uses.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ AFTER: Final[Mapping[Kind, tuple[Kind, ...]]] = {
     Kind.ROUTES: (Kind.CLUSTER, Kind.ENDPOINTS),
 }
 """Kinds that have to be settled before one is sent."""
+KEPT_BACK: Final = frozenset({Kind.CLUSTER, Kind.LISTENER})
+"""Kinds that wait until a client that has come back goes by the routes of now."""
 ORDER: Final[Mapping[Kind, int]] = {kind: place for place, kind in enumerate(Kind)}
 EVERYTHING: Final = "*"
 
@@ -47,6 +52,11 @@ class Snapshot:
             return self.resources.edges[kind].values()
         found = self.resources.named[kind]
         return [found[name] for name in sorted(names) if name in found]
+
+    def used(self, names: frozenset[str]) -> Collection[str]:
+        """Clusters that requests can come to by the route configurations of those names."""
+        routes = {route for resource in self.wanted(Kind.ROUTES, names) for route in resource.routes}
+        return {cluster for route in routes for cluster in self.resources.used.get(route, ())}
 
     def body(self, kind: Kind, names: frozenset[str] | None) -> bytes:
         """The resources as they go into a response."""
@@ -106,6 +116,8 @@ class Session:
         """Route to the client's words, for what it refused and has not taken since."""
         self._kinds: dict[Kind, _Subscription] = {}
         self._nonces = 0
+        self._has_come_back = False
+        """Whether it has been sent something before this stream."""
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -115,6 +127,11 @@ class Session:
             everything = Kind.CLUSTER in self._kinds and self._kinds[Kind.CLUSTER].names is None
             return frozenset({EVERYTHING}) if everything else frozenset()
         return frozenset({EVERYTHING}) if listeners.names is None else listeners.names
+
+    @property
+    def has_said_all(self) -> bool:
+        """Whether it has said what it goes by: who comes back asks for everything again, routes last."""
+        return bool(self.node) and (not self._has_come_back or Kind.ROUTES in self._kinds)
 
     def routes_version(self) -> int:
         """Version of the route configurations that the client goes by: it may still use clusters of that version."""
@@ -132,6 +149,7 @@ class Session:
             return
         subscription = self._kinds.get(kind)
         if subscription is None:
+            self._has_come_back |= bool(request.version_info)
             self._kinds[kind] = _Subscription(_names(kind, request, None))
             self._kinds = dict(sorted(self._kinds.items(), key=_in_order))
         elif request.response_nonce == subscription.nonce:
@@ -161,8 +179,9 @@ class Session:
 
     def due(self, snapshot: Snapshot) -> bytes | None:
         """The response to send now, serialised; None when nothing is to be said before the client has spoken."""
+        kept_back = KEPT_BACK if self._needs_routes_first(snapshot) else ()
         for kind, subscription in self._kinds.items():
-            if not subscription.is_settled or not self._are_settled(AFTER[kind]):
+            if kind in kept_back or not subscription.is_settled or not self._are_settled(AFTER[kind]):
                 continue
             is_wanted = kind not in BY_NAME or subscription.names
             body = snapshot.body(kind, subscription.names)
@@ -173,6 +192,15 @@ class Session:
                 subscription.taken = snapshot.version
         self._note_progress(snapshot)
         return None
+
+    def _needs_routes_first(self, snapshot: Snapshot) -> bool:
+        """Whether it has come back, and does not go by the routes of now yet although it has all that they need."""
+        clusters, endpoints, routes = (self._kinds.get(one) for one in (Kind.CLUSTER, Kind.ENDPOINTS, Kind.ROUTES))
+        if not self._has_come_back or clusters is None or endpoints is None or routes is None or not routes.names:
+            return False
+        if clusters.sent is not None or (routes.sent is not None and routes.is_settled):
+            return False
+        return self._covers(Kind.ENDPOINTS, snapshot.used(routes.names))
 
     def _are_settled(self, kinds: Iterable[Kind]) -> bool:
         return all(self._kinds[kind].is_settled for kind in kinds if kind in self._kinds)

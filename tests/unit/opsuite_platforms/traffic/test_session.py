@@ -34,10 +34,11 @@ class Client:
         self.session = Session()
         self.nonces: dict[Kind, str] = {}
 
-    def ask(self, kind: Kind, *names: str, nonce: str | None = None, error: str = "") -> None:
+    def ask(self, kind: Kind, *names: str, nonce: str | None = None, error: str = "", version: str = "") -> None:
         request = message_class("envoy.service.discovery.v3.DiscoveryRequest")(
             type_url=kind.type_url,
             resource_names=names,
+            version_info=version,
             response_nonce=self.nonces.get(kind, "") if nonce is None else nonce,
         )
         request.node.id = "edge-1"
@@ -103,6 +104,40 @@ def test_a_proxy_is_given_everything_in_the_order_in_which_it_asks() -> None:
     assert client.get(snapshot) is None
     assert client.session.version == 1
     assert client.session.scopes == {"*"}
+
+
+def come_back(*clusters: str) -> Client:
+    """An Envoy that has lost its server, and says at the next one what it has."""
+    client = Client()
+    for kind, names in proxy_kinds(*clusters):
+        assert not client.session.has_said_all
+        client.ask(kind, *names, version="1")
+    assert client.session.has_said_all
+    return client
+
+
+def test_who_comes_back_with_a_cluster_that_has_gone_gets_the_routes_that_do_without_it_first() -> None:
+    clusters = ("checkout/v1", "checkout/v2")
+    after = a_snapshot(2, a_route(workload="v2"))
+
+    client = come_back(*clusters)
+
+    assert client.settle(after, proxy_kinds(*clusters)) == [ENDPOINTS, ROUTES, CLUSTER, LISTENER]
+    assert client.session.version == 2
+
+
+def test_who_comes_back_without_a_cluster_that_is_needed_gets_that_first() -> None:
+    client = come_back("checkout/v1")
+
+    assert client.get(a_snapshot(2, a_route(workload="v2"))) == (CLUSTER, ["checkout/v2"])
+
+
+def test_who_comes_back_without_routes_is_not_kept_waiting_for_any() -> None:
+    client = Client()
+    client.ask(CLUSTER, version="1")
+    client.ask(ENDPOINTS, "checkout/v1", version="1")
+
+    assert client.get(a_snapshot(2, a_route())) == (CLUSTER, ["checkout/v1"])
 
 
 def test_a_shift_is_one_response_and_done_with_its_acknowledgement() -> None:
