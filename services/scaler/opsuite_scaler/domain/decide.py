@@ -15,8 +15,12 @@ call it. The stages, in the order of `STAGES`:
 10. cooldown          rest after a change; the last replica
 11. dry run           everything is decided, and marked as not to be done
 
-Stages 2 to 6, 9 and 10 are left out for corrections, as in HPA. After HPA v2 of Kubernetes 1.37, and KEDA 2.20 where
-that is silent; each file names what differs.
+Stages 2 to 6, 9 and 10 are left out for corrections, as in HPA.
+
+After HPA v2 of Kubernetes 1.37, and KEDA 2.20 where that is silent. With the settings of HPA alone every size is HPA's,
+but for this: samples of members that the target does not name never count (`by_members`); a rate of percentages alone
+still starts one replica from zero (`rates`); while a metric is active at least one replica is wanted, even when none is
+ready (`activation`); and no reading counts that is older than its policy allows (`quality`).
 """
 
 from __future__ import annotations

@@ -88,6 +88,8 @@ class MetricMemory:
     last_at: datetime | None = None
     drop_seen: bool = False
     """The tick before saw a fall to 0 that is still to be confirmed."""
+    drop_at: datetime | None = None
+    """When that 0 was measured; only a later measurement confirms it. None: nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,16 +38,14 @@ _LAST: Final = (MetricKind.RESPONSE_TIME, MetricKind.FORMULA)
 
 def ask_all(draft: Draft) -> None:
     """Ask every metric; afterwards the size wanted is the largest proposal, or the present one."""
-    memories = dict(draft.memories)
+    memories: dict[str, MetricMemory] = {}
     winner: Step | None = None
     failures: list[Step] = []
     proposes = False
     for spec in _in_order(draft.policy.metrics):
         proposes = proposes or not spec.is_input
         if draft.current == 0 and spec.kind in NEEDS_MEMBERS:
-            draft.values[spec.name] = None
-            if not spec.is_input:
-                _skip(draft, spec)
+            _skip(draft, spec, memories)
             continue
         proposal, memories[spec.name], why = _ask(draft, spec)
         if spec.is_input:
@@ -120,9 +118,13 @@ def _fail(draft: Draft, spec: MetricSpec, why: str) -> Step:
     return draft.note("metric_failure", draft.wanted, reason, why, {"metric": spec.name})
 
 
-def _skip(draft: Draft, spec: MetricSpec) -> None:
-    message = f"{spec.name} says nothing while there are no replicas"
-    draft.settled = draft.note("metric_skipped", draft.wanted, "NoReplicas", message, {"metric": spec.name})
+def _skip(draft: Draft, spec: MetricSpec, memories: dict[str, MetricMemory]) -> None:
+    draft.values[spec.name] = None
+    if spec.name in draft.memories:
+        memories[spec.name] = draft.memories[spec.name]
+    if not spec.is_input:
+        message = f"{spec.name} says nothing while there are no replicas"
+        draft.settled = draft.note("metric_skipped", draft.wanted, "NoReplicas", message, {"metric": spec.name})
 
 
 def _combine(draft: Draft, winner: Step | None, failures: list[Step], proposes: bool) -> None:

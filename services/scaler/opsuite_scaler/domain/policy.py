@@ -166,7 +166,7 @@ class MetricSpec:
     """A sample older than this is none."""
     fallback: Fallback = Fallback()
     confirm_drop: bool = False
-    """Jump guard: a fall to 0 within one tick counts only when the next tick sees it too."""
+    """Jump guard: a fall to 0 within one tick counts only when the next measurement sees it too."""
     response_time: ResponseTimeRules = ResponseTimeRules()
     is_input: bool = False
     """Only an input of formulas: proposes nothing by itself."""

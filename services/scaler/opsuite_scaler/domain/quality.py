@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from math import isfinite
 from typing import Final
 
@@ -17,7 +18,12 @@ _UNANSWERED: Final = Reading(SampleKind.ERROR, message="nobody asked its source"
 
 
 class DropUnconfirmed(MetricFailed):
-    """The value fell to 0 within one tick and has yet to be seen there again."""
+    """The value fell to 0 at once, and no later measurement has seen it there yet."""
+
+    def __init__(self, message: str, at: datetime | None) -> None:
+        super().__init__(message)
+        self.at = at
+        """When the first 0 was measured."""
 
 
 def usable(draft: Draft, spec: MetricSpec) -> Reading:
@@ -32,15 +38,18 @@ def usable(draft: Draft, spec: MetricSpec) -> Reading:
     if not all(map(isfinite, numbers)):
         raise MetricFailed(f"{spec.name} is not a finite number")
     if spec.confirm_drop and not any(numbers):
-        _confirm(draft.memories.get(spec.name, UNKNOWN), spec)
+        _confirm(draft.memories.get(spec.name, UNKNOWN), spec, reading.at)
     return reading
 
 
-def _confirm(memory: MetricMemory, spec: MetricSpec) -> None:
-    if memory.last_value and not memory.drop_seen:
-        raise DropUnconfirmed(
-            f"{spec.name} fell from {memory.last_value:g} to 0 at once: to be confirmed by the next tick"
-        )
+def _confirm(memory: MetricMemory, spec: MetricSpec, at: datetime | None) -> None:
+    """A source that is asked more often than it measures tells the same 0 again: that confirms nothing."""
+    if not memory.last_value:
+        return
+    is_same = memory.drop_at is not None and at is not None and at <= memory.drop_at
+    if not memory.drop_seen or is_same:
+        message = f"{spec.name} fell from {memory.last_value:g} to 0 at once: to be confirmed by the next measurement"
+        raise DropUnconfirmed(message, at)
 
 
 def after_value(value: float, reading: Reading, draft: Draft) -> MetricMemory:
@@ -51,8 +60,8 @@ def after_value(value: float, reading: Reading, draft: Draft) -> MetricMemory:
 def after_failure(memory: MetricMemory, failure: MetricFailed) -> MetricMemory:
     """What is remembered of a metric that had none; a fall that is to be confirmed is no failure of its source."""
     if isinstance(failure, DropUnconfirmed):
-        return replace(memory, drop_seen=True)
-    return replace(memory, failures=memory.failures + 1, drop_seen=False)
+        return replace(memory, drop_seen=True, drop_at=failure.at)
+    return replace(memory, failures=memory.failures + 1, drop_seen=False, drop_at=None)
 
 
 def last_value(draft: Draft, spec: MetricSpec, memory: MetricMemory) -> Reading | None:

@@ -48,6 +48,7 @@ def _memory(memory: MetricMemory) -> dict[str, Any]:
         "last_value": memory.last_value,
         "last_at": _text(memory.last_at),
         "drop_seen": memory.drop_seen,
+        "drop_at": _text(memory.drop_at),
     }
     return {key: value for key, value in document.items() if value or key == "last_value"}
 
@@ -59,6 +60,7 @@ def _remembered(document: Mapping[str, Any]) -> MetricMemory:
         last_value=None if value is None else float(value),
         last_at=_optional_time(document.get("last_at")),
         drop_seen=bool(document.get("drop_seen", False)),
+        drop_at=_optional_time(document.get("drop_at")),
     )
 
 

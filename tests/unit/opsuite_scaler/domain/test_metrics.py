@@ -6,7 +6,7 @@ import pytest
 from fakes.scaling import FAILED, a_policy, cpu, desired, level, memory, of_members, one, queue, rules_of, seen, step
 
 from opsuite_scaler.domain.decide import decide
-from opsuite_scaler.domain.decision import State, Verdict
+from opsuite_scaler.domain.decision import MetricMemory, State, Verdict
 from opsuite_scaler.domain.snapshot import Reading, SampleKind
 
 SIZE = 4
@@ -95,3 +95,11 @@ def test_at_zero_what_looks_at_members_is_left_out() -> None:
     assert (outcome.decision.desired, outcome.decision.verdict) == (3, Verdict.SCALE)
     assert rules_of(outcome) == ["metric_skipped", "metric_skipped", "metric_proposal"]
     assert "cpu" not in outcome.state.metrics, "it has not failed either"
+
+
+def test_what_is_remembered_of_metrics_that_are_gone_is_dropped_and_of_those_left_out_is_kept() -> None:
+    state = State(metrics={name: MetricMemory(failures=2) for name in ("cpu", "queue", "gone")})
+
+    after = decide(a_policy(cpu(), queue(10), min_replicas=0), seen(0, queue=FAILED), state).state
+
+    assert after.metrics == {"cpu": MetricMemory(failures=2), "queue": MetricMemory(failures=3)}

@@ -143,16 +143,28 @@ def test_a_value_ends_the_failures_and_is_remembered_with_its_time() -> None:
 
 
 @pytest.mark.parametrize("reading", [one(0), one(0.0)])
-def test_a_fall_to_zero_counts_when_the_next_look_sees_it_too(reading: Reading) -> None:
+def test_a_fall_to_zero_counts_when_the_next_measurement_sees_it_too(reading: Reading) -> None:
     policy = a_policy(queue(10, confirm_drop=True), max_replicas=50)
     before = after_failures(0, last_value=40.0, last_at=ago(15))
 
     first = decide(policy, seen(SIZE, queue=reading), before)
-    second = decide(policy, seen(SIZE, queue=reading), first.state)
+    same = decide(policy, seen(SIZE, queue=reading), first.state)
+    second = decide(policy, seen(SIZE, queue=replace(reading, at=NOON + SECOND)), same.state)
 
     assert (first.decision.desired, first.state.metrics["queue"].drop_seen) == (SIZE, True)
     assert first.state.metrics["queue"].failures == 0, "the source has not failed"
+    assert same.decision.desired == SIZE, "the same measurement again confirms nothing"
     assert (second.decision.desired, second.state.metrics["queue"].drop_seen) == (1, False)
+
+
+def test_without_times_the_next_look_confirms_a_fall() -> None:
+    policy = a_policy(queue(10, confirm_drop=True))
+    before = after_failures(0, last_value=40.0, last_at=ago(15))
+
+    first = decide(policy, seen(SIZE, queue=one(0, at=None)), before)
+
+    assert first.decision.desired == SIZE
+    assert desired(policy, seen(SIZE, queue=one(0, at=None)), first.state) == 1
 
 
 def test_a_fall_that_was_none_and_one_that_was_interrupted_have_to_be_confirmed_anew() -> None:

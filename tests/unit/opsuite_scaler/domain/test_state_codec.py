@@ -26,6 +26,7 @@ STATES = st.builds(
             st.none() | st.floats(allow_nan=False, allow_infinity=False),
             st.none() | TIMES,
             st.booleans(),
+            st.none() | TIMES,
         ),
         max_size=3,
     ),
