@@ -150,9 +150,12 @@ class KedaServer:
             "response_serializer": CLASSES[response].SerializeToString,
         }
         if is_stream:
-            return grpc.unary_stream_rpc_method_handler(
-                lambda request, context: self.stream(method, request, context), **codec
-            )
+
+            async def stream(request: Any, context: Any) -> AsyncIterator[Any]:  # which grpc knows by its kind
+                async for each in self.stream(method, request, context):
+                    yield each
+
+            return grpc.unary_stream_rpc_method_handler(stream, **codec)
 
         async def answer(request: Any, context: Any) -> Any:
             return await self.answer(method, request, context)

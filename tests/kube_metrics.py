@@ -91,10 +91,15 @@ async def _register(admin: KubernetesApi, port: int) -> None:
         # Without it the API server would ask the address of a Service, which nobody routes here.
         spec = {"type": "ExternalName", "externalName": "localhost"}
         await admin.create(SERVICES, PLACE, {"metadata": {"name": PLACE}, "spec": spec})
-    service = {"namespace": PLACE, "name": PLACE, "port": port}
-    spec = {"group": "metrics.k8s.io", "version": "v1beta1", "service": service, "insecureSkipTLSVerify": True}
-    priority: Any = {"groupPriorityMinimum": 100, "versionPriority": 100}
-    await admin.create(API_SERVICES, "", {"metadata": {"name": NAME}, "spec": spec | priority})
+    service: Any = {"namespace": PLACE, "name": PLACE, "port": port}
+    api_service: Any = {
+        "group": "metrics.k8s.io",
+        "version": "v1beta1",
+        "service": service,
+        "insecureSkipTLSVerify": True,
+    }
+    priority = {"groupPriorityMinimum": 100, "versionPriority": 100}
+    await admin.create(API_SERVICES, "", {"metadata": {"name": NAME}, "spec": api_service | priority})
     while not await _is_available(admin):  # noqa: ASYNC110  # another process decides
         await asyncio.sleep(0.05)
 

@@ -7,7 +7,7 @@ stream says starts that anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
@@ -35,7 +35,7 @@ class KedaPush:
         self._client = client
         self._sleep = sleep
 
-    async def follow(self, ref: TargetRef, query: KedaQuery) -> AsyncIterator[bool]:
+    async def follow(self, ref: TargetRef, query: KedaQuery) -> AsyncGenerator[bool, None]:
         """Whether there is something to do, as often as the server says it, over all its streams.
 
         Ends only when the server does not have such streams at all.
@@ -57,7 +57,7 @@ class KedaPush:
             await self._sleep(pause.total_seconds())
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _stream(self, ref: TargetRef, query: KedaQuery) -> AsyncIterator[bool]:
+    async def _stream(self, ref: TargetRef, query: KedaQuery) -> AsyncGenerator[bool, None]:
         call = self._client.server(query).StreamIsActive(scaled_object(query, ref))
         try:
             async for told in call:
