@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
@@ -29,6 +29,7 @@ from opsuite_kernel.errors import OpsuiteError, Violation
 from opsuite_kernel.tasks import end
 from opsuite_platforms.docker import DEFAULT_URL
 from opsuite_rpc.access import AccessControl
+from opsuite_rpc.channel import default_target
 from opsuite_rpc.identity import local_token
 from opsuite_rpc.policy_file import PolicyFile
 from opsuite_rpc.server import RpcServer, Service, Telemetry
@@ -51,6 +52,7 @@ from opsuite_scaler.adapters.policy_states import PolicyStates
 from opsuite_scaler.adapters.pool_api import PoolServicer
 from opsuite_scaler.adapters.queries import Queries
 from opsuite_scaler.adapters.rehearsing import rehearsing
+from opsuite_scaler.adapters.rollouts import DeployerRollouts
 from opsuite_scaler.adapters.scaler_api import ScalerServicer
 from opsuite_scaler.adapters.target_api import TargetServicer
 from opsuite_scaler.adapters.tidying import Keeping, Tidying
@@ -61,7 +63,6 @@ from opsuite_scaler.application.deciders import Deciders
 from opsuite_scaler.application.looking import Looking
 from opsuite_scaler.application.policies import Policies
 from opsuite_scaler.application.pools import Pools
-from opsuite_scaler.application.ports import RolloutView
 from opsuite_scaler.application.sizes import Sizes
 from opsuite_scaler.application.targets import Targets
 from opsuite_scaler.domain.policy import ScalingPolicy
@@ -129,7 +130,9 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     # the world
     points = Points(store)
     world = build_world(_world_settings(settings), points, clock, stack)
-    rollouts = _rollouts(settings, stack)
+    rollouts = _rollouts(settings, clock)
+    if rollouts is not None:
+        stack.push_async_callback(rollouts.close)
     rehearsals = rehearsing(store, transactions, clock)
     stack.push_async_callback(rehearsals.close)
     formulas = CelFormulas()
@@ -301,9 +304,15 @@ def _world_settings(settings: Settings) -> WorldSettings:
     )
 
 
-def _rollouts(settings: Settings, stack: AsyncExitStack) -> RolloutView | None:
+def _rollouts(settings: Settings, clock: Clock) -> DeployerRollouts | None:
     """Who tells what is being rolled out."""
-    return None
+    if not settings.deployer_address:
+        return None
+    # By its address, since the token of this machine is shown to this machine alone.
+    target = default_target("deployer", os.environ | {"OPSUITE_DEPLOYER_ADDRESS": settings.deployer_address})
+    if settings.deployer_token_file is not None:
+        target = replace(target, token=None, token_file=settings.deployer_token_file)
+    return DeployerRollouts(target, clock)
 
 
 def _judge(formulas: CelFormulas) -> Callable[[ScalingPolicy], Sequence[Violation]]:
