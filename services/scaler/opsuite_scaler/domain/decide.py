@@ -13,7 +13,7 @@ call it. The stages, in the order of `STAGES`:
 8.  holds             a size set by hand, a rollout under way
 9.  reversals         too much back and forth
 10. cooldown          rest after a change; the last replica
-11. dry run           everything is decided, and marked as not to be done
+11. dry run           everything is decided, and nothing is to be done
 
 Stages 2 to 6, 9 and 10 are left out for corrections, as in HPA.
 
@@ -37,8 +37,8 @@ from opsuite_scaler.domain.foreseen import raise_floor
 from opsuite_scaler.domain.gate import gate
 from opsuite_scaler.domain.history import acted
 from opsuite_scaler.domain.metrics import ask_all
-from opsuite_scaler.domain.modes import keep_to_mode, rehearse
-from opsuite_scaler.domain.policy import ScalingPolicy
+from opsuite_scaler.domain.modes import keep_to_mode, mode_at, rehearse
+from opsuite_scaler.domain.policy import Mode, ScalingPolicy
 from opsuite_scaler.domain.rates import limit
 from opsuite_scaler.domain.rest import cool_down, hold, limit_reversals
 from opsuite_scaler.domain.snapshot import Snapshot
@@ -88,8 +88,9 @@ def _decision(draft: Draft) -> Decision:
     verdict = draft.verdict or (Verdict.NO_CHANGE if draft.wanted == draft.current else Verdict.SCALE)
     desired = draft.withheld if verdict is Verdict.WAIT and draft.withheld is not None else draft.wanted
     settled = draft.settled
+    is_dry_run = mode_at(draft.policy.mode, draft.now) is Mode.DRY_RUN
     reason, message = (settled.reason, settled.message) if settled else ("DesiredWithinRange", "")
-    return Decision(verdict, draft.current, desired, reason, message, draft.remaining, draft.withheld, draft.is_dry_run)
+    return Decision(verdict, draft.current, desired, reason, message, draft.remaining, draft.withheld, is_dry_run)
 
 
 def _state(draft: Draft) -> State:

@@ -54,7 +54,7 @@ class Decision:
     withheld: int | None = None
     """Size that it would ask for, were it not for a wait or a mode; None when nothing was withheld."""
     is_dry_run: bool = False
-    """The mode is DRY_RUN: SCALE is what would be done, and must not be."""
+    """The mode is DRY_RUN: SCALE says what would be done, and must not be."""
 
     @property
     def is_to_be_done(self) -> bool:

@@ -41,7 +41,6 @@ class Draft:
         """Nothing may change any more."""
         self.is_correction = False
         """The size is outside its bounds and goes back, whatever the metrics say."""
-        self.is_dry_run = False
         self.is_blind = False
         """Too little is known for a recommendation that may be remembered."""
         self.values: dict[str, float | None] = {}

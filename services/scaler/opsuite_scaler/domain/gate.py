@@ -13,27 +13,14 @@ def gate(draft: Draft) -> None:
         draft.apply("gate", 0, "ScalingDisabled", message, {"min_replicas": draft.policy.min_replicas})
         draft.has_ended = True
     elif current > bounds.high:
-        _correct(
-            draft,
-            "max_replicas",
-            bounds.high,
-            "TooManyReplicas",
-            f"more than the maximum of {bounds.high}",
-            bounds.high_from,
-        )
+        told = f"more than the maximum of {bounds.high}"
+        _correct(draft, "max_replicas", bounds.high, "TooManyReplicas", told, bounds.high_from)
     elif current < bounds.low:
-        _correct(
-            draft,
-            "min_replicas",
-            bounds.low,
-            "TooFewReplicas",
-            f"fewer than the minimum of {bounds.low}",
-            bounds.low_from,
-        )
+        told = f"fewer than the minimum of {bounds.low}"
+        _correct(draft, "min_replicas", bounds.low, "TooFewReplicas", told, bounds.low_from)
 
 
 def _correct(draft: Draft, rule: str, bound: int, reason: str, told: str, origin: str) -> None:
     draft.is_correction = True
-    draft.apply(
-        rule, bound, reason, f"{draft.current} replicas are {told} ({origin})", {"bound": bound, "from": origin}
-    )
+    message = f"{draft.current} replicas are {told} ({origin})"
+    draft.apply(rule, bound, reason, message, {"bound": bound, "from": origin})

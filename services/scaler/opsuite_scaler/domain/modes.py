@@ -37,11 +37,8 @@ def keep_to_mode(draft: Draft) -> None:
 
 
 def rehearse(draft: Draft) -> None:
-    """Dry run: the decision is made to the end, and marked as one that nobody acts on."""
-    if mode_at(draft.policy.mode, draft.now) is not Mode.DRY_RUN:
-        return
-    draft.is_dry_run = True
-    if draft.wanted != draft.current:
+    """Dry run: the decision is made to the end, and told to be one that nobody acts on."""
+    if draft.wanted != draft.current and mode_at(draft.policy.mode, draft.now) is Mode.DRY_RUN:
         draft.note("dry_run", draft.wanted, "DryRun", f"nothing is done: {_told(draft, Mode.DRY_RUN)}", {})
 
 

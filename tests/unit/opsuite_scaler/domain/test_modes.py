@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fakes.clock import NOON
 from fakes.scaling import FAILED, HOUR, SECOND, a_policy, decision, one, queue, rules_of, seen
@@ -9,7 +11,7 @@ from fakes.scaling import FAILED, HOUR, SECOND, a_policy, decision, one, queue, 
 from opsuite_scaler.domain.decide import decide
 from opsuite_scaler.domain.decision import State, Verdict
 from opsuite_scaler.domain.modes import mode_at
-from opsuite_scaler.domain.policy import Mode, ModeSetting, ScalingPolicy
+from opsuite_scaler.domain.policy import Cooldown, Mode, ModeSetting, ScalingPolicy
 
 UP, DOWN, SAME, TOO_MANY, TOO_FEW = (5, 90), (5, 20), (5, 50), (25, 90), (1, 50)
 """Size, and the length of the queue; the bounds are 2 and 20."""
@@ -123,3 +125,11 @@ def test_a_target_switched_off_at_zero_is_so_in_every_mode() -> None:
     outcome = decide(in_mode(Mode.PAUSED), seen(0, queue=one(90)), State())
 
     assert rules_of(outcome) == ["gate"]
+
+
+def test_what_has_to_wait_waits_in_a_dry_run_too() -> None:
+    policy = replace(in_mode(Mode.DRY_RUN), cooldown=Cooldown(HOUR))
+
+    found = decision(policy, seen(5, queue=one(90)), State(last_up=NOON))
+
+    assert (found.verdict, found.is_dry_run) == (Verdict.WAIT, True)
