@@ -241,12 +241,21 @@ async def _applied(client: Client, policy: ScalingPolicy, *, only_check: bool) -
         except NotFound:
             new = CreateScalingPolicyRequest(request_id=request_id(), policy=policy)
             return "created", (await client.scaler.CreateScalingPolicy(new)).policy
+        if _says_the_same(known, policy):
+            return "unchanged", known
         policy.etag = known.etag
         change = UpdateScalingPolicyRequest(request_id=request_id(), policy=policy)
-        found = (await client.scaler.UpdateScalingPolicy(change)).policy
-        return ("unchanged" if found.etag == known.etag else "updated"), found
+        return "updated", (await client.scaler.UpdateScalingPolicy(change)).policy
     except InvalidInput as error:
         raise InvalidInput([in_document(one) for one in error.violations], reason=error.reason) from error
+
+
+def _says_the_same(known: ScalingPolicy, policy: ScalingPolicy) -> bool:
+    """Whether applying would change nothing; a mode is changed by commands, never by a document."""
+    from opsuite_cli.scaling_documents.document import written
+
+    before, after = written(known)["spec"], written(policy)["spec"]
+    return {**before, "mode": None} == {**after, "mode": None}
 
 
 async def _checked(client: Client, policy: ScalingPolicy) -> str:

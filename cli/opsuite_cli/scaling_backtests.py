@@ -44,9 +44,9 @@ def backtest(  # a command has as many options as people need
     long: Annotated[timedelta | None, typer.Option("--duration", parser=duration, help="Of a generator: 24h.")] = None,
     scale: Annotated[float | None, typer.Option(min=0.000001, help="Of a generator: multiplies the load.")] = None,
     capacity: Annotated[float, typer.Option(min=0.000001, help="Load that one replica serves.")] = 100.0,
-    startup: Annotated[timedelta, typer.Option(parser=duration, help="Until a replica serves: 30s.")] = timedelta(
-        seconds=30
-    ),
+    startup: Annotated[
+        timedelta | None, typer.Option(parser=duration, help="Until a replica serves; 30s if absent.")
+    ] = None,
     initial: Annotated[int | None, typer.Option(min=0, help="Size at the beginning.")] = None,
     price: Annotated[float, typer.Option(min=0, help="Of a replica for an hour.")] = 1.0,
     plot: Annotated[Path | None, typer.Option("--plot", help="File for a picture: .png or .svg.")] = None,
@@ -58,7 +58,8 @@ def backtest(  # a command has as many options as people need
     if plot is not None and plot.suffix not in (".png", ".svg"):
         refuse(InvalidInput([Violation("--plot", "must end in .png or .svg")]))
     plant = Plant(capacity_per_replica=capacity, price_per_replica_hour=price, initial_replicas=initial)
-    plant.startup_delay.FromTimedelta(startup)
+    if startup is not None:
+        plant.startup_delay.FromTimedelta(startup)
     try:
         source = _trace(trace, seed, long, scale)
         request = RunBacktestRequest(
