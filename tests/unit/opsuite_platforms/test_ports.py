@@ -4,7 +4,7 @@ import pytest
 
 from opsuite_kernel.errors import Conflict
 from opsuite_platforms.port import PortSpec, WorkloadSpec
-from opsuite_platforms.ports import Ports, allocate
+from opsuite_platforms.ports import Ports, allocate, kept
 
 RANGE = range(100, 104)
 
@@ -47,3 +47,20 @@ def test_a_fixed_port_of_another_workload_is_a_conflict() -> None:
 
 def test_a_fixed_port_of_its_own_is_none() -> None:
     assert allocated(a_workload(PortSpec("http", 80)), {0: {"http": 80}}, frozenset({80})) == {0: {"http": 80}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "had", "ports"),
+    [
+        (a_workload(replicas=2), {}, {0: {}, 1: {}}),
+        (a_workload(PortSpec("http")), {0: {"http": 101}, 1: {"http": 102}}, {0: {"http": 101}}),
+        (a_workload(PortSpec("http"), replicas=2), {0: {"http": 101}}, None),
+        (a_workload(PortSpec("http"), PortSpec("admin")), {0: {"http": 101}}, None),
+        (a_workload(PortSpec("http", 80)), {0: {"http": 80}}, None),
+    ],
+    ids=["none needed", "fewer replicas", "more replicas", "one more port", "a fixed one, which others may have"],
+)
+def test_others_are_asked_only_when_a_replica_needs_another_port(
+    spec: WorkloadSpec, had: Ports, ports: Ports | None
+) -> None:
+    assert kept(spec, had, range(spec.replicas)) == ports
