@@ -2,7 +2,8 @@
 
 An answer carries the time of the evaluation, not of the samples behind it, which Prometheus takes from up to five
 minutes ago. So it is told to look back no further than the metric's `stale_after`: what is older is missing, whether
-the scraped thing has gone or Prometheus was away.
+the scraped thing has gone or Prometheus was away. Releases that do not know that parameter (2.42 is one) answer from as
+far back as their own setting says; there an expression has to look at `timestamp()` itself.
 """
 
 from __future__ import annotations
