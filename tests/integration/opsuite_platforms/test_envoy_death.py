@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,3 +117,18 @@ async def test_an_edge_obeys_and_is_seen_whichever_replica_it_is_connected_to(he
 
         assert [seen.id for seen in status.edges] == [edge.id]
         assert await ask(port) == "canary"
+
+
+async def test_an_edge_that_missed_how_a_version_left_the_route_sends_nobody_to_nothing(here: Control) -> None:
+    """The next server knows nothing of the version that has left, and the edge still goes by it."""
+    port, server_port, wrong = free_port(), free_port(), Counter[str]()
+    async with application("blue") as blue, application("green") as green:
+        await here.edge(server=f"127.0.0.1:{server_port}")
+        for old, new in ((blue, green), (green, blue), (blue, green)):
+            async with serving(here, server_port, a_route(port, (old, 1), (new, 0))):
+                await answers(port, old.name)
+            async with load(port) as seen, serving(here, server_port, a_route(port, (new, 1))):
+                await answers(port, new.name)
+            wrong += seen - Counter(blue=seen["blue"], green=seen["green"])
+
+    assert not wrong
