@@ -281,8 +281,12 @@ RULES: Final[list[tuple[str, pipeline_pb2.Pipeline, tuple[str, ...]]]] = [
     ),
     (
         "moments that there are not",
-        with_hook({"name": "a", "before": "HOOK_PHASE_FAILURE"}, {"name": "b", "after": "HOOK_PHASE_TRAFFIC"}),
-        ("pipeline.hooks[0].before", "pipeline.hooks[1].after"),
+        with_hook(
+            {"name": "a", "before": "HOOK_PHASE_FAILURE"},
+            {"name": "b", "after": "HOOK_PHASE_TRAFFIC"},
+            {"name": "c", "after": "HOOK_PHASE_INCREASE"},
+        ),
+        ("pipeline.hooks[0].before", "pipeline.hooks[1].after", "pipeline.hooks[2].after"),
     ),
     (
         "hooks of rollouts where nothing is rolled out",
