@@ -28,7 +28,7 @@ def addresses_of(directory: Path, *, usual: bool, environ: Mapping[str, str]) ->
     """Where it listens: a socket, and on loopback where the deployer has its usual address too (`usual`)."""
     if given := environ.get("SCALER_LISTEN"):
         return given.split(",")
-    socket = f"unix://{data_of(directory)}/run/scaler.sock"
+    socket = f"unix://{directory}/run/scaler.sock"
     return [socket, ADDRESS] if usual else [socket]
 
 
@@ -36,6 +36,7 @@ def settings_of(directory: Path, deployer: str, *, usual: bool, environ: Mapping
     """The environment that it is started with; what the caller's environment says wins."""
     chosen = {
         "SCALER_DATA_DIR": str(data_of(directory)),
+        "SCALER_TOKEN_FILE": str(directory / "token"),
         "SCALER_PLATFORM_DIR": str(directory),
         "SCALER_LISTEN": ",".join(addresses_of(directory, usual=usual, environ=environ)),
         "SCALER_DEPLOYER_ADDRESS": deployer,

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     """Its key, PEM."""
     tls_client_ca_file: Path | None = None
     """Authorities of client certificates; with it every client needs one."""
+    token_file: Path | None = None
+    """Local token, made when it is not there (mode 0600); absent means `token` in the data directory."""
     policy_file: Path | None = None
     """Who may do what (YAML); absent means the local token alone, which may do everything."""
     jwt_issuer: str = ""

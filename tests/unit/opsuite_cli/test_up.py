@@ -57,15 +57,16 @@ def test_the_scaler_shares_the_workloads_and_asks_the_deployer() -> None:
 
     assert environment == {
         "SCALER_DATA_DIR": "/data/scaler",
+        "SCALER_TOKEN_FILE": "/data/token",
         "SCALER_PLATFORM_DIR": "/data",
-        "SCALER_LISTEN": "unix:///data/scaler/run/scaler.sock,127.0.0.1:7403",
+        "SCALER_LISTEN": "unix:///data/run/scaler.sock,127.0.0.1:7403",
         "SCALER_DEPLOYER_ADDRESS": "unix:///data/run/deployer.sock",
         "SCALER_DEPLOYER_TOKEN_FILE": "/data/token",
     }
 
 
 def test_the_scaler_keeps_to_its_socket_beside_a_deployer_elsewhere() -> None:
-    assert own_scaler.addresses_of(DATA, usual=False, environ={}) == ["unix:///data/scaler/run/scaler.sock"]
+    assert own_scaler.addresses_of(DATA, usual=False, environ={}) == ["unix:///data/run/scaler.sock"]
 
 
 def test_what_the_environment_says_of_the_scaler_wins() -> None:
