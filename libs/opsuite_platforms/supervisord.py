@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import select
 import sys
 import time
@@ -27,6 +28,8 @@ from opsuite_platforms.supervisor_groups import ask_to_stop
 START_SECONDS = 15.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.02
+OPEN_FILES = 8192
+"""Descriptors that it may have, three for each replica; what shells give by default is used up by 340 of them."""
 MAX_SOCKET_PATH = 95
 """Unix sockets allow 107 bytes; supervisord adds a dot and its number while it starts."""
 
@@ -110,7 +113,8 @@ class Supervisord:
         command = [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "-c", str(configuration)]
         streams = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
         environment = {"PATH": os.defpath, "PYTHONUTF8": "1", "PYTHONWARNINGS": "ignore"}
-        os.posix_spawn(sys.executable, command, environment, file_actions=streams, setsid=True)
+        pid = os.posix_spawn(sys.executable, command, environment, file_actions=streams, setsid=True)
+        allow_open_files(pid)
 
     def _wait_until_it_answers(self) -> None:
         give_up_at = time.monotonic() + START_SECONDS
@@ -136,6 +140,15 @@ def calls_through(socket: Path, silence: str) -> Iterator[Any]:
             yield proxy.supervisor
     except (OSError, HTTPException, xmlrpc.client.ProtocolError) as error:
         raise Unavailable(silence, reason="PLATFORM_NOT_RUNNING") from error
+
+
+def allow_open_files(pid: int) -> None:
+    """Let that process have enough descriptors; what it may have already is not taken away."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def wait_for_end(pid: int, poke: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import tempfile
@@ -202,6 +203,23 @@ async def test_applying_again_finishes_what_was_not_told_to_supervisord(platform
     await end_of(supervisord)
     await platform.start()
     assert (await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.RUNNING)).version == "1.0.0"
+
+
+async def test_it_may_keep_more_replicas_than_a_shell_has_descriptors_for() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    data = Path(tempfile.mkdtemp(prefix="opsuite-"))
+    platform = ProcessPlatform(data)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        await platform.start()
+        allowed, _ = resource.prlimit(pid_of_supervisord(platform), resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await platform.stop()
+        platform.close()
+        shutil.rmtree(data)
+
+    assert allowed >= min(8192, hard)
 
 
 async def test_no_replica_outlives_a_killed_supervisord_and_start_brings_one_back(
