@@ -258,7 +258,9 @@ def access_control(settings: Settings, clock: Clock) -> AccessControl:
             clock,
         )
     policy = PolicyFile(settings.policy_file) if settings.policy_file else None
-    return AccessControl(policy, local=local_token(settings.token_file or settings.data_dir / "token"), jwt=jwt, clock=clock)
+    return AccessControl(
+        policy, local=local_token(settings.token_file or settings.data_dir / "token"), jwt=jwt, clock=clock
+    )
 
 
 def server_settings(settings: Settings) -> ServerSettings:
