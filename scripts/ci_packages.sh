@@ -7,9 +7,10 @@
 #   postgresql                    the other database of every storage test
 #   prometheus                    scrapes the deployer; brings promtool
 #   openssh-server                hosts that are reached over SSH
+#   redis-server, rabbitmq-server queues whose length is a metric
 set -euo pipefail
 
-wanted=(docker.io iptables docker-compose debootstrap busybox-static postgresql prometheus openssh-server)
+wanted=(docker.io iptables docker-compose debootstrap busybox-static postgresql prometheus openssh-server redis-server rabbitmq-server)
 missing=()
 for package in "${wanted[@]}"; do
   [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] || missing+=("$package")

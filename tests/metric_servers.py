@@ -9,8 +9,10 @@ import json
 import shutil
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from components import missing, program
@@ -20,10 +22,43 @@ PASSWORD = "opsuite-test"
 RABBITMQ = Path("/usr/lib/rabbitmq/lib")
 EPMD = "epmd"
 
+T = TypeVar("T")
+
+
+SHARED = pytest.StashKey[dict[str, Any]]()
+
+
+def shared(config: pytest.Config, start: Callable[[], AbstractContextManager[T]]) -> T:
+    """Started once, however many modules import the fixtures: each import makes a fixture of its own."""
+    known = config.stash.setdefault(SHARED, {})
+    if start.__name__ not in known:
+        stack = ExitStack()
+        config.add_cleanup(stack.close)
+        known[start.__name__] = stack.enter_context(start())
+    found: T = known[start.__name__]
+    return found
+
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[ServerProcess]:
+def redis_server(pytestconfig: pytest.Config) -> ServerProcess:
     """A Redis that keeps nothing on disk and wants a password."""
+    return shared(pytestconfig, a_redis)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(pytestconfig: pytest.Config) -> ServerProcess:
+    """A RabbitMQ node of its own, with its own port mapper: everything of it is on loopback and in one folder."""
+    return shared(pytestconfig, a_rabbitmq)
+
+
+@pytest.fixture(scope="session")
+def prometheus_server(pytestconfig: pytest.Config) -> tuple[ServerProcess, int]:
+    """A Prometheus, and the port on which it looks for metrics: ten times a second, from 5 s after its start on."""
+    return shared(pytestconfig, a_prometheus)
+
+
+@contextmanager
+def a_redis() -> Iterator[ServerProcess]:
     with tempfile.TemporaryDirectory(prefix="opsuite-redis-") as folder:
         port = free_port()
         settings = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", "", "--appendonly", "no"]
@@ -34,9 +69,8 @@ def redis_server() -> Iterator[ServerProcess]:
         server.kill()
 
 
-@pytest.fixture(scope="session")
-def rabbitmq_server() -> Iterator[ServerProcess]:
-    """A RabbitMQ node of its own, with its own port mapper: everything of it is on loopback and in one folder."""
+@contextmanager
+def a_rabbitmq() -> Iterator[ServerProcess]:
     programs = sorted(RABBITMQ.glob("rabbitmq_server-*/sbin/rabbitmq-server"))
     if not programs:
         missing("RabbitMQ", "apt-get install rabbitmq-server")
@@ -75,9 +109,8 @@ def rabbitmq_server() -> Iterator[ServerProcess]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def prometheus_server() -> Iterator[tuple[ServerProcess, int]]:
-    """A Prometheus, and the port on which it looks for metrics: ten times a second, from 5 s after its start on."""
+@contextmanager
+def a_prometheus() -> Iterator[tuple[ServerProcess, int]]:
     folder = Path(tempfile.mkdtemp(prefix="opsuite-prometheus-"))
     port, scraped = free_port(), free_port()
     scrape = {"job_name": "test", "static_configs": [{"targets": [f"127.0.0.1:{scraped}"]}]}
