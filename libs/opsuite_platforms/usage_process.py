@@ -69,14 +69,14 @@ class ProcessUsage:
         self._looking = asyncio.Lock()
         self._looked_at: float | None = None
         self._spent: Mapping[str, Spent] = {}
-        self._usage: Mapping[str, Usage] = {}
+        self._usage: Mapping[str, Mapping[str, Usage]] = {}
 
     async def usage(self, workload: str) -> Mapping[str, Usage]:
         """By name of the replica; the port tells the rest."""
         async with self._looking:
             if self._looked_at is None or self._clock.monotonic() - self._looked_at >= FRESH.total_seconds():
                 await self._measure()
-        return {name: usage for name, usage in self._usage.items() if owner_of(name) == workload}
+        return self._usage.get(workload, {})
 
     async def requests(self, workload: str) -> Mapping[str, float]:
         """What its spec says; nobody enforces it on bare processes. Raises: NotFound."""
@@ -87,13 +87,13 @@ class ProcessUsage:
         if newborn := {name: each for name, each in now.items() if not is_same(before.get(name), each)}:
             await asyncio.sleep(SHORTEST_WINDOW.total_seconds())
             before, now = {**before, **newborn}, await asyncio.to_thread(self._look)
-        at = self._clock.now()
-        self._usage = {
-            name: Usage(at, timedelta(seconds=each.moment - was.moment), {"": average(was, each)})
-            for name, each in now.items()
-            if (was := before.get(name)) is not None and is_same(was, each)
-        }
-        self._spent, self._looked_at = now, self._clock.monotonic()
+        at, usage = self._clock.now(), dict[str, dict[str, Usage]]()
+        for name, each in now.items():
+            was = before.get(name)
+            if was is not None and is_same(was, each):
+                window = timedelta(seconds=each.moment - was.moment)
+                usage.setdefault(owner_of(name), {})[name] = Usage(at, window, {"": average(was, each)})
+        self._usage, self._spent, self._looked_at = usage, now, self._clock.monotonic()
 
     def _look(self) -> Mapping[str, Spent]:
         """What all replicas have used until now."""
