@@ -65,11 +65,15 @@ async def test_a_replica_of_the_old_version_that_somebody_stops_is_started_again
             stop_group(stage, group)
             while not is_running(stage, group):  # noqa: ASYNC110  # supervisord is asked
                 await asyncio.sleep(0.02)
+        told = await play.until_told("DRIFT_CORRECTED")
+        assert told is not None
+        assert f"somebody stopped {group}" in told.message
         await promote(play)
 
     _, wrongs = await stage.play(replace(WAITING, is_promoted=False), stop)
 
-    assert [wrong for wrong in wrongs if "got 503" not in wrong] == []  # until it is up again its share is lost
+    expected = ("got 503", "DRIFT_CORRECTED was told")  # until it is up again its share is lost
+    assert [wrong for wrong in wrongs if not any(words in wrong for words in expected)] == []
 
 
 async def test_a_new_version_whose_last_replica_somebody_stops_is_not_promoted(stage: Stage) -> None:

@@ -7,7 +7,7 @@ is safe to do again; so a rollout may be left at any moment, and whoever takes o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -161,10 +161,10 @@ class _Following:
         """Replicas that the platform was asked for, as it said at the last look; what is not there has no entry."""
         self._applied: set[str] = set()
         """Revisions that are as this process has asked for: nothing that it asked for was left half done."""
-        self._stopped: dict[str, set[str]] = {}
-        """Replicas that did not run at the last look although nobody here has stopped them, by revision."""
+        self._stopped: dict[str, dict[str, datetime]] = {}
+        """Since when replicas do not run although nobody here has stopped them, by revision."""
         self._astray: dict[str, set[str]] = {}
-        """Those of which that was so at the look before, too: they are not only about to start."""
+        """Those of which that has been so for a while: they are not only about to start."""
         self._keeps_itself = asks_itself
         """Whether the platform brings back by itself what somebody takes away."""
         self._has_looked = False
@@ -211,9 +211,8 @@ class _Following:
         found = await asyncio.gather(*(self._observe(name) for name in self._revisions))
         there = {status.name: status for status in found if status is not None}
         self._desired = {name: status.desired_replicas for name, status in there.items()}
-        stopped = {name: _not_running(status) for name, status in there.items() if not self._keeps_itself}
-        self._astray = {name: found & self._stopped.get(name, set()) for name, found in stopped.items()}
-        self._stopped = stopped
+        if not self._keeps_itself:
+            self._notice_stopped(there)
         self._health.follow(replica for status in there.values() for replica in status.replicas)
         if not self._has_looked:  # what ran before must not seem lost only because nobody has asked it yet
             await self._health.answered()
@@ -222,6 +221,17 @@ class _Following:
         if self._impossible:
             revisions[self._target.name] = _refused(self._target, self._impossible)
         return Seen(revisions, await self._route(), self._gates.seen)
+
+    def _notice_stopped(self, there: Mapping[str, WorkloadStatus]) -> None:
+        now, before = self._world.clock.now(), self._stopped
+        self._stopped = {
+            name: {replica: before.get(name, {}).get(replica, now) for replica in _not_running(status)}
+            for name, status in there.items()
+        }
+        self._astray = {
+            name: {replica for replica, since in stopped.items() if now - since >= LOOK_EVERY}
+            for name, stopped in self._stopped.items()
+        }
 
     async def _observe(self, name: str) -> WorkloadStatus | None:
         try:
@@ -240,6 +250,7 @@ class _Following:
                     endpoint=endpoint_of(replica, self._rollout.traffic),
                     restarts=replica.restarts,
                     message=self._health.said(replica) or replica.message,
+                    is_astray=replica.name in self._astray.get(status.name, ()),
                 )
                 for replica in status.replicas
             ),
@@ -296,6 +307,7 @@ class _Following:
 
     async def _start_again(self, name: str, replica: str) -> None:
         """Start a replica that somebody has stopped; one that is gone for good is no longer wanted."""
+        self._stopped[name].pop(replica, None)  # it has its time again
         with suppress(NotFound):
             await self._platform.restart(name, replica)
             log.warning("replica_started_again", revision=name, replica=replica)

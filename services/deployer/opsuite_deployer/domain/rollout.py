@@ -94,6 +94,10 @@ def _correct_drift(draft: RolloutDraft) -> None:
             draft.tell(RolloutEvent.DRIFT_CORRECTED, message, revision=name, found=found, wanted=wanted)
     if "route" in state.settled and (route is None or rollout_route.summary(route.route.tracks) != state.tracks):
         draft.tell(RolloutEvent.DRIFT_CORRECTED, "somebody changed the route; it is put back")
+    seen = (replica for name in draft.revisions for replica in draft.revision(name).replicas)
+    astray = ", ".join(replica.name for replica in seen if replica.is_astray)
+    message = f"somebody stopped {astray}, which is started again"
+    draft.notice(RolloutEvent.DRIFT_CORRECTED, bool(astray), message, replicas=astray)
 
 
 # --- getting on ------------------------------------------------------------------------------------------------------

@@ -110,6 +110,8 @@ class SeenReplica:
     """Where it takes requests; None if the router finds replicas by itself (Kubernetes)."""
     restarts: int = 0
     message: str = ""
+    is_astray: bool = False
+    """Whether somebody has stopped it or taken it away; it is started again."""
 
 
 @dataclass(frozen=True, slots=True)

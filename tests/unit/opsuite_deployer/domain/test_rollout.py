@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from fakes.rollout_world import SECOND, Behaviour, RolloutWorld
 
+from opsuite_deployer.domain.rollout import decide
 from opsuite_deployer.domain.rollout_state import Phase
 from opsuite_deployer.domain.rollout_wishes import RolloutVerb
 from opsuite_deployer.domain.rollout_words import (
@@ -397,6 +398,24 @@ def test_a_foreign_change_of_replicas_is_put_right_and_told_once() -> None:
     life.pass_time(SECOND)
     life.turn()
     assert kinds(life).count(RolloutEvent.DRIFT_CORRECTED) == 1
+
+
+def test_a_replica_that_somebody_stops_is_told_once_each_time() -> None:
+    life = paused_canary()
+    whole = life.seen()
+    first, *others = whole.revisions["web-old"].replicas
+    stopped = replace(first, phase=ReplicaPhase.STOPPED, healthy=False, is_astray=True)
+    old = replace(whole.revisions["web-old"], replicas=(stopped, *others))
+    without = replace(whole, revisions={**whole.revisions, "web-old": old})
+    state, told = life.state, []
+
+    for seen in (without, without, whole, without):
+        decision = decide(life.plan, state, seen, life.now)
+        state = decision.state
+        told.append([one.message for one in decision.told if one.kind is RolloutEvent.DRIFT_CORRECTED])
+
+    words = [f"somebody stopped {first.name}, which is started again"]
+    assert told == [words, [], [], words]
 
 
 def test_a_foreign_change_of_the_route_is_put_right_and_told_once() -> None:
