@@ -1,7 +1,7 @@
 """Watches that outlive their connection: each event once and in order, whatever happens to the server in between.
 
 For every RPC shaped like WatchDeployment: a request with `resume_token` and `heartbeat`, responses with `events` (each
-with a `revision` per `deployment`), `resume_token` and a marker.
+with a `revision` per `deployment`, or per `policy`), `resume_token` and a marker.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MISSED_HEARTBEATS: Final = 3
 SHORTEST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 10.0
 REMEMBERED: Final = 4096
-"""Deployments whose last revision is remembered. A server repeats what is recent, so the oldest may be forgotten."""
+"""Resources whose last revision is remembered. A server repeats what is recent, so the oldest may be forgotten."""
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -101,34 +101,44 @@ async def _connection(method: Callable[[Any], Any], request: Any) -> AsyncGenera
 
 
 class _Applied:
-    """Which events were handed out: the last revision of each deployment."""
+    """Which events were handed out: the last revision of each resource."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[str, int] = OrderedDict()
 
     def is_news(self, response: Any) -> bool:
         """Take out of `response` what was handed out before; False if nothing is left of it."""
-        for deployment in _snapshot(response):
-            self._note(deployment.name, deployment.revision)
+        for resource, revision in _snapshot(response):
+            self._note(resource, revision)
         had_events = bool(response.events)
-        fresh = [event for event in response.events if self._note(event.deployment, event.revision)]
+        fresh = [event for event in response.events if self._note(_resource(event), event.revision)]
         if len(fresh) < len(response.events):
             del response.events[:]
             response.events.extend(fresh)
         return bool(fresh) or not had_events
 
-    def _note(self, deployment: str, revision: int) -> bool:
-        if revision <= self._last.get(deployment, 0):
+    def _note(self, resource: str, revision: int) -> bool:
+        if revision <= self._last.get(resource, 0):
             return False
-        self._last[deployment] = revision
-        self._last.move_to_end(deployment)
+        self._last[resource] = revision
+        self._last.move_to_end(resource)
         if len(self._last) > REMEMBERED:
             self._last.popitem(last=False)
         return True
 
 
-def _snapshot(response: Any) -> list[Any]:
-    """The deployments of a snapshot; of one or of many, depending on the RPC."""
+def _resource(message: Any) -> str:
+    """The resource that an event is of, or whose state a snapshot tells: by the field that names it."""
+    name: str = next(getattr(message, field) for field in ("deployment", "policy", "name") if hasattr(message, field))
+    return name
+
+
+def _snapshot(response: Any) -> list[tuple[str, int]]:
+    """The resources of a snapshot and their last revisions; of one or of many, depending on the RPC."""
     if response.WhichOneof("marker") != "snapshot":
         return []
-    return list(getattr(response.snapshot, "deployments", [response.snapshot]))
+    snapshot = response.snapshot
+    states = next(
+        (getattr(snapshot, many) for many in ("deployments", "statuses") if hasattr(snapshot, many)), [snapshot]
+    )
+    return [(_resource(state), state.revision) for state in states]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from scaler import Client, ScalerProcess, a_place, a_policy, a_workload, create, push, status_of
 
@@ -13,6 +13,7 @@ from opsuite.scaler.v1 import scaler_service_pb2 as pb
 from opsuite.scaler.v1 import target_service_pb2
 from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.process import ProcessPlatform
+from opsuite_rpc.watching import watch
 
 PATIENCE_SECONDS = 120.0
 """Only what will never come takes so long."""
@@ -68,18 +69,28 @@ async def test_a_hand_that_changes_the_size_is_seen_and_respected() -> None:
     assert [(one.decision.current_replicas, one.decision.desired_replicas) for one in listed.activities] == [(2, 5)]
 
 
-async def test_a_scaler_that_is_killed_and_started_again_goes_on_where_it_was() -> None:
-    async with a_shop() as (scaler, platform):
+async def test_a_scaler_that_is_killed_and_started_again_goes_on_where_it_was_and_so_does_who_watches_it() -> None:
+    seen: list[messages.ScalingEvent] = []
+    async with a_shop() as (scaler, platform), scaler.client() as watching:
         async with scaler.client() as client:
             await create(client, a_policy("shop"))
+            ready = asyncio.Event()
+            watcher = asyncio.create_task(_watch(watching, seen, ready))
+            await ready.wait()
             await _load(client, platform, 20, replicas=2)
         await asyncio.to_thread(scaler.kill)
         await asyncio.to_thread(scaler.start)
         async with scaler.client() as client:
             await _load(client, platform, 35, replicas=4)
             scaled = await _scaled(client)
+            await client.scaler.DeleteScalingPolicy(pb.DeleteScalingPolicyRequest(name="scalingPolicies/shop"))
+        await watcher
 
     assert [(one.current_replicas, one.desired_replicas) for one in scaled] == [(1, 2), (2, 4)]
+    first = seen[0].revision
+    assert [event.revision for event in seen] == list(range(first, first + len(seen)))
+    sizes = [one.activity.decision.desired_replicas for one in seen if one.kind == messages.SCALING_EVENT_KIND_SCALED]
+    assert sizes == [2, 4]
 
 
 async def test_evaluating_now_does_not_wait_for_the_tick() -> None:
@@ -113,6 +124,15 @@ async def test_a_size_is_changed_by_hand_only_where_no_policy_would_change_it_ba
 
 
 # --- what they are made of -------------------------------------------------------------------------------------------
+
+
+async def _watch(client: Client, seen: list[messages.ScalingEvent], ready: asyncio.Event) -> None:
+    """Collect every event of the shop until it is deleted, across lost connections; `ready` says when that began."""
+    request = pb.WatchScalingStatusRequest(name="scalingPolicies/shop")
+    async with aclosing(watch(client.scaler.WatchScalingStatus, request, pause=lambda _: AGAIN_SECONDS)) as answers:
+        async for answer in answers:
+            ready.set()
+            seen += answer.events
 
 
 def _queue(stale_after: str) -> dict[str, object]:

@@ -170,6 +170,21 @@ async def test_nobody_looks_at_the_target_of_a_deleted_policy(stage: Stage) -> N
         await stage.standing()
 
 
+async def test_a_policy_may_have_the_name_of_one_that_was_deleted(stage: Stage) -> None:
+    await a_shop(stage, jobs=35)
+    await stage.look()
+    await stage.policies.delete("shop", "", ADA)
+
+    await a_shop(stage, jobs=25)
+    await stage.claim_all()
+    await stage.look()
+
+    assert stage.targets.changes == [("shop", 1, 4), ("shop", 1, 3)]
+    events = await stage.events()
+    assert [event.revision for event in events] == list(range(1, len(events) + 1))
+    assert kinds(events) == ["CREATED", "DECIDED", "SCALED", "DELETED", "CREATED", "DECIDED", "SCALED"]
+
+
 # --- other hands -----------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from opsuite_scaler.application.records import PolicyRecord, key_of
 from opsuite_scaler.domain.policy import ScalingPolicy, TargetRef
 from opsuite_storage.prepared import Prepared
 
-_p, _t = tables.policies.c, tables.targets.c
+_p, _t, _e = tables.policies.c, tables.targets.c, tables.events.events.c
 _BY_ID: Final = Prepared(sa.select(tables.policies).where(_p.id == sa.bindparam("policy", type_=sa.Text)))
 _BY_TARGET: Final = Prepared(sa.select(tables.policies).where(_p.target == sa.bindparam("target", type_=sa.Text)))
 KEPT: Final = 10_000
@@ -83,9 +83,22 @@ class PolicyRows(Transaction):
             raise PolicyExists(record.id) from error
         self.connection.execute(
             sa.insert(tables.targets).values(
-                id=record.id, wish=0, seen_wish=0, readings={}, activity="", error="", revision=0, epoch=0
+                id=record.id,
+                wish=0,
+                seen_wish=0,
+                readings={},
+                activity="",
+                error="",
+                revision=self._last_revision(record.name),
+                epoch=0,
             )
         )
+
+    def _last_revision(self, name: str) -> int:
+        """Where the events of an earlier policy of that name ended: whoever watched it goes on with this one."""
+        last = sa.select(sa.func.coalesce(sa.func.max(_e.revision), 0)).where(_e.resource == name)
+        revision: int = self.connection.execute(last).scalar_one()
+        return revision
 
     def put_policy(self, record: PolicyRecord) -> None:
         """Record a change of a policy."""

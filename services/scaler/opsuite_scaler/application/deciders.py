@@ -29,7 +29,8 @@ AT_ONCE: Final = 64
 """Looks that go on at the same time; most of a look is waiting for others."""
 CLAIMED: Final = 500
 """Targets that one look for those without a decider takes."""
-RETRY_SECONDS: Final = 1.0
+RETRY: Final = timedelta(seconds=1)
+"""Pause after a look that failed altogether."""
 FIRST_SPREAD: Final = timedelta(seconds=15)
 """Targets that come in numbers, as at a start, are looked at for the first time within this."""
 
@@ -47,6 +48,7 @@ class Deciders:
         poll_every: timedelta,
         alone: bool,
         at_once: int = AT_ONCE,
+        retry: timedelta = RETRY,
     ) -> None:
         """`alone`: this process holds the data directory, so whatever has an owner was left by one that is gone."""
         self._store = store
@@ -55,6 +57,7 @@ class Deciders:
         self._clock = clock
         self._poll_every = poll_every
         self._alone = alone
+        self._retry_seconds = retry.total_seconds()
         self._turns = asyncio.Semaphore(at_once)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._wishes: dict[str, Signal] = {}
@@ -163,7 +166,7 @@ class Deciders:
                 self._leases.drop(lease.run)
                 return
             now = self._clock.monotonic()
-            due = now if wishes.count != seen else _next(due, pause, now, lease.run)
+            due = now if wishes.count != seen else next_due(due, pause, now, lease.run)
 
     async def _one_look(self, lease: Lease) -> float:
         """Look once; seconds until the next time. Raises FencedOut."""
@@ -174,16 +177,16 @@ class Deciders:
                 return 0.0
             except OpsuiteError as error:
                 log.warning("look_failed", policy=lease.run, why=error.message)
-                return RETRY_SECONDS
+                return self._retry_seconds
             except FencedOut:
                 raise
             except Exception:  # a fault in one policy must not leave its target without a decider
                 log.exception("look_crashed", policy=lease.run)
-                return RETRY_SECONDS
+                return self._retry_seconds
         return 0.0 if looked.again_at_once else looked.tick.total_seconds()
 
 
-def _next(due: float, pause: float, now: float, policy: str) -> float:
+def next_due(due: float, pause: float, now: float, policy: str) -> float:
     """When to look again: at an even pace, without making up for looks that were missed."""
     if pause <= 0:
         return now
