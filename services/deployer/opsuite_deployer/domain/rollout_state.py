@@ -73,8 +73,6 @@ class RolloutState:
     """When it last got further; pauses move it."""
     step: int = 0
     """Index of the present step."""
-    attempt: int = 1
-    """Grows with every restart and retry."""
     asking: int = 0
     """Grows when gates are to be asked anew."""
     weight: int = 0
@@ -139,7 +137,7 @@ class RolloutState:
 
     def gate_key(self, name: str) -> str:
         """What names this asking of a gate."""
-        return f"{name}#{self.attempt}.{self.asking}"
+        return f"{name}#{self.asking}"
 
 
 def begin(now: datetime) -> RolloutState:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final
 
-from opsuite_deployer.domain.rollout_state import PauseReason, Phase, RolloutState, aborting, begin, thawed
+from opsuite_deployer.domain.rollout_state import PauseReason, Phase, RolloutState, aborting, thawed
 from opsuite_deployer.domain.rollout_words import RolloutPlan, standing
 from opsuite_deployer.domain.strategy import BlueGreen
 from opsuite_kernel.errors import Conflict
@@ -26,10 +26,6 @@ class RolloutVerb(Enum):
     ABORT = "abort"
     PAUSE = "pause"
     RESUME = "resume"
-    RETRY = "retry"
-    """One that was aborted begins again with its first step."""
-    RESTART = "restart"
-    """One that is under way begins again with its first step."""
 
 
 class RolloutRefused(Conflict):
@@ -122,31 +118,6 @@ def _abort(plan: RolloutPlan, state: RolloutState, now: datetime, by: str) -> Ro
     return aborting(state, "ABORTED", f"aborted by {by or 'somebody'}", now)
 
 
-def _retry(plan: RolloutPlan, state: RolloutState, now: datetime, by: str) -> RolloutState:
-    if state.phase is not Phase.FAILED:
-        raise _refused(RolloutVerb.RETRY, state, f"it has not failed: {standing(plan, state)}")
-    return _again(state, now)
-
-
-def _restart(plan: RolloutPlan, state: RolloutState, now: datetime, by: str) -> RolloutState:
-    if state.phase not in {Phase.PROGRESSING, Phase.PROMOTING}:
-        raise _refused(RolloutVerb.RESTART, state, f"it is too late to restart it: {standing(plan, state)}")
-    return _again(state, now)
-
-
-def _again(state: RolloutState, now: datetime) -> RolloutState:
-    """The state of a new attempt; it remembers what is still to be drained, and what an abort brings back."""
-    return replace(
-        begin(now),
-        started_at=state.started_at,
-        attempt=state.attempt + 1,
-        stable_size=state.stable_size,
-        tracks=state.tracks,
-        receivers=state.receivers,
-        leaving=state.leaving,
-    )
-
-
 # --- asking ----------------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +143,4 @@ _GRANTED: Final[Mapping[RolloutVerb, Callable[[RolloutPlan, RolloutState, dateti
     RolloutVerb.ABORT: _abort,
     RolloutVerb.PAUSE: _pause,
     RolloutVerb.RESUME: _resume,
-    RolloutVerb.RETRY: _retry,
-    RolloutVerb.RESTART: _restart,
 }

@@ -28,7 +28,6 @@ def a_full_state() -> RolloutState:
         entered_at=NOON + MINUTE,
         progress_at=NOON + 2 * MINUTE,
         step=3,
-        attempt=2,
         asking=4,
         weight=20,
         replicas_set=2,

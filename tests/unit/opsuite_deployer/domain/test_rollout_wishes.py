@@ -223,37 +223,7 @@ def test_the_way_back_is_not_paused() -> None:
     assert "not paused" in refusal(life, RolloutVerb.PAUSE).message
 
 
-# --- again -----------------------------------------------------------------------------------------------------------
-
-
-def test_what_was_aborted_may_be_tried_again_from_its_first_step() -> None:
-    life = a_paused_canary()
-    life.wish(RolloutVerb.ABORT)
-    life.live(step=SECOND)
-    assert life.wish(RolloutVerb.RETRY) == ""
-
-    decision = life.live(step=SECOND, most=life.time + timedelta(hours=1))
-
-    assert decision.verdict.pause_reason is PauseReason.STEP
-    assert life.state.step == 1
-    assert life.state.attempt == 2
-
-
-def test_what_has_not_failed_is_not_tried_again() -> None:
-    assert "has not failed" in refusal(a_paused_canary(), RolloutVerb.RETRY).message
-
-
-def test_a_restart_begins_with_the_first_step_and_brings_requests_back_meanwhile() -> None:
-    life = a_paused_canary()
-    life.wish(RolloutVerb.PROMOTE_NEXT_STEP)
-    life.live(step=SECOND)
-    assert life.wish(RolloutVerb.RESTART) == ""
-    assert life.state.step == 0
-
-    decision = life.live(step=SECOND)
-
-    assert decision.state.step == 1
-    assert life.sent("web-new") == 50
+# --- the end ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("verb", list(RolloutVerb))
