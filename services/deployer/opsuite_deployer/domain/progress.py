@@ -118,13 +118,20 @@ def _enforce_deadlines(draft: Draft, limits: Limits) -> None:
 
 def _start_what_is_due(draft: Draft) -> None:
     """Start every step and gate whose turn it is."""
-    if (place := _failure_hooks_left(draft)) is not None and not draft.hold and _is_quiet(draft, but=place):
-        _start_in_stage(draft, place)
+    if draft.deployment.ending is not None:
+        _start_failure_hooks(draft)
     if not draft.starts_things():
         return
     for index, stage in enumerate(draft.pipeline.stages):
         if _is_due(draft, index, stage):
             _start_in_stage(draft, index)
+
+
+def _start_failure_hooks(draft: Draft) -> None:
+    """Once nothing else is executing any more."""
+    place = _failure_hooks_left(draft)
+    if place is not None and not draft.hold and _is_quiet(draft, but=place):
+        _start_in_stage(draft, place)
 
 
 def _is_due(draft: Draft, index: int, stage: Stage) -> bool:
