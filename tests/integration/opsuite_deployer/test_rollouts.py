@@ -46,6 +46,25 @@ async def test_a_first_version_starts_without_a_strategy_and_a_second_one_rolls(
     assert (track.version, track.replicas) == ("1.1", 3)
 
 
+async def test_a_plan_of_a_rollout_knows_what_is_stable_now(platform: DeployerProcess) -> None:
+    async with platform.client() as client:
+        steps = [{"setWeight": 50}, {"pause": {"duration": "60s"}}]
+        await register(client, a_pipeline("planned", a_rollout("planned", canary={"steps": steps})))
+
+        async def action(version: str) -> str:
+            request = pb.PlanDeploymentRequest(pipeline="pipelines/planned", version=version, environment="staging")
+            return (await client.deployments.PlanDeployment(request)).steps[0].action
+
+        first = await action("1.0")
+        await ended(client, (await deploy(client, "planned", "1.0")).name)
+        same, next_one = await action("1.0"), await action("1.1")
+
+    assert first.endswith("(steps and gates are skipped: nothing to compare with: it is the first version)")
+    assert same.endswith("(steps and gates are skipped: nothing to roll out: it is the stable version)")
+    assert "promoted after 60" in next_one
+    assert "back within" in next_one
+
+
 async def test_a_version_that_answers_badly_never_takes_over(platform: DeployerProcess) -> None:
     async with platform.client() as client:
         step = a_rollout("bad", answer="${answer}", rolling={}, healthyDeadline="8s")

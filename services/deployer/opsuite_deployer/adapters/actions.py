@@ -25,8 +25,8 @@ from opsuite_deployer.domain.rollout_words import RolloutPlan
 from opsuite_deployer.domain.strategy import STRATEGY_NAMES
 
 
-def action_of(kind: StepKind) -> str:
-    """What a step with its templates filled would do, in one line."""
+def action_of(kind: StepKind, plan: RolloutPlan | None = None) -> str:
+    """What a step with its templates filled would do, in one line; `plan` is that of a rollout."""
     match kind:
         case Command():
             where = f" (in {kind.working_dir})" if kind.working_dir else ""
@@ -43,23 +43,16 @@ def action_of(kind: StepKind) -> str:
             return f"apply {kind.manifest_path}"
         case Rollout(workload):
             how = STRATEGY_NAMES[type(kind.strategy)].replace("_", "-")
-            expected = _expectation(kind)
-            return f"roll out {workload.replicas} of {workload.workload} {workload.version}, {how} ({expected})"
+            expected = f" ({_expectation(plan)})" if plan else ""
+            return f"roll out {workload.replicas} of {workload.workload} {workload.version}, {how}{expected}"
         case Workload():
             return f"run {kind.replicas} of {kind.workload} {kind.version}: {shlex.join(kind.command)}"
 
 
-def _expectation(rollout: Rollout) -> str:
-    """What to expect of a rollout that has an old version to go back to; starting of replicas is not counted."""
-    plan = RolloutPlan(
-        workload=rollout.workload.workload,
-        target="new",
-        stable="old",
-        replicas=rollout.workload.replicas,
-        strategy=rollout.strategy,
-        safety=rollout.safety,
-        has_router=rollout.traffic is not None,
-    )
+def _expectation(plan: RolloutPlan) -> str:
+    """What to expect of a rollout; starting of replicas is not counted."""
+    if plan.skips_strategy:
+        return f"steps and gates are skipped: {plan.skips_strategy}"
     expected = explain(plan)
     waits = ", waits for a person" if expected.waits_for_person else ""
     promoted, back = expected.least_to_promote.total_seconds(), expected.most_to_roll_back.total_seconds()

@@ -82,7 +82,12 @@ class DeploymentServicer(stubs.DeploymentServiceServicer):
                 for one in plan.checks
             ],
             steps=[
-                pb.PlannedStep(stage=one.stage, step=one.step.name, kind=kind_of(one.step), action=action_of(one.kind))
+                pb.PlannedStep(
+                    stage=one.stage,
+                    step=one.step.name,
+                    kind=kind_of(one.step),
+                    action=action_of(one.kind, one.rollout),
+                )
                 for one in plan.steps
             ],
             queue_position=place.queue_position,

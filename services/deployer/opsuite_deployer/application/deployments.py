@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from opsuite_deployer.application.entry import Chosen, DeployWish, admit_to, cho
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
+from opsuite_deployer.application.rollout_records import would_start
 from opsuite_deployer.domain.deployment import (
     FAILED_ENDINGS,
     GOING_ON,
@@ -37,10 +38,10 @@ from opsuite_deployer.domain.errors import (
 )
 from opsuite_deployer.domain.hooks import to_repeat
 from opsuite_deployer.domain.parts import find_step, is_asked_about, parts_left_out
-from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline
+from opsuite_deployer.domain.pipeline import ConcurrencyPolicy, Pipeline, Rollout
 from opsuite_deployer.domain.queue import Arrival, arrive, behind
 from opsuite_deployer.domain.rollback import check_target, rollback_deployment
-from opsuite_deployer.domain.rollout_parts import check_wish
+from opsuite_deployer.domain.rollout_parts import check_wish, plan_of
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
 from opsuite_kernel.clock import Clock
 from opsuite_runs.port import AuditEntry
@@ -117,7 +118,7 @@ class Deployments:
         """Say what `deploy` would do, and change nothing. Raises what `deploy` does, but for what is there already."""
         now = self._clock.now()
 
-        def look(tx: Tx) -> tuple[Revision, Deployment, Place, Deployment | None]:
+        def look(tx: Tx) -> tuple[Revision, Deployment, Place, Deployment | None, Sequence[PlannedStep]]:
             chosen = choose(tx, wish)
             uid = behind(tx.newest(), self._rules.new_id(now))
             deployment = _wished(chosen.wish, chosen.revision, Call(actor), uid, now)
@@ -127,12 +128,12 @@ class Deployments:
                 deployment,
                 place,
                 tx.latest_stable(wish.pipeline, wish.environment, before=deployment),
+                [_with_rollout(tx, deployment, one) for one in planned(chosen.revision.pipeline, deployment)],
             )
 
-        revision, deployment, place, stable = await self._store.read(look)
-        checks = await self._preflight.look(revision.pipeline, deployment)
-        steps = tuple(planned(revision.pipeline, deployment))
-        return Plan(revision, deployment.version, tuple(checks), steps, place, stable.version if stable else "")
+        revision, deployment, place, stable, steps = await self._store.read(look)
+        checks = tuple(await self._preflight.look(revision.pipeline, deployment))
+        return Plan(revision, deployment.version, checks, tuple(steps), place, stable.version if stable else "")
 
     async def retry(self, reference: Reference, reason: str, call: Call) -> Standing:
         """Start a new deployment that begins with the stage that failed, or at the start if nothing stands any more.
@@ -401,6 +402,12 @@ def _arrival(tx: Tx, deployment: Deployment, revision: Revision, holder: Deploym
     is_only_joined = policy is ConcurrencyPolicy.QUEUE
     waiting = () if is_only_joined else tx.waiting(deployment.pipeline, deployment.environment)
     return arrive(policy, holder, waiting)
+
+
+def _with_rollout(tx: Tx, deployment: Deployment, step: PlannedStep) -> PlannedStep:
+    if not isinstance(step.kind, Rollout):
+        return step
+    return replace(step, rollout=plan_of(step.kind, deployment, would_start(tx, step.kind)))
 
 
 def _place(tx: Tx, deployment: Deployment, chosen: Chosen, rules: Rules) -> Place:

@@ -24,6 +24,7 @@ from opsuite_deployer.domain.pipeline import (
     Workload,
     WorkloadPlatform,
 )
+from opsuite_deployer.domain.rollout_words import RolloutPlan
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
 from opsuite_validation.values import check_dns_label, check_image
@@ -37,6 +38,8 @@ class PlannedStep:
     stage: str
     step: Step
     kind: StepKind
+    rollout: RolloutPlan | None = None
+    """What a rollout would do from what is stable now; None for every other step, and where nobody asks."""
 
 
 class Preflight:

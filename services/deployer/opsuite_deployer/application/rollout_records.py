@@ -11,6 +11,8 @@ from opsuite_deployer.application.ports import Tx
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.domain.deployment import Deployment, PartKey
 from opsuite_deployer.domain.errors import WorkloadTaken
+from opsuite_deployer.domain.pipeline import Rollout
+from opsuite_deployer.domain.revisions import revision_name, workload_id
 from opsuite_deployer.domain.rollout_run import RolloutStart
 from opsuite_runs.port import Lease
 
@@ -45,6 +47,14 @@ def begin(
     if stable is not None and stable.name != target.name:
         tx.keep_revision(replace(stable, retire_at=None, idle=False))
     return start, stable, target
+
+
+def would_start(tx: Tx, rollout: Rollout) -> RolloutStart:
+    """What a rollout would find if it began now."""
+    there = tx.workload(workload_id(rollout.workload))
+    if there is None:
+        return RolloutStart(None)
+    return _start(there, tx.workload_revisions(there.id), revision_name(rollout.workload))
 
 
 def finish(
