@@ -61,7 +61,7 @@ def after_failure(memory: MetricMemory, failure: MetricFailed) -> MetricMemory:
     """What is remembered of a metric that had none; a fall that is to be confirmed is no failure of its source."""
     if isinstance(failure, DropUnconfirmed):
         return replace(memory, drop_seen=True, drop_at=failure.at)
-    return replace(memory, failures=memory.failures + 1, drop_seen=False, drop_at=None)
+    return replace(memory, failures=memory.failures + 1, drop_seen=False)
 
 
 def last_value(draft: Draft, spec: MetricSpec, memory: MetricMemory) -> Reading | None:

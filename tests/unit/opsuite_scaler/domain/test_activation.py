@@ -159,3 +159,9 @@ def test_zero_by_the_policy_is_remembered_through_the_way_down_and_up() -> None:
 def test_a_policy_that_does_not_go_to_zero_has_no_activity() -> None:
     assert decide(a_policy(queue(10, activation=50)), seen(3, queue=one(40)), State()).state.last_active is None
     assert desired(a_policy(queue(10, activation=50)), seen(3, queue=one(40))) == 4
+
+
+def test_an_input_of_formulas_activates_nothing() -> None:
+    policy = to_zero(queue(10), level(10, is_input=True))
+
+    assert desired(policy, seen(0, queue=one(0), level=one(99))) == 0

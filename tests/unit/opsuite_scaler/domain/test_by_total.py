@@ -80,7 +80,7 @@ def test_numbers_beyond_all_bounds_are_cut_to_the_largest(spec: object) -> None:
 
 
 def test_the_smallest_of_targets_is_a_thousandth() -> None:
-    assert desired(a_policy(queue(1e-9)), seen(1, queue=one(0.005))) == 5
+    assert desired(a_policy(queue(1e-12)), seen(1, queue=one(0.005))) == 5
 
 
 @pytest.mark.parametrize("total", [inf, -inf, nan])

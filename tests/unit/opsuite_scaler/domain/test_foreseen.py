@@ -47,3 +47,7 @@ def test_it_raises_even_when_every_metric_fails() -> None:
 
     assert (outcome.decision.desired, outcome.decision.reason) == (9, "Foreseen")
     assert run(2, FAILED).decision.desired == 4
+
+
+def test_without_a_forecast_nothing_is_raised() -> None:
+    assert decide(a_policy(queue(10), forecast=RAISES), seen(4, queue=one(40)), State()).decision.desired == 4

@@ -63,3 +63,9 @@ def test_no_change_changes_nothing() -> None:
     state = State(last_up=ago(5))
 
     assert change(3, 3, state) is state
+
+
+def test_of_several_old_events_the_last_one_is_replaced() -> None:
+    old, older = SizeEvent(ago(61), 3), SizeEvent(ago(90), 4)
+
+    assert change(2, 5, State(ups=(older, old))).ups == (older, SizeEvent(NOON, 3))

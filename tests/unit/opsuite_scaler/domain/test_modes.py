@@ -100,6 +100,7 @@ def test_who_set_a_mode_until_when_and_why_is_told() -> None:
 
     message = decision(policy, seen(5, queue=one(90))).message
 
+    assert decide(policy, seen(5, queue=one(90)), State()).steps[-1].inputs == {}
     for told in ("ana", "2026-06-01T13:00:00+00:00", "migration", "9 wanted"):
         assert told in message
 
@@ -110,6 +111,7 @@ def test_a_dry_run_explains_itself_like_the_real_thing_and_says_that_it_is_none(
 
     assert dry.steps[:-1] == active.steps
     assert dry.steps[-1].rule == "dry_run"
+    assert rules_of(decide(in_mode(Mode.DRY_RUN), seen(5, queue=one(50)), State())) == ["metric_proposal"]
     assert dry.state == active.state
 
 

@@ -9,6 +9,7 @@ from opsuite_scaler.domain.pools import Claim, allocate
 TABLE = [
     pytest.param(10, [Claim("a", 3), Claim("b", 4)], {"a": 3, "b": 4}, id="enough for all"),
     pytest.param(5, [Claim("a", 9), Claim("b", 9)], {"a": 3, "b": 2}, id="evenly, the odd one by name"),
+    pytest.param(5, [Claim("a", 9), Claim("b", 8)], {"a": 3, "b": 2}, id="by name also when one wants less"),
     pytest.param(6, [Claim("a", 9), Claim("b", 1)], {"a": 5, "b": 1}, id="a large claim does not starve a small one"),
     pytest.param(6, [Claim("a", 9), Claim("b", 9, priority=1)], {"a": 0, "b": 6}, id="the higher priority first"),
     pytest.param(6, [Claim("a", 9), Claim("b", 4, priority=1)], {"a": 2, "b": 4}, id="and the rest to the lower"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from fakes.scaling import a_policy, ago, one, percent, pods, queue, rules, seen, step
@@ -176,3 +177,11 @@ def test_the_rate_that_bound_is_told() -> None:
 
     assert (told.before, told.after, told.inputs["bound"]) == (100, 12, 12)
     assert "5 of change in 60 s from 7" in told.message
+
+
+@pytest.mark.parametrize("wanted", [1, 100])
+def test_without_any_rate_nothing_changes(wanted: int) -> None:
+    none = replace(rules(), policies=())
+    policy = a_policy(queue(1), behavior=Behavior(none, none))
+
+    assert decide(policy, seen(10, queue=one(wanted)), State(recommendations=LONG_AGO)).decision.desired == 10

@@ -40,6 +40,7 @@ from opsuite_scaler.domain.policy import (
     Resource,
     ResponseTimeRules,
     ScalingPolicy,
+    ScalingRules,
     Select,
     TargetKind,
     TargetRef,
@@ -65,7 +66,7 @@ def found(policy: ScalingPolicy) -> list[tuple[str, str]]:
 
 def test_a_policy_of_every_kind_of_thing_is_without_fault() -> None:
     policy = a_policy(
-        cpu(60),
+        cpu(60, fallback=Fallback(Quality.HOLD, replicas=5000)),
         memory(90, fallback=Fallback(Quality.STATIC, replicas=3)),
         per_member(5),
         queue(10, activation=3, fallback=Fallback(Quality.LAST_VALUE)),
@@ -121,6 +122,10 @@ BAD: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "a rate of nothing": (
         {"behavior": Behavior(rules(pods(0)), rules())},
         [("behavior.scale_up.policies[0].value", "OUT_OF_RANGE")],
+    ),
+    "no rate at all": (
+        {"behavior": Behavior(ScalingRules(0 * SECOND, Select.MAX, ()), ScalingRules(0 * SECOND, Select.DISABLED, ()))},
+        [("behavior.scale_up.policies", "REQUIRED")],
     ),
     "shrinking by more than all": (
         {"behavior": Behavior(rules(), rules(percent(101), pods(101)))},

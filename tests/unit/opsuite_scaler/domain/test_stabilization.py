@@ -99,8 +99,10 @@ def test_the_reason_and_the_number_that_bound_are_told() -> None:
 
     assert (down.reason, down.before, down.after) == ("ScaleDownStabilized", 2, 4)
     assert down.inputs["window_seconds"] == 300
+    assert "highest of the last 300 s" in down.message
     assert (up.reason, up.before, up.after) == ("ScaleUpStabilized", 20, 7)
     assert up.inputs["window_seconds"] == 60
+    assert "lowest of the last 60 s" in up.message
 
 
 def test_what_is_remembered_is_what_was_wanted_before_it_was_held() -> None:
