@@ -1,7 +1,8 @@
 """The supervisord of one data directory: started in a session of its own, found again by its socket.
 
 It outlives the service that started it, and so do the workloads it keeps. Everything of it stands in one directory:
-`supervisord.conf`, `supervisor.sock`, `supervisord.log`, `supervisord.pid` and `conf.d/` with a file for each replica.
+`supervisord.conf`, `supervisor.sock`, `supervisord.log`, `supervisord.pid`, and `conf.d/` with what it is to run: of
+replicas one file (`replica_files`).
 Calls block; run them in a thread.
 """
 
