@@ -74,7 +74,13 @@ def decide(policy: ScalingPolicy, snapshot: Snapshot, state: State, formulas: Ev
     """What to do about the size of a target now.
 
     `formulas` evaluates FORMULA metrics; without it they fail. The returned state is to be saved with the decision;
-    when the target has accepted a SCALE, `acted` gives the state to save after it.
+    when the target has accepted a SCALE, `acted` gives the state to save after it:
+
+        outcome = decide(policy, snapshot, state)
+        state = outcome.state
+        if outcome.decision.is_to_be_done:
+            await target.scale(outcome.decision.desired)
+            state = acted(policy, state, outcome.decision, clock.now())
     """
     draft = Draft(policy, snapshot, state, bounds_of(policy, snapshot), formulas)
     seed(draft)
