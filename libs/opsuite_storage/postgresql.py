@@ -73,9 +73,14 @@ class PostgresqlStore:
         """PostgreSQL."""
         return "postgresql"
 
-    async def write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        body: Callable[[sa.Connection], T],
+        then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
+    ) -> T:
         """See `Store.write`."""
-        return await self._finish(self._write(body, then))
+        return await self._finish(self._write(body, then, at_commit))
 
     async def read(self, body: Callable[[sa.Connection], T], *, snapshot: bool = True) -> T:
         """See `Store.read`."""
@@ -136,8 +141,15 @@ class PostgresqlStore:
             task.add_done_callback(_forget)
             raise
 
-    async def _write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None) -> T:
+    async def _write(
+        self,
+        body: Callable[[sa.Connection], T],
+        then: Callable[[T], None] | None,
+        at_commit: Callable[[T], None] | None,
+    ) -> T:
         result = await self._repeat(self._writer.sync_engine, body)
+        if at_commit is not None:
+            at_commit(result)
         if then is not None:
             asyncio.get_running_loop().call_soon(then, result)
         return result

@@ -60,6 +60,7 @@ class Job:
     loop: asyncio.AbstractEventLoop
     alone: bool = False
     then: Callable[[Any], None] | None = None
+    at_commit: Callable[[Any], None] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -122,9 +123,14 @@ class SqliteStore:
         """SQLite."""
         return "sqlite"
 
-    async def write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        body: Callable[[sa.Connection], T],
+        then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
+    ) -> T:
         """See `Store.write`."""
-        return await self._ask(self._writes, body, then=then)
+        return await self._ask(self._writes, body, then=then, at_commit=at_commit)
 
     async def read(self, body: Callable[[sa.Connection], T], *, snapshot: bool = True) -> T:
         """See `Store.read`; a snapshot costs nothing here."""
@@ -155,11 +161,12 @@ class SqliteStore:
         *,
         alone: bool = False,
         then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         if self._closed:
             raise Unavailable("the store is closed", reason="STORE_CLOSED")
         loop = asyncio.get_running_loop()
-        job = Job(body, loop.create_future(), loop, alone, then)
+        job = Job(body, loop.create_future(), loop, alone, then, at_commit)
         jobs.put(job)
         return job.future
 
@@ -231,8 +238,16 @@ def _serve_writes(jobs: queue.SimpleQueue[Job | None], connection: sa.Connection
             else:
                 together = list(group)
                 _commit_together(connection, together)
+                _follow_up(together)
                 _answer(together)
     connection.close()
+
+
+def _follow_up(group: Sequence[Job]) -> None:
+    """Do what waits for nothing but the commit, before any event loop is woken."""
+    for job in group:
+        if job.at_commit is not None and job.error is None:
+            job.at_commit(job.result)
 
 
 def _take(jobs: queue.SimpleQueue[Job | None]) -> list[Job | None]:

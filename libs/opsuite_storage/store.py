@@ -31,14 +31,20 @@ class Store(Protocol):
     def dialect(self) -> Dialect:
         """Which database this is; only statements that must differ ask."""
 
-    async def write(self, body: Callable[[sa.Connection], T], then: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        body: Callable[[sa.Connection], T],
+        then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
+    ) -> T:
         """What `body` returns, once its transaction is durable.
 
         A caller that is cancelled after its body began no longer hears the end, but the body still commits or rolls
         back as a whole. `then` gets the result on the event loop once it is durable, whether or not the caller still
-        waits: for what has to follow a commit. SQLite runs one body at a time; PostgreSQL runs them side by side at
-        READ COMMITTED, so what must not change between reading and writing is locked, or guarded in the statement
-        that writes.
+        waits: for what has to follow a commit. `at_commit` gets it sooner, in the thread that committed, and may
+        neither wait nor raise: for the one thing that waits for nothing but the commit. SQLite runs one body at a time;
+        PostgreSQL runs them side by side at READ COMMITTED, so what must not change between reading and writing is
+        locked, or guarded in the statement that writes.
 
         Raises: Unavailable (nothing was written, worth repeating), TimedOut (the connection died during the commit,
         so whether it was written is not known), and whatever `body` raises.

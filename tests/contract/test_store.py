@@ -176,6 +176,34 @@ async def test_nothing_follows_a_body_that_failed(notes: Store) -> None:
     assert followed == [1]
 
 
+async def test_what_waits_for_the_commit_alone_comes_before_the_caller_hears_and_finds_it_durable(notes: Store) -> None:
+    loop, asked = asyncio.get_running_loop(), list[asyncio.Future[list[int]]]()
+    order: list[str] = []
+
+    def look(number: int) -> None:
+        order.append(f"commit of {number}")
+        loop.call_soon_threadsafe(lambda: asked.append(asyncio.ensure_future(notes.read(ids))))
+
+    await notes.write(add(1), at_commit=look)
+    order.append("caller")
+    while not asked:  # noqa: ASYNC110 - it was called for before the caller heard
+        await asyncio.sleep(0)
+
+    assert order == ["commit of 1", "caller"]
+    assert await asked[0] == [1]
+
+
+async def test_nothing_comes_at_a_commit_that_did_not_take_a_body_along(notes: Store) -> None:
+    followed: list[int] = []
+    writes = [
+        notes.write(add_then_fail(number) if number % 2 else add(number), at_commit=followed.append)
+        for number in range(20)
+    ]
+    await asyncio.gather(*writes, return_exceptions=True)
+
+    assert sorted(followed) == list(range(0, 20, 2))
+
+
 @pytest.mark.parametrize("snapshot", [True, False])
 async def test_a_reader_cannot_write(notes: Store, snapshot: bool) -> None:
     with pytest.raises((sa.exc.DBAPIError, Unavailable)):

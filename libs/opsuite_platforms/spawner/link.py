@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,8 @@ class Link:
         self._waiting = deque[Answer]()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(end, self._read)
+        self._in_use = threading.Lock()
+        """Held while a thread sends: the descriptor of a socket closed meanwhile may belong to something else."""
         self.is_closed = False
 
     async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
@@ -72,8 +75,26 @@ class Link:
         data = encode(message)
         try:
             sent = socket.send_fds(self._socket, [data], descriptors) if descriptors else self._socket.send(data)
-            if sent < len(data):
-                await self._loop.sock_sendall(self._socket, data[sent:])
+        except OSError as error:
+            self.close()
+            raise Disconnected from error
+        if sent < len(data):
+            await self.send_rest(data[sent:])
+
+    def send_now(self, data: bytes, descriptors: Sequence[int]) -> int:
+        """Send what can be sent at once, from any thread; how many bytes that was. Raises Disconnected."""
+        with self._in_use:
+            if self.is_closed:
+                raise Disconnected
+            try:
+                return socket.send_fds(self._socket, [data], descriptors)
+            except OSError as error:
+                raise Disconnected from error
+
+    async def send_rest(self, data: bytes) -> None:
+        """Send what `send_now` could not. Raises Disconnected."""
+        try:
+            await self._loop.sock_sendall(self._socket, data)
         except asyncio.CancelledError:
             self.close()  # half a message can be neither finished nor taken back
             raise
@@ -84,6 +105,10 @@ class Link:
     async def ask(self, message: Message, descriptors: Sequence[int] = ()) -> Answer:
         """Send a message; returns the answer to come. Raises Disconnected."""
         await self.send(message, descriptors)
+        return self.expect()
+
+    def expect(self) -> Answer:
+        """The answer to the message that was sent last, or is sent next."""
         answer = Answer()
         if self.is_closed:
             answer.fail()
@@ -95,12 +120,18 @@ class Link:
         """Hang up; whoever waits gets Disconnected."""
         if self.is_closed:
             return
-        self.is_closed = True
         self._loop.remove_reader(self._socket)
-        self._socket.close()
+        with self._in_use:
+            self.is_closed = True
+            self._socket.close()
         _close(self._descriptors)
         while self._waiting:
             self._waiting.popleft().fail()
+
+    def expect_nothing(self) -> None:
+        """The message whose answer was expected last will not be sent."""
+        if not self.is_closed:
+            self._waiting.pop()
 
     def _read(self) -> None:
         try:

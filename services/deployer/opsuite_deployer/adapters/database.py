@@ -58,7 +58,12 @@ class SqlStore:
         self.on_outbox: Callable[[], None] = lambda: None
         """Called when a transaction that put messages in the outbox has committed."""
 
-    async def write(self, body: Callable[[SqlTx], T], then: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        body: Callable[[SqlTx], T],
+        then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
+    ) -> T:
         """Run `body` in one transaction and publish its events when they are durable."""
 
         def whole(connection: sa.Connection) -> _Done[T]:
@@ -68,8 +73,12 @@ class SqlStore:
             WRITTEN.hit()
             return _Done(result, published, tx.ends_any, tx.has_told_people, tx.built)
 
-        def go_on(done: _Done[T]) -> None:
+        def follow_up(done: _Done[T]) -> None:
             COMMITTED.hit()
+            if at_commit is not None:
+                at_commit(done.result)
+
+        def go_on(done: _Done[T]) -> None:
             if done.built:
                 self._revisions.keep(done.built)
             if then is not None:
@@ -77,7 +86,7 @@ class SqlStore:
             # Whoever waited for the commit acts first: the next program starts while its start is being told.
             asyncio.get_running_loop().call_soon(self._tell, done)
 
-        return (await self._database.write(whole, go_on)).result
+        return (await self._database.write(whole, go_on, follow_up)).result
 
     def _tell(self, done: _Done[Any]) -> None:
         if done.published:

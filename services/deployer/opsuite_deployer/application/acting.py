@@ -15,7 +15,7 @@ from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.ports import Owned, StepLine
 from opsuite_deployer.application.preflight import Preflight
 from opsuite_deployer.application.rollout_link import RolloutLink
-from opsuite_deployer.application.steps import Steps
+from opsuite_deployer.application.steps import Armed, Steps
 from opsuite_deployer.domain.deployment import PartKey, PartKind
 from opsuite_deployer.domain.pipeline import Command, Docker
 from opsuite_deployer.domain.turn import (
@@ -84,10 +84,28 @@ class Acting:
         self._adopted = adopted
         self._tasks: dict[PartKey | None, asyncio.Task[None]] = {}
         self._stopping: set[PartKey | None] = set()
+        self._armed: dict[PartKey, Armed] = {}
+        """Commands that are ready, and may have begun, until their tasks take them."""
         self._links: dict[PartKey, RolloutLink] = {}
         self._cleaning: set[asyncio.Task[None]] = set()
         self.to_forget: list[Attempt] = []
         """Attempts that have ended, to be forgotten once that is recorded."""
+
+    def arm(self, actions: Sequence[Action], owned: Owned) -> Callable[[], None] | None:
+        """Get the commands of a turn ready before it is recorded; None if there are none.
+
+        What is returned begins them, in whatever thread knows first that the turn is recorded. `act` follows.
+        """
+        wanted = (Attempt(owned, action.key, action.attempt) for action in actions if isinstance(action, RunPart))
+        armed = {attempt.key: one for attempt in wanted if (one := self._means.steps.arm(attempt))}
+        self._armed |= armed
+
+        def begin() -> None:
+            for one in armed.values():
+                INTENT_RECORDED.hit()
+                one.begin()
+
+        return begin if armed else None
 
     def act(self, actions: Sequence[Action], owned: Owned) -> None:
         """Begin what a turn said, which is recorded by now."""
@@ -96,7 +114,8 @@ class Acting:
                 case RunPreflight():
                     self._spawn(None, 0, partial(self._run_preflight, owned))
                 case RunPart(key, number):
-                    INTENT_RECORDED.hit()
+                    if key not in self._armed:
+                        INTENT_RECORDED.hit()
                     self._spawn(key, number, partial(self._run_part, Attempt(owned, key, number)))
                 case Realise(key) | LookAgain(key):
                     self._tell_rollout(key, action)
@@ -125,6 +144,8 @@ class Acting:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
+        while self._armed:  # those whose tasks had not begun, and never will
+            await self._armed.popitem()[1].drop()
         await asyncio.gather(*tasks, *self._cleaning, return_exceptions=True)
 
     def _tell_rollout(self, key: PartKey, action: Realise | LookAgain) -> None:
@@ -150,7 +171,11 @@ class Acting:
         """However a task ends, its end becomes known: nothing is ever waited for in vain."""
         if done.cancelled():
             if self._drop_task(key, done) and key is not None:  # before it had begun
-                self._runner.learn(PartEnded(key, number, Outcome.CANCELLED, message="stopped"))
+                stopped = PartEnded(key, number, Outcome.CANCELLED, message="stopped")
+                if key in self._armed:
+                    self._spawn(key, number, partial(self._take_back, key, stopped))
+                else:
+                    self._runner.learn(stopped)
         elif error := done.exception():
             self._drop_task(key, done)
             log.error("step_crashed", deployment=self._uid, exc_info=error)
@@ -182,17 +207,24 @@ class Acting:
         return PreflightEnded(problems)
 
     async def _run_part(self, attempt: Attempt) -> Input:
+        armed = self._armed.pop(attempt.key, None)
         try:
             if self._adopted and self._is_a(Docker, attempt.key):
                 attempt = replace(attempt, lines_before=await self._runner.lines_recorded(attempt))
             link = self._links[attempt.key] = RolloutLink(self._runner.learn)
-            ended = await self._means.steps.run(attempt, self._runner.take_lines, link)
+            ended = await self._means.steps.run(attempt, self._runner.take_lines, link, armed)
         except asyncio.CancelledError:
             if attempt.key not in self._stopping:
                 raise
             return await self._stop_part(attempt)
         self.to_forget.append(attempt)
         return ended
+
+    async def _take_back(self, key: PartKey, stopped: PartEnded) -> Input:
+        """End a command that may have begun, though its task never did."""
+        if armed := self._armed.pop(key, None):
+            await armed.drop()
+        return stopped
 
     async def _stop_part(self, attempt: Attempt) -> Input:
         """End what outlives a task here, however long its engine cannot be reached."""

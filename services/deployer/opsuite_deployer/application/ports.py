@@ -255,10 +255,16 @@ class Leases(Protocol):
 class Store(Protocol):
     """Where pipelines and deployments are kept. Events of a transaction reach watchers when it has committed."""
 
-    async def write(self, body: Callable[[Tx], T], then: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        body: Callable[[Tx], T],
+        then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
+    ) -> T:
         """Run `body` in one transaction; what it wrote is durable when this returns. Raises what `body` raises.
 
-        `then` gets what it returned when it is durable, also when the caller is cancelled meanwhile.
+        `then` gets what it returned when it is durable, also when the caller is cancelled meanwhile. `at_commit` gets
+        it sooner, maybe in another thread: it neither waits nor raises.
         """
 
     async def read(self, body: Callable[[Tx], T]) -> T:

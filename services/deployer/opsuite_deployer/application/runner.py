@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -166,8 +167,15 @@ class Runner:
                 return settle(tx, self._owned, turn, self._rules, now)
             return record(tx, self._owned, turn, now)
 
+        begin = self._acting.arm(turn.actions, replace(self._owned, deployment=turn.deployment))
+
+        def follow_up(recorded: Owned | Settled) -> None:
+            if begin is not None and self._may_act():
+                TURN_RECORDED.hit()
+                begin()
+
         try:
-            recorded = await self._persist_turn(body)
+            recorded = await self._persist_turn(body, follow_up if begin else None)
         except NewWishes:  # nothing was written: decide again, with them
             self._inbox, self._lines, self._next_line = [*self._taken, *self._inbox], [*lines, *self._lines], first
             self._acting.to_forget = [*forgettable, *self._acting.to_forget]
@@ -177,28 +185,35 @@ class Runner:
         if isinstance(recorded, Settled):
             return recorded
         self._owned = recorded
-        TURN_RECORDED.hit()
+        if begin is None:
+            TURN_RECORDED.hit()
         return None
 
-    async def _persist_turn(self, body: Callable[[Tx], Owned | Settled]) -> Owned | Settled:
+    async def _persist_turn(
+        self, body: Callable[[Tx], Owned | Settled], at_commit: Callable[[Owned | Settled], None] | None
+    ) -> Owned | Settled:
         """Write a turn exactly once, also when the database was lost while it committed."""
         before = self._owned
         while True:
             try:
-                return await self._persist(body)
+                return await self._persist(body, at_commit=at_commit)
             except TimedOut:
                 log.warning("record_in_doubt", deployment=self.uid, turn=before.turn)
             known = await self._persist(lambda tx: _what_is_recorded(tx, before), writing=False)
             if known is not None:
                 return known
 
-    async def _persist(self, body: Callable[[Tx], T], *, writing: bool = True) -> T:
+    async def _persist(
+        self, body: Callable[[Tx], T], *, writing: bool = True, at_commit: Callable[[T], None] | None = None
+    ) -> T:
         """Write (or read), and while the database cannot be reached try again as long as the lease may be trusted."""
         while True:
             if not self._may_act():
                 raise FencedOut(self.uid)
             try:
-                return await (self._store.write(body) if writing else self._store.read(body))
+                if not writing:
+                    return await self._store.read(body)
+                return await (self._store.write(body, at_commit=at_commit) if at_commit else self._store.write(body))
             except Unavailable as error:
                 log.warning("record_delayed", deployment=self.uid, why=error.message)
                 await asyncio.sleep(UNAVAILABLE_PAUSE_SECONDS)

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.checks import Checks, Where
@@ -30,6 +30,7 @@ from opsuite_platforms.port import (
     Exit,
     ExitKind,
     MountSpec,
+    OnOutput,
     OutputLine,
     Platform,
 )
@@ -50,6 +51,27 @@ _OUTCOMES: Final = {
 }
 
 
+class Armed(Protocol):
+    """A command that is ready to start; it has to be run or dropped."""
+
+    def begin(self) -> None:
+        """Start it, from any thread, without waiting; `run` tells how that went."""
+
+    async def run(self, on_output: OnOutput) -> Exit:
+        """What `CommandRunner.run` does, of a program that may have begun."""
+
+    async def drop(self) -> None:
+        """Take it back: nothing of it is alive when this returns."""
+
+
+@runtime_checkable
+class ArmingRunner(CommandRunner, Protocol):
+    """A runner that can have everything ready before a program may start."""
+
+    def arm(self, spec: CommandSpec) -> Armed | None:
+        """Get ready to run a program; None if that would take waiting."""
+
+
 class Steps:
     """Does steps and gates through the ports of the world."""
 
@@ -67,6 +89,7 @@ class Steps:
         security: SecurityLog,
     ) -> None:
         self._commands = commands
+        self._arming = commands if isinstance(commands, ArmingRunner) else None
         self._platforms = platforms
         self._checks = checks
         self._rollouts = rollouts
@@ -76,8 +99,19 @@ class Steps:
         self._defaults = defaults
         self._security = security
 
-    async def run(self, attempt: Attempt, sink: Sink, link: Link) -> PartEnded:
-        """Do it to its end; `link` ties a rollout to its deployment.
+    def arm(self, attempt: Attempt) -> Armed | None:
+        """Get a command ready before its intent is recorded; None for what `run` sees to when it has been."""
+        try:
+            command = _command_of(attempt)
+            if self._arming is None or command is None:
+                return None
+            directory, problems = self._judge(command)
+            return None if problems else self._arming.arm(self._spec(attempt, command, directory))
+        except (OpsuiteError, OSError):  # it is met again when the step runs, and told there
+            return None
+
+    async def run(self, attempt: Attempt, sink: Sink, link: Link, armed: Armed | None = None) -> PartEnded:
+        """Do it to its end; `link` ties a rollout to its deployment, `armed` is the command if it is ready.
 
         Cancelling the call ends local programs and leaves containers to whoever adopts them.
         """
@@ -88,7 +122,7 @@ class Steps:
             sink([StepLine(attempt.stage, attempt.step.name, attempt.number, line) for line in lines])
 
         try:
-            ended = await self._do(attempt, on_output, link)
+            ended = _ended(attempt, await armed.run(on_output)) if armed else await self._do(attempt, on_output, link)
         except OpsuiteError as error:
             ended = PartEnded(attempt.key, attempt.number, Outcome.FAILED, message=error.message)
         return replace(ended, last_log_lines=tuple(last)) if last else ended
@@ -134,13 +168,21 @@ class Steps:
     async def _command(
         self, attempt: Attempt, command: Command, on_output: Callable[[Sequence[OutputLine]], None]
     ) -> Exit:
-        directory = self._machine.directory(command.working_dir)
-        if problems := self._machine.judge(command.command, command.args, directory):
+        directory, problems = self._judge(command)
+        if problems:
             step = f"{attempt.stage}/{attempt.step.name}"
             await self._security.command_rejected(attempt.owned.deployment, step, problems)
             return Exit(ExitKind.NOT_STARTED, message="; ".join(problems))
+        return await self._commands.run(self._spec(attempt, command, directory), on_output)
+
+    def _judge(self, command: Command) -> tuple[str, Sequence[str]]:
+        """Where a command is to run, and what the command policy has against it there. Raises InvalidInput."""
+        directory = self._machine.directory(command.working_dir)
+        return directory, self._machine.judge(command.command, command.args, directory)
+
+    def _spec(self, attempt: Attempt, command: Command, directory: str) -> CommandSpec:
         secrets = {name: self._machine.secret(ref) for name, ref in command.secret_env.items()}
-        spec = CommandSpec(
+        return CommandSpec(
             argv=(self._machine.program(command.command), *command.args),
             directory=directory,
             env={"PATH": self._machine.search_path(), **_identity(attempt), **command.env, **secrets},
@@ -154,7 +196,6 @@ class Steps:
             grace=self._defaults.grace,
             secrets=tuple(secrets.values()),
         )
-        return await self._commands.run(spec, on_output)
 
     async def _container(
         self, attempt: Attempt, docker: Docker, on_output: Callable[[Sequence[OutputLine]], None]
@@ -245,6 +286,14 @@ def _container_of(attempt: Attempt) -> Docker | None:
         return None
     filled = fill(attempt.step.kind, values_for(attempt.owned.pipeline, attempt.owned.deployment))
     return filled if isinstance(filled, Docker) else None
+
+
+def _command_of(attempt: Attempt) -> Command | None:
+    """The command of an attempt, with its templates filled; None if it is something else."""
+    if attempt.key.kind is PartKind.GATE or not isinstance(attempt.step.kind, Command):
+        return None
+    filled = fill(attempt.step.kind, values_for(attempt.owned.pipeline, attempt.owned.deployment))
+    return filled if isinstance(filled, Command) else None
 
 
 def _identity(attempt: Attempt) -> dict[str, str]:
