@@ -208,9 +208,11 @@ def _judged(followed: _Followed, loads: Sequence[tuple[datetime, float]], fit: F
             foreseen += forecaster.points(1)
     if not foreseen or len(forecaster.values) < SEASONS_NEEDED * forecaster.season:
         raise too_little(forecaster)
-    errors, model = forecaster.errors(), settings.model
+    errors, model = forecaster.errors(), settings.model  # what was foreseen last is still to come
     is_off = not errors.mean_absolute[model] <= errors.best_of(RIVALS[model])
-    return Judged(followed.spec, errors, model, is_off, foreseen[-forecaster.season :], actual[-forecaster.season :])
+    return Judged(
+        followed.spec, errors, model, is_off, foreseen[-forecaster.season - 1 : -1], actual[-forecaster.season :]
+    )
 
 
 def measured_startup(members: Sequence[Member]) -> timedelta | None:
