@@ -79,6 +79,20 @@ FORMS: Final[list[tuple[str, list[Form], Form]]] = [
         ],
         {"concurrency": "CONCURRENCY_POLICY_CANCEL_RUNNING", "timeout": "600s", "maxDuration": "7200s"},
     ),
+    (
+        "hooked",
+        [a_stage("build", a_step("make", "make", "a"), gates=[GATE]), a_stage("last", a_docker("box", "busybox"))],
+        {
+            "hooks": [
+                a_step("first", "make", "b", before="HOOK_PHASE_DEPLOYMENT", idempotent=True),
+                a_step("ask", "make", "c", before="HOOK_PHASE_STAGE", onFailure="HOOK_FAILURE_PAUSE", retry=RETRIED),
+                a_docker("well", "busybox", after="HOOK_PHASE_DEPLOYMENT"),
+                a_step("badly", "make", "d", after="HOOK_PHASE_FAILURE", retry=RETRIED),
+                a_docker("boxed", "busybox", after="HOOK_PHASE_FAILURE"),
+                a_step("back", "make", "e", after="HOOK_PHASE_ROLLBACK", idempotent=True),
+            ]
+        },
+    ),
     ("plain", [a_stage("build", a_step("make", "make", "z"))], {"concurrency": "CONCURRENCY_POLICY_REJECT"}),
     ("wide", [a_stage("build", a_step("make", "make", "z"))], {"rollbackEnabled": False}),
 ]
