@@ -118,6 +118,7 @@ MIGRATIONS: Final = Path(__file__).parent / "adapters" / "migrations"
 TIDY_EVERY: Final = timedelta(minutes=10)
 RETIRE_EVERY: Final = timedelta(seconds=1)
 REFRESH_EVERY: Final = timedelta(seconds=2)
+UPKEEP_EVERY: Final = timedelta(seconds=1)
 PORT: Final = 7401
 
 
@@ -337,7 +338,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         lambda: _repeat(RETIRE_EVERY, retiring.run),
         lambda: _repeat(RETIRE_EVERY, traffic.expire),
         lambda: _repeat(RETIRE_EVERY, environments.expire),
-        lambda: _repeat(REFRESH_EVERY, Upkeep(transactions, routes, platforms).run),
+        lambda: _repeat(UPKEEP_EVERY, Upkeep(transactions, routes, platforms, prober).run),
         lambda: _end_watches(draining, hub, edges),
     ]
     if store.dialect == "postgresql":

@@ -68,7 +68,8 @@ class ReplicaWatch:
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     async def _ask(self, life: tuple[str, str], replica: Replica, health: ReplicaHealth) -> None:
-        probe, thresholds = _probe(replica, health), Thresholds(1, health.failure_threshold)
+        probe = probe_of(replica, health.port, health.path)
+        thresholds = Thresholds(1, health.failure_threshold)
         while True:
             answer = await self._prober.ask(probe, timeout=health.timeout)
             before = self._states.get(life, HealthState())
@@ -85,7 +86,8 @@ def _life(replica: Replica) -> tuple[str, str]:
     return replica.name, f"{replica.started_at} {replica.restarts}"
 
 
-def _probe(replica: Replica, health: ReplicaHealth) -> Probe:
+def probe_of(replica: Replica, port: str, path: str) -> Probe:
+    """How a replica is asked: GET `path`, or without one a connection. An empty `port` means its first."""
     host = f"[{replica.host}]" if ":" in replica.host else replica.host
-    port = replica.ports[health.port] if health.port else next(iter(replica.ports.values()))
-    return HttpProbe(f"http://{host}:{port}{health.path}") if health.path else TcpProbe(f"{host}:{port}")
+    number = replica.ports[port] if port else next(iter(replica.ports.values()))
+    return HttpProbe(f"http://{host}:{number}{path}") if path else TcpProbe(f"{host}:{number}")

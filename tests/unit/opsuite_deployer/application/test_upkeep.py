@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from fakes.clock import NOON
 from fakes.platform import FakePlatform
+from fakes.probes import FakeProber
 from fakes.traffic import MemoryRouteStore
 
 from opsuite_deployer.application.upkeep import Upkeep
@@ -15,6 +16,7 @@ from opsuite_deployer.application.workload_ports import RevisionRecord, Workload
 from opsuite_deployer.domain.pipeline import WorkloadPlatform
 from opsuite_platforms.port import PortSpec, ReplicaPhase, WorkloadSpec
 from opsuite_platforms.traffic.port import Endpoint, Route, Track
+from opsuite_probes.port import Outcome, TcpProbe
 
 T = TypeVar("T")
 SPEC = WorkloadSpec("web-1", "1.0", ("serve",), "/", ports=(PortSpec("http"),), replicas=2, part_of="web")
@@ -44,7 +46,8 @@ class World:
         self.routes = MemoryRouteStore()
         platforms: Any = self
         any_store: Any = store
-        self.upkeep = Upkeep(any_store, self.routes, platforms)
+        self.prober = FakeProber()
+        self.upkeep = Upkeep(any_store, self.routes, platforms, self.prober)
 
     def workloads(self, platform: WorkloadPlatform, namespace: str = "") -> FakePlatform:
         return self.platform
@@ -54,6 +57,9 @@ class World:
         first, second = self.endpoints()
         await self.routes.put_route(Route("web", (Track("stable", "web-1", 100, (first, second)),), 8080), epoch=1)
         return first, second
+
+    def accepts_connections(self, endpoint: Endpoint) -> None:
+        self.prober.answer(TcpProbe(f"{endpoint.host}:{endpoint.port}"), Outcome.HEALTHY)
 
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("127.0.0.1", one.ports["http"]) for one in self.platform.workloads["web-1"].replicas.values()]
@@ -71,11 +77,36 @@ async def test_a_replica_that_has_gone_leaves_the_route_and_comes_back_to_it() -
     world.platform.set_phase("web-1", "web-1-0", ReplicaPhase.BACKOFF)
     await world.upkeep.run()
     without = await world.routed()
+    world.accepts_connections(first)
     world.platform.set_phase("web-1", "web-1-0", ReplicaPhase.RUNNING)
     await world.upkeep.run()
 
     assert without == (second,)
     assert await world.routed() == (first, second)
+
+
+async def test_a_replica_that_was_added_gets_requests_only_once_it_is_ready() -> None:
+    world = World(OneWorkload())
+    both = await world.begin()
+
+    await world.platform.scale("web-1", 3)
+    (added,) = set(world.endpoints()) - set(both)
+    await world.upkeep.run()
+    while_it_starts = await world.routed()
+    world.accepts_connections(added)
+    await world.upkeep.run()
+
+    assert while_it_starts == both
+    assert await world.routed() == (*both, added)
+
+
+async def test_a_replica_that_serves_is_not_asked_again() -> None:
+    world = World(OneWorkload())
+    await world.begin()
+
+    await world.upkeep.run()
+
+    assert world.prober.asked == []
 
 
 async def test_requests_are_never_sent_to_nothing_even_if_nothing_runs() -> None:
