@@ -206,13 +206,15 @@ class SmallDeployer:
         containers = FakeContainers(world)
         platforms = ConfiguredPlatforms(processes=processes, docker=processes, containers=containers, cluster=processes)
         rules = Rules(Limits(), max_concurrent, new_id)
+        routers: Any = None  # and none is a rollout
         preflight = Preflight(
             machine=machine,
             platforms=platforms,
+            routers=routers,
             min_free_bytes=1,
             security=NoSecurityLog(),
         )
-        rollouts: Any = None  # nor is one a rollout
+        rollouts: Any = None
         webhooks: Any = None  # nor a webhook
         steps = Steps(
             commands=FakeCommands(world),

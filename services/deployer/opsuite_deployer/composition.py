@@ -195,13 +195,19 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     audit_log = SqlAuditLog(store, clock)
     limits = Limits(timeout=timedelta(minutes=settings.deployment_timeout_minutes), starting=settings.starting_timeout)
     rules = Rules(limits, settings.max_concurrent_deployments, new_id)
+    router = EnvoyRouter(routes, grace=settings.edge_grace, clock=clock)
+    routers = ConfiguredRouters(
+        edges=router,
+        stats=EnvoyStats(routes, grace=settings.edge_grace, clock=clock),
+        cluster=cluster,
+    )
     preflight = Preflight(
         machine=machine,
         platforms=platforms,
+        routers=routers,
         min_free_bytes=settings.min_free_bytes,
         security=audit_log,
     )
-    router = EnvoyRouter(routes, grace=settings.edge_grace, clock=clock)
     traffic = Traffic(
         store=transactions,
         routes=routes,
@@ -215,11 +221,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     rollouts = Rollouts(
         store=transactions,
         platforms=platforms,
-        routers=ConfiguredRouters(
-            edges=router,
-            stats=EnvoyStats(routes, grace=settings.edge_grace, clock=clock),
-            cluster=cluster,
-        ),
+        routers=routers,
         prober=prober,
         checks=checks,
         machine=machine,

@@ -206,13 +206,35 @@ async def test_a_route_that_the_controller_refuses_ends_the_rollout_with_its_wor
     assert await backends_in_force(routed, "refused") == {old: 100}
 
 
-async def test_a_route_that_is_not_there_is_told_by_its_name(deployer: DeployerProcess, routed: Routed) -> None:
+@pytest.mark.parametrize("kind", ["httproute", "service"])
+async def test_a_route_that_is_not_there_is_told_by_its_name_before_anything_runs(
+    deployer: DeployerProcess, routed: Routed, kind: str
+) -> None:
+    step = {
+        "httproute": a_canary("routeless", HALF),
+        "service": a_rollout("routeless", traffic={"service": {"name": "routeless"}}, blueGreen={}),
+    }[kind]
     async with deployer.client() as client:
-        await register(client, a_pipeline("routeless", a_canary("routeless", HALF)))
-        done = await ended(client, (await deploy(client, "routeless", "1.0")).name)
+        await register(client, a_pipeline(f"routeless-{kind}", step))
+        name = (await deploy(client, f"routeless-{kind}", "1.0")).name
+        done = await ended(client, name)
+        reasons = await told(client, name)
 
     assert status_of(done) == "FAILED"
-    assert "httproute routeless does not exist" in done.failure.message
+    assert f"{kind} routeless does not exist" in done.failure.message
+    assert not reasons  # no rollout has begun
+
+
+async def test_a_route_that_an_earlier_step_may_bring_is_looked_for_later(
+    deployer: DeployerProcess, routed: Routed
+) -> None:
+    before = {"name": "prepare", "command": {"command": "git", "args": ["--version"]}}
+    async with deployer.client() as client:
+        await register(client, a_pipeline("late", before, a_canary("late", HALF)))
+        done = await ended(client, (await deploy(client, "late", "1.0")).name)
+
+    assert [step.status == deployment_pb2.STEP_STATUS_SUCCEEDED for step in done.stages[0].steps] == [True, False]
+    assert "httproute late does not exist" in done.failure.message
 
 
 async def test_weights_that_somebody_else_sets_are_put_back_and_told(deployer: DeployerProcess, routed: Routed) -> None:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Final
 
 from opsuite_deployer.application.platforms import Platforms
 from opsuite_deployer.application.ports import Machine, Problem, SecurityLog
+from opsuite_deployer.application.routing import Routers, route_name
 from opsuite_deployer.domain.deployment import Deployment, PartKey, PartKind, StepStatus
 from opsuite_deployer.domain.filling import fill, values_for
 from opsuite_deployer.domain.hooks import applies, field_of
@@ -25,9 +27,13 @@ from opsuite_deployer.domain.pipeline import (
     WorkloadPlatform,
 )
 from opsuite_deployer.domain.rollout_words import RolloutPlan
+from opsuite_deployer.domain.routing import EdgeRouter, TrafficRouting
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
 from opsuite_notify.port import SecretRef
 from opsuite_validation.values import check_dns_label, check_image
+
+BRINGS_ROUTES: Final = (Kubernetes, Command, Docker)
+"""Steps that may make an HTTPRoute or a Service."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +49,20 @@ class PlannedStep:
 
 
 class Preflight:
-    """Checks tools, paths, disk, platform, engine and credentials."""
+    """Checks tools, paths, disk, platform, engine, routes and credentials."""
 
     def __init__(
         self,
         *,
         machine: Machine,
         platforms: Platforms,
+        routers: Routers,
         min_free_bytes: int,
         security: SecurityLog,
     ) -> None:
         self._machine = machine
         self._platforms = platforms
+        self._routers = routers
         self._min_free_bytes = min_free_bytes
         self._security = security
 
@@ -88,12 +96,23 @@ class Preflight:
         containers = {(one.engine, one.namespace, one.image): one for one in kinds if isinstance(one, Docker)}
         for container in sorted(containers.values(), key=lambda one: one.image):
             yield _ask(f"image {container.image}", partial(self._check_image, container))
+        for index, one in enumerate(kinds):
+            if isinstance(one, Rollout) and one.traffic and not isinstance(one.traffic.router, EdgeRouter):
+                is_brought = any(isinstance(earlier, BRINGS_ROUTES) for earlier in kinds[:index])
+                yield _ask(f"route {route_name(one)}", partial(self._check_route, one, one.traffic, is_brought))
 
     async def _check_platform(self, platform: WorkloadPlatform, namespace: str) -> None:
         await self._platforms.workloads(platform, namespace).check()
 
     async def _check_image(self, container: Docker) -> None:
         await self._platforms.containers(container).check(container.image)
+
+    async def _check_route(self, rollout: Rollout, routing: TrafficRouting, is_brought: bool) -> None:
+        """Routes are made by people, or by an earlier step: only the first have to be there now."""
+        router = self._routers.router(routing, rollout.workload.namespace)
+        await router.check()
+        if not is_brought:
+            await router.observe(route_name(rollout))
 
     def _disk(self) -> Problem:
         free = self._machine.free_bytes()
