@@ -10,7 +10,7 @@ from fakes.scaler_stage import ADA, Died, Stage
 from scaler import a_policy
 
 from opsuite.scaler.v1 import decision_pb2
-from opsuite_kernel.errors import InvalidInput, Unavailable
+from opsuite_kernel.errors import Conflict, InvalidInput, OpsuiteError, Unavailable
 from opsuite_runs.port import FencedOut
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.application.errors import PolicyNotFound, SizeChanged
@@ -244,7 +244,42 @@ async def test_a_target_that_was_not_reached_is_decided_about_anew(stage: Stage)
 
     assert stage.targets.changes == [("shop", 1, 4)]
     results = [one.result for one in await stage.activities() if one.decision.verdict is Verdict.SCALE]
-    assert results == [Result.FAILED, Result.ACCEPTED]
+    assert results == [Result.ACCEPTED]
+
+
+@pytest.mark.parametrize("refusal", [Unavailable("away"), Conflict("two revisions serve", reason="ROLLOUT_UNDER_WAY")])
+async def test_a_failure_that_goes_on_is_one_activity_and_told_once(stage: Stage, refusal: OpsuiteError) -> None:
+    await a_shop(stage, jobs=35)
+
+    def refuse() -> None:
+        raise refusal
+
+    stage.targets.before_set = refuse
+    looks = [await stage.look() for _ in range(4)]
+    stage.targets.before_set = _live
+
+    assert not any(look.again_at_once for look in looks)
+    assert [(one.evaluations, one.error) for one in await stage.activities()] == [(4, refusal.message)]
+    assert kinds(await stage.events()) == ["CREATED", "DECIDED", "FAILED"]
+    await stage.look()
+    assert stage.targets.changes == [("shop", 1, 4)]
+    assert [one.result for one in await stage.activities()] == [Result.ACCEPTED]
+
+
+async def test_who_died_while_doing_what_a_person_wanted_does_it_once(stage: Stage) -> None:
+    await a_shop(stage, jobs=10)
+    await stage.policies.set_size(SizeWish("shop", 3), ADA)
+    for moment in ("before_set", "after_set"):
+        setattr(stage.targets, moment, _die)
+        with pytest.raises(Died):
+            await stage.look()
+        setattr(stage.targets, moment, _live)
+        await stage.claim_all()
+
+    await stage.look()
+
+    assert stage.targets.changes == [("shop", 1, 3)]
+    assert [one.result for one in await stage.activities()] == [Result.ACCEPTED]
 
 
 async def test_a_target_that_cannot_be_read_is_told_once_and_again_when_it_can(stage: Stage) -> None:

@@ -208,7 +208,7 @@ class ScalerServiceServicer:
 
     def EvaluateAndScale(self, request, context):
         """Has the target looked at now rather than at its next tick, and returns what was decided and what became of it.
-        Errors: NOT_FOUND, UNAVAILABLE (nobody looks after it now).
+        Errors: NOT_FOUND, UNAVAILABLE (UNATTENDED: nobody looks after it now; TARGET_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

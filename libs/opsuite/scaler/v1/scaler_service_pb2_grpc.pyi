@@ -64,7 +64,7 @@ class ScalerServiceStub:
     """
     EvaluateAndScale: _grpc.UnaryUnaryMultiCallable[_scaler_service_pb2.EvaluateAndScaleRequest, _scaler_service_pb2.EvaluateAndScaleResponse]
     """Has the target looked at now rather than at its next tick, and returns what was decided and what became of it.
-    Errors: NOT_FOUND, UNAVAILABLE (nobody looks after it now).
+    Errors: NOT_FOUND, UNAVAILABLE (UNATTENDED: nobody looks after it now; TARGET_UNAVAILABLE).
     """
     EvaluateSnapshot: _grpc.UnaryUnaryMultiCallable[_scaler_service_pb2.EvaluateSnapshotRequest, _scaler_service_pb2.EvaluateSnapshotResponse]
     """Says what would be decided of a policy, a snapshot and a state that the caller brings: the same function that the
@@ -125,7 +125,7 @@ class ScalerServiceAsyncStub(ScalerServiceStub):
     """
     EvaluateAndScale: _aio.UnaryUnaryMultiCallable[_scaler_service_pb2.EvaluateAndScaleRequest, _scaler_service_pb2.EvaluateAndScaleResponse]  # type: ignore[assignment]
     """Has the target looked at now rather than at its next tick, and returns what was decided and what became of it.
-    Errors: NOT_FOUND, UNAVAILABLE (nobody looks after it now).
+    Errors: NOT_FOUND, UNAVAILABLE (UNATTENDED: nobody looks after it now; TARGET_UNAVAILABLE).
     """
     EvaluateSnapshot: _aio.UnaryUnaryMultiCallable[_scaler_service_pb2.EvaluateSnapshotRequest, _scaler_service_pb2.EvaluateSnapshotResponse]  # type: ignore[assignment]
     """Says what would be decided of a policy, a snapshot and a state that the caller brings: the same function that the
@@ -249,7 +249,7 @@ class ScalerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scaler_service_pb2.EvaluateAndScaleResponse, _abc.Awaitable[_scaler_service_pb2.EvaluateAndScaleResponse]]:
         """Has the target looked at now rather than at its next tick, and returns what was decided and what became of it.
-        Errors: NOT_FOUND, UNAVAILABLE (nobody looks after it now).
+        Errors: NOT_FOUND, UNAVAILABLE (UNATTENDED: nobody looks after it now; TARGET_UNAVAILABLE).
         """
 
     @_abc_1.abstractmethod

@@ -152,7 +152,7 @@ class Deciders:
 
     async def _decide(self, lease: Lease, delay: timedelta) -> None:
         """Look for ever; ends when the target is no longer ours."""
-        wishes = self._wishes[lease.run]
+        wishes, hurries = self._wishes[lease.run], False
         due = self._clock.monotonic() + delay.total_seconds()
         while not self._draining.is_set():
             seen = wishes.count
@@ -161,29 +161,32 @@ class Deciders:
             if self._draining.is_set():
                 return
             try:
-                pause = await self._one_look(lease)
+                pause, again = await self._one_look(lease)
             except FencedOut:
                 self._leases.drop(lease.run)
                 return
+            # Once, and then at the usual pace: a target that changes all the time must not keep us busy.
+            hurries = again and not hurries
+            pause = 0.0 if hurries else pause
             now = self._clock.monotonic()
             due = now if wishes.count != seen else next_due(due, pause, now, lease.run)
 
-    async def _one_look(self, lease: Lease) -> float:
-        """Look once; seconds until the next time. Raises FencedOut."""
+    async def _one_look(self, lease: Lease) -> tuple[float, bool]:
+        """Look once; seconds until the next time, and whether it should come at once. Raises FencedOut."""
         async with self._turns:
             try:
                 looked = await self._targets.look(lease)
             except Overtaken:
-                return 0.0
+                return 0.0, False
             except OpsuiteError as error:
                 log.warning("look_failed", policy=lease.run, why=error.message)
-                return self._retry_seconds
+                return self._retry_seconds, False
             except FencedOut:
                 raise
             except Exception:  # a fault in one policy must not leave its target without a decider
                 log.exception("look_crashed", policy=lease.run)
-                return self._retry_seconds
-        return 0.0 if looked.again_at_once else looked.tick.total_seconds()
+                return self._retry_seconds, False
+        return looked.tick.total_seconds(), looked.again_at_once
 
 
 def next_due(due: float, pause: float, now: float, policy: str) -> float:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from opsuite_kernel.clock import Clock
-from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_kernel.errors import InvalidInput, Unavailable, Violation
 from opsuite_kernel.ids import new_id
 from opsuite_scaler.application.errors import (
     ActivityNotFound,
@@ -238,7 +238,7 @@ class Policies:
         return loaded, sight, sight.judged(loaded.target.state, self._formulas)
 
     async def evaluate_and_scale(self, policy: str, call: Call) -> Activity:
-        """Have the target looked at now; what was decided. Raises PolicyNotFound, Unattended."""
+        """Have the target looked at now; what was decided. Raises PolicyNotFound, Unattended, Unavailable (target)."""
 
         def ask(tx: Tx) -> int:
             target = _locked(tx, policy)
@@ -247,13 +247,17 @@ class Policies:
 
         wish = await self._store.write(ask)
         give_up_at = self._clock.monotonic() + LONGEST_WAIT.total_seconds()
-        while self._clock.monotonic() < give_up_at:
+        while True:
             standing = await self.standing(policy)
-            last = standing.last
-            if standing.target.seen_wish >= wish and last is not None and last.result is not Result.PENDING:
+            last, is_seen = standing.last, standing.target.seen_wish >= wish
+            is_late = self._clock.monotonic() >= give_up_at
+            if is_seen and standing.target.error:
+                raise Unavailable(standing.target.error, reason="TARGET_UNAVAILABLE")
+            if is_seen and last is not None and (is_late or last.result is not Result.PENDING):
                 return last
+            if is_late:
+                raise Unattended(policy)
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        raise Unattended(policy)
 
     # --- reading
 

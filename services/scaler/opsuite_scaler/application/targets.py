@@ -49,6 +49,7 @@ DECIDED: Final = declare("scaler.decided", "a decision is recorded, the target h
 TOLD: Final = declare("scaler.told", "the target has accepted a size, that is not recorded")
 DONE: Final = declare("scaler.done", "a look and all that follows from it is recorded")
 
+SIZE_CHANGED: Final = "SIZE_CHANGED"
 LONGEST_SPENDING_GAP: Final = timedelta(minutes=5)
 """Time that nobody looked is not counted as spent beyond this: nobody knows what size there was."""
 
@@ -164,7 +165,7 @@ class Targets:
         await self._store.write(
             lambda tx: settled(tx, lease, target, activity, result, EventKind.FAILED, refusal.message)
         )
-        return isinstance(refusal, Conflict)
+        return has_changed(refusal)
 
     async def _tell(self, lease: Lease, loaded: Loaded, scale: Scale, replicas: int) -> OpsuiteError | None:
         """Ask the target for a size; why it refuses, or None."""
@@ -190,7 +191,12 @@ class Targets:
         await self._store.write(lambda tx: settle_all(tx, lease, loaded, scale, refusal, now))
         if not is_wish:
             return None
-        return Looked(loaded.record.policy.timing.tick, again_at_once=isinstance(refusal, Conflict))
+        return Looked(loaded.record.policy.timing.tick, again_at_once=refusal is not None and has_changed(refusal))
+
+
+def has_changed(refusal: OpsuiteError) -> bool:
+    """Whether a target refused since its size is another one now; other conflicts take their time."""
+    return isinstance(refusal, Conflict) and refusal.reason == SIZE_CHANGED
 
 
 # --- bodies of transactions ------------------------------------------------------------------------------------------
@@ -268,10 +274,11 @@ def _activity(
         result = Result.PENDING
     elif decision.is_dry_run and decision.verdict is Verdict.SCALE:
         result = Result.DRY_RUN
-    if continues and last is not None and result is not Result.PENDING and _is_the_same(last, decision, result):
+    if continues and last is not None and _is_the_same(last, decision, result):
         return (
             replace(
                 last,
+                result=result,
                 decision=decision,
                 last_at=now,
                 evaluations=last.evaluations + 1,
@@ -297,11 +304,14 @@ def _activity(
 
 
 def _is_the_same(last: Activity, decision: Decision, result: Result) -> bool:
-    """Whether a decision repeats the last one; what has to be waited for shrinks, and is no difference."""
+    """Whether a decision repeats the last one: one that came to nothing, or that failed and is tried again.
+
+    What has to be waited for shrinks, and is no difference.
+    """
     then = last.decision
     return (
         last.cause is Cause.POLICY
-        and last.result is result
+        and last.result is (Result.FAILED if result is Result.PENDING else result)
         and (then.verdict, then.current, then.desired, then.reason, then.withheld)
         == (decision.verdict, decision.current, decision.desired, decision.reason, decision.withheld)
     )
@@ -359,7 +369,8 @@ def settled(
     tx.record(lease, target, despite_wishes=True)
     after = replace(activity, result=result, error=error)
     tx.put_activity(after)
-    tx.append(lease.run, [Happened(kind, activity=after, message=error)])
+    if kind is not EventKind.FAILED or error != activity.error:  # a failure that goes on is told once
+        tx.append(lease.run, [Happened(kind, activity=after, message=error)])
 
 
 def settle_all(tx: Tx, lease: Lease, loaded: Loaded, scale: Scale, refusal: OpsuiteError | None, now: datetime) -> None:
@@ -372,7 +383,7 @@ def settle_all(tx: Tx, lease: Lease, loaded: Loaded, scale: Scale, refusal: Opsu
     else:
         target, told = _settle_decision(tx, loaded, target, last, scale)
     tx.record(lease, target, despite_wishes=True)
-    tx.append(lease.run, [*happened, told])
+    tx.append(lease.run, [*happened, *told])
 
 
 def _given_up(tx: Tx, activity: Activity) -> Happened:
@@ -383,29 +394,31 @@ def _given_up(tx: Tx, activity: Activity) -> Happened:
 
 def _settle_manual(
     tx: Tx, target: TargetRecord, wish: Activity, refusal: OpsuiteError | None
-) -> tuple[TargetRecord, Happened]:
+) -> tuple[TargetRecord, list[Happened]]:
     if refusal is None:
         after = replace(wish, result=Result.ACCEPTED, error="")
         tx.put_activity(after)
         done = replace(target, size=wish.decision.desired, activity=wish.id, seen_wish=target.wish, error="")
-        return done, Happened(EventKind.SCALED, activity=after, actor=wish.actor)
+        return done, [Happened(EventKind.SCALED, activity=after, actor=wish.actor)]
     is_final = isinstance(refusal, NotFound)
     after = replace(wish, result=Result.FAILED if is_final else Result.PENDING, error=refusal.message)
     tx.put_activity(after)
     seen = replace(target, seen_wish=target.wish if is_final else target.seen_wish)
-    return seen, Happened(EventKind.FAILED, activity=after, message=refusal.message)
+    if refusal.message == wish.error:  # a failure that goes on is told once
+        return seen, []
+    return seen, [Happened(EventKind.FAILED, activity=after, message=refusal.message)]
 
 
 def _settle_decision(
     tx: Tx, loaded: Loaded, target: TargetRecord, decided: Activity, scale: Scale
-) -> tuple[TargetRecord, Happened]:
+) -> tuple[TargetRecord, list[Happened]]:
     decision = decided.decision
     if scale.spec_replicas == decision.desired:
         after = replace(decided, result=Result.ACCEPTED, error="")
         tx.put_activity(after)
         state = acted(loaded.record.policy, target.state or State(), decision, decided.last_at)
-        return replace(target, size=decision.desired, state=state), Happened(EventKind.SCALED, activity=after)
+        return replace(target, size=decision.desired, state=state), [Happened(EventKind.SCALED, activity=after)]
     why = decided.error or "the decider ended before it was done; it is decided anew"
     after = replace(decided, result=Result.FAILED if decided.error else Result.DROPPED, error=why)
     tx.put_activity(after)
-    return target, Happened(EventKind.FAILED, activity=after, message=why)
+    return target, [] if decided.error else [Happened(EventKind.FAILED, activity=after, message=why)]

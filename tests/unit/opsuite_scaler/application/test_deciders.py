@@ -138,6 +138,17 @@ async def test_a_void_look_is_repeated_at_once(answer: Looked | BaseException) -
         await looks.until(2)
 
 
+async def test_a_target_that_changes_all_the_time_is_looked_at_again_only_once() -> None:
+    looks = Looks(*[Looked(HOUR, again_at_once=True)] * 9)
+    async with deciders(looks, Database("one")) as running:
+        await looks.until(2)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(looks.looked) == 2
+        running.nudge("one")
+        await looks.until(3)
+
+
 @pytest.mark.parametrize("fault", [Unavailable("the database is away"), RuntimeError("a fault")])
 async def test_a_fault_in_a_look_is_not_the_end_of_looking(fault: Exception) -> None:
     looks = Looks(fault)
