@@ -36,6 +36,7 @@ from opsuite_platforms.usage_process import ProcessUsage
 from opsuite_scaler.adapters.targets.docker_services import DockerServices
 from opsuite_scaler.adapters.targets.external import ExternalTargets
 from opsuite_scaler.adapters.targets.kubernetes_scale import KubernetesScales, KubernetesWorkloads
+from opsuite_scaler.adapters.targets.processes import ProcessWorkloads
 from opsuite_scaler.adapters.targets.registry import ConfiguredTargets
 from opsuite_scaler.adapters.targets.workloads import PlatformWorkloads, WorkloadTargets
 from opsuite_scaler.application.ports import Scale
@@ -86,18 +87,26 @@ def of_workloads(kind: str, platform: Platform, sampler: UsageSampler) -> Config
     return ConfiguredTargets({TargetKind.WORKLOAD: workloads})
 
 
+def by_one_look(platform: ProcessPlatform, data: Path) -> ConfiguredTargets:
+    workloads = WorkloadTargets({"process": ProcessWorkloads(platform, data)})
+    return ConfiguredTargets({TargetKind.WORKLOAD: workloads})
+
+
+def one_by_one(platform: ProcessPlatform, data: Path) -> ConfiguredTargets:
+    return of_workloads("process", platform, ProcessUsage(data))
+
+
 @asynccontextmanager
-async def a_process_workload(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+async def a_process_workload(
+    making: Callable[[ProcessPlatform, Path], ConfiguredTargets],
+) -> AsyncIterator[Rig]:
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
     platform = ProcessPlatform(data)
     await platform.start()
     await platform.apply(a_workload(), epoch=1)
     away = ProcessPlatform(data / "away")
     await asyncio.to_thread(shutil.copytree, data / "workloads", data / "away/workloads")
-    targets, unreachable = (
-        of_workloads("process", each, ProcessUsage(folder))
-        for each, folder in ((platform, data), (away, data / "away"))
-    )
+    targets, unreachable = making(platform, data), making(away, data / "away")
     ref = TargetRef(TargetKind.WORKLOAD, "web")
     yield Rig(targets, ref, lambda size: platform.scale("web", size), unreachable, REQUESTS)
     await platform.stop()
@@ -243,7 +252,8 @@ async def an_external_target(request: pytest.FixtureRequest) -> AsyncIterator[Ri
 
 Making = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Rig]]
 RIGS: dict[str, Making] = {
-    "process": a_process_workload,
+    "process": lambda _: a_process_workload(by_one_look),
+    "process through its platform": lambda _: a_process_workload(one_by_one),
     "docker": a_docker_workload,
     "kubernetes": a_kubernetes_workload,
     "kubernetes scale": a_kubernetes_scale,
