@@ -24,6 +24,7 @@ from opsuite_scaler.adapters.keda.client import KedaClient, KedaSource, TlsFiles
 from opsuite_scaler.adapters.keda.external_scaler_api import ExternalScalerServicer
 from opsuite_scaler.adapters.keda.push import KedaPush
 from opsuite_scaler.adapters.keda.triggers import PolicyNow
+from opsuite_scaler.adapters.keda.waking import PushWaking
 from opsuite_scaler.adapters.sources.registry import ConfiguredSources, NamedSource
 from opsuite_scaler.adapters.sources.source import a_value, missing
 from opsuite_scaler.application.keda_query import KedaQuery
@@ -175,6 +176,37 @@ async def test_a_server_without_push_streams_is_left_alone() -> None:
         assert [each async for each in KedaPush(client, sleep=pauses.sleep).follow(CHECKOUT, query_to(server))] == []
 
     assert pauses.seconds == []
+    await client.close()
+
+
+def asking(*queries: KedaQuery) -> ScalingPolicy:
+    """A policy that asks these servers."""
+    metric = MetricSpec("queue", MetricKind.EXTERNAL, TargetType.AVERAGE_VALUE, 5.0, source="keda")
+    metrics = [replace(metric, name=f"queue_{at}", query=query.as_text()) for at, query in enumerate(queries)]
+    return ScalingPolicy(CHECKOUT, (*metrics, replace(metric, name="other", source="push", query="jobs")), 10)
+
+
+async def test_a_policy_is_looked_at_when_its_server_changes_its_mind() -> None:
+    nudges, client = asyncio.Queue[str](), KedaClient()
+    waking = PushWaking(KedaPush(client), nudges.put_nowait)
+    async with a_keda_server() as server:
+        await waking.attend({"checkout": asking(query_to(server))})
+        await waking.attend({"checkout": asking(query_to(server))})
+        for said in (True, True, False, True):
+            server.pushes.put_nowait(said)
+        assert [await nudges.get() for _ in range(3)] == ["checkout"] * 3
+
+        await waking.attend({})
+        await waking.attend({"payment": asking(query_to(server))})
+        while len([method for method, _ in server.asked if method == "StreamIsActive"]) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        server.pushes.put_nowait(True)
+        server.pushes.put_nowait(False)
+        told = {await nudges.get()}
+        await waking.close()
+
+    assert told == {"payment"}
+    assert [method for method, _ in server.asked] == ["StreamIsActive"] * 2
     await client.close()
 
 
