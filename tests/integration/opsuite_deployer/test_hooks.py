@@ -142,8 +142,9 @@ async def test_hooks_run_around_a_deployment_and_its_rollback(deployer: Deployer
     }
 
 
-async def test_a_failed_hook_after_a_rollback_does_not_undo_it(deployer: DeployerProcess) -> None:
-    hooks = [a_hook("alarm", before="ROLLBACK", **_does(false())), a_hook("calm", after="ROLLBACK", **_does(false()))]
+async def test_no_hook_of_a_rollback_keeps_it_from_ending_well(deployer: DeployerProcess) -> None:
+    missing: Form = {"command": {"command": "gradle"}}
+    hooks = [a_hook("alarm", before="ROLLBACK", **missing), a_hook("calm", after="ROLLBACK", **_does(false()))]
     async with deployer.client() as client:
         await register(client, a_pipeline("unmoved", a_stage("work", true()), hooks=hooks))
         await ended(client, (await deploy(client, "unmoved", "1")).name)
@@ -153,6 +154,7 @@ async def test_a_failed_hook_after_a_rollback_does_not_undo_it(deployer: Deploye
 
     assert (status_of(bad), status_of(back)) == ("ROLLED_BACK", "SUCCEEDED")
     assert len(back.warnings) == 2
+    assert "hook alarm (before:ROLLBACK) failed" in back.warnings[0]
     assert "hook calm (after:ROLLBACK) failed" in back.warnings[1]
 
 

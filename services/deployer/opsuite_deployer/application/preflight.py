@@ -18,6 +18,7 @@ from opsuite_deployer.domain.pipeline import (
     Command,
     Docker,
     Kubernetes,
+    OnFailure,
     Pipeline,
     Rollout,
     Step,
@@ -76,7 +77,7 @@ class Preflight:
 
     async def look(self, pipeline: Pipeline, deployment: Deployment) -> list[Problem]:
         """Every check and what it found, in the order of the pipeline."""
-        steps = list(planned(pipeline, deployment))
+        steps = [one for one in planned(pipeline, deployment) if not _may_be_broken(one.step, deployment)]
         once = _Once(self._machine)
         checks = [self._disk()]
         for planned_step in steps:
@@ -197,6 +198,11 @@ def planned(pipeline: Pipeline, deployment: Deployment) -> Iterator[PlannedStep]
             key = PartKey(stage_index, PartKind.STEP, index)
             if deployment.part(key).status is not StepStatus.SKIPPED:
                 yield PlannedStep(field_of(pipeline, key), stage.name, step, fill(step.kind, values))
+
+
+def _may_be_broken(step: Step, deployment: Deployment) -> bool:
+    """Whether it is a hook that may fail, of a rollback: nothing stands in the way of a way back."""
+    return bool(deployment.rollback_of) and step.on_failure is OnFailure.CONTINUE
 
 
 def _refused(subject: str, problems: Sequence[str], field: str) -> Problem:

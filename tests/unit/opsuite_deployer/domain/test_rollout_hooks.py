@@ -152,7 +152,8 @@ def test_a_first_version_is_looked_at_before_anybody_is_sent_there() -> None:
     play.live(until=lambda: bool(play.running))
 
     assert play.told == ["before:PROMOTION:shop:roll at 0 %"]
-    assert play.world.revisions[play.world.plan.target].desired == 4
+    new = play.world.revisions[play.world.plan.target]
+    assert [play.world.is_healthy(new, replica) for replica in new.replicas] == [True] * 4
     play.go_on()
     assert play.deployment.ending is Status.SUCCEEDED
 
