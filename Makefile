@@ -55,4 +55,7 @@ images: setup ## Build the container image of each service (BASE_IMAGE=python:3.
 story-rollout: setup ## Roll out a bad canary under load behind a real Envoy, and watch it go back by itself
 	@$(BIN)/python examples/story_rollout.py
 
-.PHONY: help setup demo story-rollout check test test-long fmt protos bench images
+story-scaler: setup ## See a scaler through a rush hour and an outage of its metric, then rehearse three policies
+	@$(BIN)/python examples/story_scaler.py
+
+.PHONY: help setup demo story-rollout story-scaler check test test-long fmt protos bench images
