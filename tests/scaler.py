@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,13 +241,7 @@ async def status_of(client: Client, name: str) -> decision_pb2.ScalingStatus:
     return (await client.scaler.GetScalingStatus(request)).status
 
 
-def a_workload(name: str, replicas: int = 1) -> WorkloadSpec:
+def a_workload(name: str, replicas: int = 1, **fields: Any) -> WorkloadSpec:
     """Processes that do nothing until they are stopped."""
-    return WorkloadSpec(
-        name=name,
-        version="1.0.0",
-        command=("/bin/sleep", "100000"),
-        directory="/",
-        replicas=replicas,
-        ports=(PortSpec("http"),),
-    )
+    spec = WorkloadSpec(name, "1.0.0", ("/bin/sleep", "100000"), "/", ports=(PortSpec("http"),), replicas=replicas)
+    return replace(spec, **fields)

@@ -93,6 +93,21 @@ async def test_a_scaler_that_is_killed_and_started_again_goes_on_where_it_was_an
     assert sizes == [2, 4]
 
 
+async def test_what_processes_use_sizes_them_beside_what_they_requested() -> None:
+    async with a_shop() as (scaler, platform), scaler.client() as client:
+        await platform.apply(a_workload("hungry", cpus=0.5, memory_bytes=64 * 1024), epoch=1)
+        memory = {"name": "memory", "targetMemory": {"targetPercent": 100}}
+        cpu = {"name": "cpu", "targetCpu": {"targetPercent": 50}}
+        await create(client, a_policy("hungry", metrics=[memory, cpu], maxReplicas=3))
+        status = await _until(client, lambda status: status.spec_replicas == 3, "hungry")
+
+        assert len((await platform.observe("hungry")).replicas) == 3
+    assert {name: reading.kind for name, reading in status.readings.items()} == {
+        "memory": messages.SAMPLE_KIND_VALUE,
+        "cpu": messages.SAMPLE_KIND_VALUE,
+    }
+
+
 async def test_evaluating_now_does_not_wait_for_the_tick() -> None:
     async with a_shop() as (scaler, platform), scaler.client() as client:
         await create(client, a_policy("shop", timing={"tick": "3600s"}))
@@ -155,10 +170,12 @@ async def _load(client: Client, platform: ProcessPlatform, jobs: float, *, repli
     await _until(client, lambda status: status.spec_replicas == replicas)
 
 
-async def _until(client: Client, is_it: Callable[[messages.ScalingStatus], bool]) -> messages.ScalingStatus:
-    """The status of the shop, once it is so."""
+async def _until(
+    client: Client, is_it: Callable[[messages.ScalingStatus], bool], name: str = "shop"
+) -> messages.ScalingStatus:
+    """The status of a target, once it is so."""
     while True:
-        status = await status_of(client, "shop")
+        status = await status_of(client, name)
         if is_it(status):
             return status
         await asyncio.sleep(AGAIN_SECONDS)

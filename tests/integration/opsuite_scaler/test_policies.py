@@ -9,11 +9,14 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from fakes.external_target import an_external_target
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from scaler import ScalerProcess, a_policy, a_scaler, create, push
 
+from opsuite.externalscaler import externalscaler_pb2
+from opsuite.externalscaler.externalscaler_pb2_grpc import ExternalScalerStub
 from opsuite.scaler.v1 import decision_pb2 as messages
 from opsuite.scaler.v1 import metrics_service_pb2, policy_pb2, pool_service_pb2, simulation_service_pb2
 from opsuite.scaler.v1 import scaler_service_pb2 as pb
@@ -242,6 +245,33 @@ async def test_a_watch_tells_everything_and_ends_with_the_policy(scaler: ScalerP
     assert [status.policy for status in snapshot.statuses] == [made.name]
     assert "SCALING_EVENT_KIND_MODE_CHANGED" in kinds
     assert kinds[-1] == "SCALING_EVENT_KIND_DELETED"
+
+
+async def test_a_keda_cluster_is_told_the_size_that_a_policy_wants(scaler: ScalerProcess) -> None:
+    name = named("keda")
+    metric = name.replace("-", "_")
+    queue = {"name": "queue", "queueLength": {"maxItems": 10, "source": "push", "query": metric}}
+    trigger = externalscaler_pb2.ScaledObjectRef(
+        name="shop", namespace="default", scalerMetadata={"policy": name, "metric": "queue"}
+    )
+    async with asyncio.timeout(PATIENCE_SECONDS), an_external_target(shop=1) as sizes, scaler.client() as client:
+        target = {"kind": "TARGET_KIND_EXTERNAL", "name": "shop", "address": sizes.address}
+        async with connect(Target(scaler.address, scaler.token)) as connection:
+            channel: Any = connection.channel
+            stub: Any = ExternalScalerStub(channel)
+            await push(client, 0, metric)
+            await create(client, a_policy(name, target=target, metrics=[queue], mode={"mode": "SCALING_MODE_DRY_RUN"}))
+            active = aiter(stub.StreamIsActive(trigger))
+            assert not (await anext(active)).result
+            await push(client, 35, metric)
+            while not (await anext(active)).result:
+                pass
+            (spec,) = (await stub.GetMetricSpec(trigger)).metricSpecs
+            request = externalscaler_pb2.GetMetricsRequest(scaledObjectRef=trigger, metricName=spec.metricName)
+            (value,) = (await stub.GetMetrics(request)).metricValues
+
+    assert (spec.targetSizeFloat, value.metricValueFloat) == (10, 35)
+    assert sizes.changes == []
 
 
 async def test_a_backtest_plays_a_recorded_policy(scaler: ScalerProcess) -> None:
