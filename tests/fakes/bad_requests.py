@@ -442,6 +442,8 @@ DEPLOYMENT_TABLES: Final = {
         bad("less than nothing", lambda w: ListLogsRequest(name=w.first, page_size=-1), "page_size"),
         bad("a made-up token", lambda w: ListLogsRequest(name=w.first, page_token="x"), "page_token"),
         bad("no label", lambda w: ListLogsRequest(name=w.first, stage="A", step="B"), "stage", "step"),
+        bad("no moment", lambda w: ListLogsRequest(name=w.first, stage="before:"), "stage"),
+        bad("no moment", lambda w: ListLogsRequest(name=w.first, stage="during:web"), "stage"),
     ],
     "TailLogs": [
         *of_a_name(TailLogsRequest),
