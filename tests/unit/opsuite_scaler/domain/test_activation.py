@@ -98,6 +98,12 @@ def test_a_failure_of_another_metric_keeps_what_is_not_active_from_shrinking_bel
     assert desired(policy, seen(2, queue=one(50), cpu=FAILED), IDLE) == 2
 
 
+def test_while_it_is_not_known_whether_all_are_idle_what_is_wanted_stays() -> None:
+    policy = to_zero(queue(10, activation=100), level(10))
+
+    assert desired(policy, seen(2, queue=one(50), level=FAILED), IDLE) == 5
+
+
 def test_a_source_that_fails_at_zero_starts_nothing_unless_a_fallback_says_so() -> None:
     state = State(metrics={"queue": MetricMemory(failures=9)})
 

@@ -169,6 +169,18 @@ def test_a_member_that_starts_counts_as_idle_when_the_size_would_grow(
     assert desired(a_policy(cpu(target)), seen(3, members, cpu=of_members(*samples))) == expected
 
 
+def test_one_that_starts_may_bring_a_rise_back_within_the_tolerance() -> None:
+    members = (*some(3), starting(3))
+    # 72/50 = 1.44 would be 5; with it as idle 2175/4000 = 54 %, 1.08
+    assert desired(a_policy(cpu(50)), seen(4, members, cpu=of_members(725, 725, 725, 0))) == 4
+
+
+def test_below_the_target_one_that_starts_changes_nothing_about_the_arithmetic() -> None:
+    # a surge: one is asked for, three are ready. 40/50 x 3 = 2.4, though that is more than one
+    members = (*some(3), starting(3))
+    assert desired(a_policy(cpu(50)), seen(1, members, cpu=of_members(400, 400, 400, 900))) == 3
+
+
 def test_one_that_is_pending_counts_as_idle_for_every_metric_when_the_size_would_grow() -> None:
     members = (*some(2), a_member(2, phase=PENDING))
     # mean 30, with it 20, 2 x 3 = 6

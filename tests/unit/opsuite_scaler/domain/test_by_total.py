@@ -61,7 +61,9 @@ def test_an_average_is_over_the_replicas_that_there_are(status: int, total: floa
     assert decide(a_policy(queue(10)), snapshot, State()).steps[0].inputs["proposal"] == expected
 
 
-@pytest.mark.parametrize(("total", "target", "expected"), [(0.3, 0.1, 3), (2.1, 0.7, 3), (0.7, 0.1, 7), (5.6, 0.8, 7)])
+@pytest.mark.parametrize(
+    ("total", "target", "expected"), [(0.3, 0.1, 3), (2.007, 0.669, 3), (2.1, 0.7, 3), (0.7, 0.1, 7), (5.6, 0.8, 7)]
+)
 def test_thousandths_are_exact_where_floats_are_not(total: float, target: float, expected: int) -> None:
     assert desired(a_policy(queue(target)), seen(1, queue=one(total))) == expected
 

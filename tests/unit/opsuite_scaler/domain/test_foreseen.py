@@ -46,6 +46,7 @@ def test_it_raises_even_when_every_metric_fails() -> None:
     outcome = run(9, FAILED)
 
     assert (outcome.decision.desired, outcome.decision.reason) == (9, "Foreseen")
+    assert outcome.state.recommendations[-1].replicas == 9, "it is a recommendation like any other"
     assert run(2, FAILED).decision.desired == 4
 
 

@@ -47,6 +47,7 @@ def test_what_runs_without_a_sample_is_missing_however_unready_it_is(is_cpu: boo
 
 def test_a_member_that_does_not_say_whether_it_is_ready_or_when_it_began_is_unready() -> None:
     assert class_of(ready=None) == "unready"
+    assert class_of(ready=None, ready_changed_at=ago(1)) == "unready"
     assert class_of(started_at=None) == "unready"
 
 
@@ -63,10 +64,13 @@ def test_only_cpu_looks_at_readiness(fields: dict[str, Any]) -> None:
         pytest.param(YOUNG, True, 100, 0, "ready", id="young, ready, sampled long after"),
         pytest.param(YOUNG, True, 60, 0, "ready", id="young, ready, sampled exactly one window after"),
         pytest.param(YOUNG, True, 59, 0, "unready", id="young, ready, sampled less than one window after"),
+        pytest.param(YOUNG, True, 90, 30, "ready", id="young, ready, an older sample exactly one window after"),
+        pytest.param(YOUNG, True, 89, 30, "unready", id="young, ready, an older sample of less than one window after"),
         pytest.param(YOUNG, False, 100, 0, "unready", id="young, unready"),
         # exactly at its end it is over
         pytest.param(300, True, 1, 0, "ready", id="at the end of the initialisation"),
         pytest.param(OLD, True, 1, 0, "ready", id="old, ready since a moment ago"),
+        pytest.param(OLD, True, OLD - 5, 0, "ready", id="old, ready since soon after its start"),
         # afterwards: only what has never been ready within the delay after its start
         pytest.param(OLD, False, OLD - 29, 0, "unready", id="old, never ready"),
         pytest.param(OLD, False, OLD - 30, 0, "ready", id="old, lost its readiness exactly at the delay: strict"),

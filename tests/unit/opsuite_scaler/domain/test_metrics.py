@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from fakes.scaling import FAILED, a_policy, cpu, desired, level, memory, of_members, one, queue, rules_of, seen, step
+from fakes.scaling import (
+    FAILED,
+    MINUTE,
+    a_policy,
+    cpu,
+    desired,
+    later,
+    level,
+    memory,
+    of_members,
+    one,
+    queue,
+    rules_of,
+    seen,
+    step,
+)
 
 from opsuite_scaler.domain.decide import decide
 from opsuite_scaler.domain.decision import MetricMemory, State, Verdict
@@ -58,7 +73,7 @@ def test_when_all_fail_nothing_changes_and_the_first_failure_is_the_reason() -> 
 def test_what_is_decided_blind_is_no_recommendation(readings: dict[str, Reading]) -> None:
     before = decide(a_policy(queue(10), level(10)), seen(SIZE, queue=one(40), level=one(10)), State()).state
 
-    after = decide(a_policy(queue(10), level(10)), seen(SIZE, **readings), before).state
+    after = decide(a_policy(queue(10), level(10)), later(seen(SIZE, **readings), MINUTE), before).state
 
     assert after.recommendations == before.recommendations
 

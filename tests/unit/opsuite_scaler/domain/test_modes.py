@@ -113,6 +113,7 @@ def test_a_dry_run_explains_itself_like_the_real_thing_and_says_that_it_is_none(
     assert dry.steps[-1].rule == "dry_run"
     assert rules_of(decide(in_mode(Mode.DRY_RUN), seen(5, queue=one(50)), State())) == ["metric_proposal"]
     assert dry.state == active.state
+    assert rules_of(decide(in_mode(Mode.DRY_RUN), seen(25, queue=one(90)), State())) == ["max_replicas", "dry_run"]
 
 
 def test_a_paused_policy_goes_on_looking() -> None:
