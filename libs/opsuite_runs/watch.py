@@ -37,7 +37,7 @@ BLOCKED_SECONDS: Final = 30.0
 """Longest time that a follower may take to accept one answer once it has fallen off the ring."""
 LONGEST_LAG: Final = 10_000
 """Events by which a follower that had caught up once may fall behind."""
-PACE_SECONDS: Final = 0.01
+PACE_SECONDS: Final = 0.025
 """Shortest time between two wake-ups of the followers of a topic: what comes closer together is told together."""
 RETRY_SECONDS: Final = 0.5
 """Pause before the database is asked again after it could not be."""
@@ -165,7 +165,7 @@ class Hub:
     def publish(self, events: Sequence[Event], *, at_once: bool = True) -> None:
         """Tell of committed events; call on the event loop, in any order.
 
-        Unless `at_once`, those that follow others closely are told with what follows them, a hundredth of a second
+        Unless `at_once`, those that follow others closely are told with what follows them, a fortieth of a second
         later: waking and telling every follower takes more than many a step that is told of.
         """
         touched: dict[str, _Topic] = {}
