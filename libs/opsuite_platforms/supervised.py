@@ -10,7 +10,7 @@ once for all who ask at the same time (`Together`). So many workloads may change
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from opsuite_kernel.errors import Conflict, NotFound
 from opsuite_platforms.machine import Machine
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
 from opsuite_platforms.ports import allocate, kept
+from opsuite_platforms.process_table import ProcessTable, Wanted
 from opsuite_platforms.programs import Keeping, Tools, program_file
 from opsuite_platforms.replica_files import ReplicaFiles, Wish
 from opsuite_platforms.supervisor_groups import Infos, add, infos, restart, stop_and_forget
@@ -99,6 +100,7 @@ class SupervisedWorkloads:
         self._spawned = spawned
         self._settings = settings
         self._looks: Together[None, Infos] = Together(self._look_for_all)
+        self._table = ProcessTable(machine, self._look)
         self._statuses: Together[str, WorkloadStatus] = Together(self._observe_all)
 
     def close(self) -> None:
@@ -227,7 +229,7 @@ class SupervisedWorkloads:
 
     def _observe_all(self, names: Sequence[str]) -> Sequence[WorkloadStatus | Exception]:
         records = {name: self.files.find(name) for name in set(names)}
-        seen = by_workload(self._look().values())
+        seen = self._table.seen([self._wanted(record) for record in records.values() if record is not None])
         self._spawned.update()
         return [
             NotFound("workload", name)
@@ -235,6 +237,10 @@ class SupervisedWorkloads:
             else self._status(record, seen.get(name, {}))
             for name in names
         ]
+
+    def _wanted(self, record: Record) -> Wanted:
+        groups = self.groups_of(record)
+        return Wanted(record.spec.name, {group: process_name(group, record.generation) for group in groups})
 
     def _status(self, record: Record, seen: Infos) -> WorkloadStatus:
         groups = sorted(seen.keys() | set(self.groups_of(record)), key=index_of)
@@ -262,11 +268,3 @@ class SupervisedWorkloads:
         if replica is not None and replica not in groups:
             raise NotFound("replica", replica)
         return groups if replica is None else [replica]
-
-
-def by_workload(seen: Iterable[Mapping[str, Any]]) -> Mapping[str, Infos]:
-    """What supervisord says about groups, by workload and group."""
-    workloads = dict[str, dict[str, Mapping[str, Any]]]()
-    for info in seen:
-        workloads.setdefault(owner_of(info["group"]), {})[info["group"]] = info
-    return workloads
