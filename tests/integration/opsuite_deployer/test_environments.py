@@ -182,13 +182,18 @@ async def test_those_who_wait_already_go_on_waiting_and_say_so(deployer: Deploye
         await register(local, a_pipeline("waiting", a_stage("work", held.step("waiting"))))
         running, waiting = [(await deploy(otto, "waiting", version)).name for version in ("1", "2")]
         await held.started("waiting")
-        await lock(local, "waiting")
+        await lock(local, "waiting", message="moving the database")
         said = await get(otto, waiting)
-        assert (said.reason, "locked by local" in said.message) == ("ENVIRONMENT_LOCKED", True)
+        assert (said.reason, said.queue_position) == ("ENVIRONMENT_LOCKED", 1)
+        assert "locked by local" in said.message
+        assert said.message.endswith("moving the database")
 
+        assert (await planned(local, "waiting", "staging", version="3")).queue_position == 1
+        next_one = (await deploy(local, "waiting", "3")).name  # the holder's own passes it
+        assert (await get(local, next_one)).queue_position == 1
         held.end("waiting")
         await ended(otto, running)
-        own = await ended(local, (await deploy(local, "waiting", "3")).name)  # the holder's own passes it
+        own = await ended(local, next_one)
         assert status_of(own) == "SUCCEEDED"
         assert status_of(await get(otto, waiting)) == "QUEUED"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -87,6 +88,24 @@ _KEEP_PARTS = {
     for name, insert in _insert_part.items()
 }
 _ADD = Prepared(sa.insert(tables.deployments), [c.name for c in _d if c.name not in {"owner", "lease_expires_at"}])
+
+
+def locked_out(c: Any) -> sa.ColumnElement[bool]:
+    """What `EnvironmentLock.keeps_out` says; a lock whose time is over counts until it is swept away."""
+    lock = tables.environment_locks.alias()
+    same_place = sa.and_(lock.c.pipeline == c.pipeline, lock.c.environment == c.environment)
+    return sa.and_(c.rollback_of == "", sa.exists().where(same_place, lock.c.holder != c.requested_by))
+
+
+_is_let_in = sa.or_(
+    sa.bindparam("rollback_of") != "",
+    ~sa.exists().where(
+        tables.environment_locks.c.pipeline == sa.bindparam("pipeline"),
+        tables.environment_locks.c.environment == sa.bindparam("environment"),
+        tables.environment_locks.c.holder != sa.bindparam("requested_by"),
+    ),
+)
+"""Whether no lock keeps the one that is asked about out: then it passes those that one does."""
 QUEUE_POSITION = Prepared(
     sa.select(sa.func.count()).where(
         _d.pipeline == sa.bindparam("pipeline"),
@@ -102,6 +121,7 @@ QUEUE_POSITION = Prepared(
                 ),
             ),
         ),
+        ~sa.and_(_is_let_in, locked_out(_d)),
     )
 )
 """How many wait up to and with one of them; of one that is not there, how many go before it."""
@@ -233,6 +253,7 @@ class DeploymentRows(PipelineRows):
                 "environment": deployment.environment,
                 "rollback_of": deployment.rollback_of,
                 "priority": deployment.priority,
+                "requested_by": deployment.requested_by,
                 "uid": deployment.id,
             },
         )

@@ -241,8 +241,8 @@ class Queries:
     def _position(self, connection: sa.Connection, row: Row) -> int:
         if row["status"] != Status.QUEUED.value:
             return 0
-        keys = {name: row[name] for name in ("pipeline", "environment", "rollback_of", "priority")} | {"uid": row["id"]}
-        position: int = QUEUE_POSITION.value(connection, keys)
+        named = ("pipeline", "environment", "rollback_of", "priority", "requested_by")
+        position: int = QUEUE_POSITION.value(connection, {name: row[name] for name in named} | {"uid": row["id"]})
         return position
 
     def _require(self, connection: sa.Connection, reference: Reference) -> Status:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.deployment_rows import DeploymentRows
+from opsuite_deployer.adapters.deployment_rows import DeploymentRows, locked_out
 from opsuite_deployer.adapters.rows import deployment_of
 from opsuite_deployer.adapters.transaction import LOOK, WAKE_CHANNEL
 from opsuite_deployer.domain.deployment import Deployment, Status
@@ -42,20 +41,13 @@ _goes_before = sa.or_(
 )
 
 
-def _locked_out(c: Any) -> sa.ColumnElement[bool]:
-    """What `EnvironmentLock.keeps_out` says; a lock whose time is over counts until it is swept away."""
-    lock = tables.environment_locks.alias()
-    same_place = sa.and_(lock.c.pipeline == c.pipeline, lock.c.environment == c.environment)
-    return sa.and_(c.rollback_of == "", sa.exists().where(same_place, lock.c.holder != c.requested_by))
-
-
 _ADMISSIBLE = Prepared(
     sa.select(tables.deployments)
     .where(
         _d.status == _QUEUED,
         ~sa.exists().where(_same_place, _other.c.holds_slot),
-        ~sa.exists().where(_same_place, _other.c.status == _QUEUED, _goes_before, ~_locked_out(_other.c)),
-        ~_locked_out(_d),
+        ~sa.exists().where(_same_place, _other.c.status == _QUEUED, _goes_before, ~locked_out(_other.c)),
+        ~locked_out(_d),
     )
     .order_by((_d.rollback_of != "").desc(), _d.priority.desc(), _d.id)
     .limit(sa.bindparam("most"))
