@@ -1,10 +1,10 @@
-"""Rehearsals: backtests with their plots, traces, and forecasts."""
+"""Rehearsals: backtests with their plots, and forecasts."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +12,12 @@ from opsuite_cli import scaling_words, screen
 from opsuite_cli.deployments import duration
 from opsuite_cli.importing import documents_in, text_of
 from opsuite_cli.scaling_calls import Client, full, refuse, request_id, short, talk
+from opsuite_cli.scaling_traces import WORDS, source_of
 from opsuite_kernel.errors import InvalidInput, OpsuiteError, Violation
 
 if TYPE_CHECKING:
     from opsuite.scaler.v1.forecast_service_pb2 import Forecast
-    from opsuite.scaler.v1.simulation_service_pb2 import Backtest, Contender, RunBacktestRequest, TraceSource
+    from opsuite.scaler.v1.simulation_service_pb2 import Backtest, Contender, RunBacktestRequest
 
 BASELINES = ("hpa", "kpa", "threshold", "optimum")
 FAILED = 4
@@ -38,11 +39,17 @@ def backtest(  # a command has as many options as people need
     ],
     trace: Annotated[
         str,
-        typer.Option("--trace", "-t", help="CSV file, traces/NAME, a generator (daily_weekly), or recorded:POLICY."),
+        typer.Option("--trace", "-t", help=f"CSV file, {WORDS}."),
     ] = "daily_weekly",
     seed: Annotated[int, typer.Option(help="Of a generator.")] = 0,
-    long: Annotated[timedelta | None, typer.Option("--duration", parser=duration, help="Of a generator: 24h.")] = None,
+    long: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--duration", parser=duration, help="Length of a generated trace, or how far back Prometheus is asked."
+        ),
+    ] = None,
     scale: Annotated[float | None, typer.Option(min=0.000001, help="Of a generator: multiplies the load.")] = None,
+    query: Annotated[str, typer.Option(help="PromQL, for a trace out of Prometheus.")] = "",
     capacity: Annotated[float, typer.Option(min=0.000001, help="Load that one replica serves.")] = 100.0,
     startup: Annotated[
         timedelta | None, typer.Option(parser=duration, help="Until a replica serves; 30s if absent.")
@@ -61,7 +68,7 @@ def backtest(  # a command has as many options as people need
     if startup is not None:
         plant.startup_delay.FromTimedelta(startup)
     try:
-        source = _trace(trace, seed, long, scale)
+        source = source_of(trace, seed=seed, long=long, scale=scale, query=query)
         request = RunBacktestRequest(
             request_id=request_id(),
             trace=source,
@@ -158,40 +165,3 @@ def _contender(policy: str) -> Contender:
         raise InvalidInput([Violation(policy, "must hold one ScalingPolicy")])
     found = policy_in(known[0])
     return Contender(name=short(found.name), policy=found)
-
-
-def _trace(trace: str, seed: int, long: timedelta | None, scale: float | None) -> TraceSource:
-    """Where the load is from: a file, a kept trace, a policy's history, or a generator."""
-    from opsuite.scaler.v1.simulation_service_pb2 import Generator, RecordedTrace, TraceSource
-
-    if Path(trace).is_file():
-        return TraceSource(inline=_inline(Path(trace)))
-    if trace.startswith("traces/"):
-        return TraceSource(name=trace)
-    if trace.startswith("recorded:"):
-        return TraceSource(recorded=RecordedTrace(policy=full(trace.removeprefix("recorded:"))))
-    generator = Generator(name=trace, seed=seed, scale=scale)
-    if long is not None:
-        generator.duration.FromTimedelta(long)
-    return TraceSource(generator=generator)
-
-
-def _inline(file: Path) -> Any:
-    """A CSV of times in seconds and values. Raises InvalidInput."""
-    import csv
-
-    from opsuite.scaler.v1.simulation_service_pb2 import Trace
-
-    rows = [row for row in csv.reader(text_of(file).splitlines()) if row]
-    try:
-        float(rows[0][1])
-    except (ValueError, IndexError):
-        rows = rows[1:]
-    try:
-        times, values = [float(row[0]) for row in rows], [float(row[1]) for row in rows]
-        message = Trace(values=values)
-        message.step.FromTimedelta(timedelta(seconds=times[1] - times[0]))
-    except (ValueError, IndexError) as error:
-        problem = "must have a line of seconds and value for each step; import others by ImportTrace"
-        raise InvalidInput([Violation(str(file), problem)]) from error
-    return message

@@ -247,6 +247,19 @@ async def test_loads_of_a_policy_are_what_was_observed(rows: SqlBacktests, store
     assert await rows.loads("other", "load", None) == []
 
 
+async def test_the_oldest_are_forgotten_but_for_those_that_run(store: Store) -> None:
+    await migrate(store, MIGRATIONS)
+    now = FakeClock().now()
+    rows = SqlBacktests(store, FakeClock(), keep=2)
+    running, over = BacktestState.RUNNING, BacktestState.SUCCEEDED
+    for number, state in enumerate([running, over, over, over]):
+        await rows.add(BacktestRecord(str(number) * 26, "", state, 0.0, now, "anne", now), ANNE)
+
+    kept = [record.id[0] for record in (await rows.page(10, "")).records]
+
+    assert kept == ["3", "2", "0"]
+
+
 async def test_what_does_not_exist_is_not_found(simulations: Simulations) -> None:
     with pytest.raises(NotFound):
         await simulations.get("0" * 26)

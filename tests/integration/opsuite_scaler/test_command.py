@@ -148,6 +148,25 @@ def test_a_backtest_plays_the_load_of_a_file(opsuite: Command, tmp_path: Path) -
     assert found["ticks"] == "100"
 
 
+def test_a_trace_is_kept_taken_out_and_played(opsuite: Command, tmp_path: Path) -> None:
+    text = "offset_seconds,value\n" + "".join(f"{15 * index},{20 + index}\n" for index in range(50))
+    (tmp_path / "load.csv").write_text(text)
+
+    assert "traces/friday: 50 points" in opsuite("trace", "import", "friday", str(tmp_path / "load.csv"))
+    assert opsuite("trace", "export", "traces/friday") == text
+    assert "exists" in opsuite("trace", "import", "friday", str(tmp_path / "load.csv"), status=1)
+    policy = a_document(tmp_path, "kept", timing={"tick": "15s"})
+    assert opsuite.json("backtest", policy, "--trace", "traces/friday")["ticks"] == "50"
+
+
+def test_a_trace_of_times_that_are_not_even_is_refused(opsuite: Command, tmp_path: Path) -> None:
+    (tmp_path / "load.csv").write_text("2026-01-01T00:00:00,1\n2026-01-01T00:01:00,1\n2026-01-01T00:05:00,1\n")
+    play = ["backtest", a_document(tmp_path, "uneven"), "--trace", str(tmp_path / "load.csv")]
+
+    assert "load.csv[3]: times must follow" in opsuite(*play, status=1)
+    assert "--query" in opsuite("backtest", play[1], "--trace", "prometheus:main", status=1)
+
+
 def test_a_backtest_without_a_policy_is_refused(opsuite: Command) -> None:
     assert "must hold a policy" in opsuite("backtest", "hpa", "--trace", "step", status=1)
 

@@ -24,15 +24,18 @@ from opsuite_storage.store import Store as Database
 Document = Mapping[str, Any]
 _b = backtests.c
 _WITHOUT_SERIES: Final = [column for column in _b if column.name != "series"]
+KEPT: Final = 1000
 _IS_RUNNING: Final = _b.state == BacktestState.RUNNING.value
 
 
 class SqlBacktests:
     """Fits `application.rehearsal.Backtests` and `Histories`."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, keep: int = KEPT) -> None:
+        """Keeps the newest `keep` backtests, and those that run."""
         self._database = database
         self._clock = clock
+        self._keep = keep
 
     async def add(self, record: BacktestRecord, call: Call) -> str:
         """Keep a new one; returns its id, or that of the first answer to the same call."""
@@ -42,6 +45,7 @@ class SqlBacktests:
             if known := self._replayed(connection, call, record.id):
                 return known
             connection.execute(sa.insert(backtests).values(row))
+            self._forget_oldest(connection)
             self._audit(connection, call)
             return record.id
 
@@ -105,6 +109,11 @@ class SqlBacktests:
             statement = statement.where(seen.time >= since)
         rows = await self._database.read(lambda connection: connection.execute(statement).all())
         return [(at, float(values[metric])) for at, values in rows if metric in values]
+
+    def _forget_oldest(self, connection: sa.Connection) -> None:
+        oldest = sa.select(_b.id).order_by(_b.id.desc()).offset(self._keep).limit(1)
+        if (found := connection.execute(oldest).scalar()) is not None:
+            connection.execute(sa.delete(backtests).where(_b.id <= found, ~_IS_RUNNING))
 
     def _replayed(self, connection: sa.Connection, call: Call, answer: str) -> str | None:
         """The first answer to this call; None if it is new, and then `answer` is remembered."""

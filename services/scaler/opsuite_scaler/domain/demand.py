@@ -7,6 +7,8 @@ dead band, before anything is rounded.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from opsuite_scaler.domain.policy import MetricKind, MetricSpec, TargetType
 from opsuite_scaler.domain.snapshot import MemberPhase, Reading, SampleKind, Snapshot
 
@@ -23,6 +25,12 @@ def load_of(spec: MetricSpec, snapshot: Snapshot) -> float | None:
         return total * _serving(snapshot)
     request = _request(spec, snapshot)
     return total / request if request else None
+
+
+def loads_of(specs: Iterable[MetricSpec], snapshot: Snapshot) -> dict[str, float]:
+    """The load of every metric that tells one, by its name: what is worth remembering of a look."""
+    told = {spec.name: load_of(spec, snapshot) for spec in specs}
+    return {name: load for name, load in told.items() if load is not None}
 
 
 def per_replica(spec: MetricSpec) -> float:

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from opsuite_scaler.domain.demand import load_of, needed
+from opsuite_scaler.domain.demand import load_of, loads_of, needed
 from opsuite_scaler.domain.policy import MetricKind, MetricSpec, Resource, TargetType
 from opsuite_scaler.domain.snapshot import Member, MemberPhase, Reading, SampleKind, Snapshot
 
@@ -62,6 +63,13 @@ def test_members_that_start_are_left_out_and_silent_ones_count_as_the_mean() -> 
 @pytest.mark.parametrize("reading", [None, Reading(SampleKind.ERROR), Reading(SampleKind.MISSING)])
 def test_what_says_nothing_is_not_zero(reading: Reading | None) -> None:
     assert load_of(CPU, a_snapshot(reading)) is None
+
+
+def test_only_loads_that_are_told_are_remembered() -> None:
+    silent = a_metric(MetricKind.EXTERNAL, TargetType.VALUE, 1)
+    snapshot = a_snapshot(Reading(VALUE, by_member={"m0": 500, "m1": 500}))
+
+    assert loads_of([CPU, replace(silent, name="silent")], snapshot) == {"m": 2}
 
 
 def test_a_member_that_failed_serves_nothing() -> None:
