@@ -179,10 +179,15 @@ class CountingStore:
         self._inner = inner
         self.under_way = 0
 
-    async def write(self, body: Callable[[Any], T], then: Callable[[T], None] | None = None) -> T:
+    async def write(
+        self,
+        body: Callable[[Any], T],
+        then: Callable[[T], None] | None = None,
+        at_commit: Callable[[T], None] | None = None,
+    ) -> T:
         self.under_way += 1
         try:
-            return await self._inner.write(body, then)
+            return await self._inner.write(body, then, at_commit)
         finally:
             self.under_way -= 1
 
