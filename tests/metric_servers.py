@@ -64,9 +64,8 @@ def a_redis() -> Iterator[ServerProcess]:
         settings = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", "", "--appendonly", "no"]
         command = [str(program("redis-server", "apt-get install redis-server")), *settings, "--requirepass", PASSWORD]
         server = ServerProcess(command, port, Path(folder) / "log")
-        server.start()
-        yield server
-        server.kill()
+        with running(server):
+            yield server
 
 
 @contextmanager
@@ -79,7 +78,6 @@ def a_rabbitmq() -> Iterator[ServerProcess]:
     # A node starts a port mapper that outlives it unless there is one.
     command = [str(program(EPMD, "apt-get install erlang-base")), "-port", str(mapper_port), "-address", "127.0.0.1"]
     mapper = ServerProcess(command, mapper_port, folder / "epmd.log")
-    mapper.start()
     (folder / "rabbit.conf").write_text(
         f"listeners.tcp.local = 127.0.0.1:{port}\ndefault_user = tests\ndefault_pass = {PASSWORD}\n"
     )
@@ -102,10 +100,8 @@ def a_rabbitmq() -> Iterator[ServerProcess]:
         "RUNNING_UNDER_SYSTEMD": "true",  # else a shell stands between the node and us, and survives in our stead
     }
     server = ServerProcess([str(programs[-1])], port, folder / "rabbit.log", env)
-    server.start()
-    yield server
-    server.kill()
-    mapper.kill()
+    with running(mapper), running(server):
+        yield server
     shutil.rmtree(folder)
 
 
@@ -123,10 +119,19 @@ def a_prometheus() -> Iterator[tuple[ServerProcess, int]]:
         f"--web.listen-address=127.0.0.1:{port}",
     ]
     server = ServerProcess(command, port, folder / "prometheus.log", is_ready=prometheus_is_ready)
-    server.start()
-    yield server, scraped
-    server.kill()
+    with running(server):
+        yield server, scraped
     shutil.rmtree(folder)
+
+
+@contextmanager
+def running(server: ServerProcess) -> Iterator[None]:
+    """It runs meanwhile."""
+    try:
+        server.start()
+        yield
+    finally:
+        server.kill()
 
 
 def prometheus_is_ready(port: int) -> bool:

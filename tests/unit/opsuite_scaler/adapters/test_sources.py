@@ -66,6 +66,7 @@ async def read(source: Scripted, metric: MetricSpec | None = None, timeout: floa
     [
         (Unavailable("it sleeps"), "it: it sleeps"),
         (Conflict("it does not understand"), "it: it does not understand"),
+        (TimeoutError(), "it: no answer in time"),
         (ZeroDivisionError("a fault of ours"), "it: ZeroDivisionError"),
     ],
 )

@@ -38,9 +38,11 @@ class ConfiguredSources:
     def __init__(self, sources: Mapping[str, NamedSource]) -> None:
         self._sources = dict(sources)
         self._turns = {name: asyncio.Semaphore(AT_ONCE) for name in sources}
+        self._given_up = set[asyncio.Task[Reading]]()
 
     async def close(self) -> None:
         """Let go of every source, whatever one of them does."""
+        await asyncio.gather(*self._given_up, return_exceptions=True)
         async with AsyncExitStack() as stack:
             for named in self._sources.values():
                 stack.push_async_callback(named.source.close)
@@ -74,19 +76,36 @@ class ConfiguredSources:
         if problem := self._problem(metric):
             return failed(problem)
         name = source_of(metric)
-        named = self._sources[name]
-        limit = named.timeout.total_seconds()
+        limit = self._sources[name].timeout.total_seconds()
+        asking = asyncio.create_task(self._ask(name, ref, metric, members, now))
         try:
-            async with asyncio.timeout(limit), self._turns[name]:
-                reading = await named.source.read(ref, metric, members, now)
-        except TimeoutError:
-            return failed(f"{name}: no answer within {limit:g} s")
+            done, _ = await asyncio.wait({asking}, timeout=limit)
+        finally:
+            self._give_up(asking)
+        return (
+            judged(asking.result(), metric, members, now) if done else failed(f"{name}: no answer within {limit:g} s")
+        )
+
+    def _give_up(self, asking: asyncio.Task[Reading]) -> None:
+        """End a question that is not answered, and not wait for it: clients say goodbye to servers that are silent."""
+        if not asking.done():
+            asking.cancel()
+            self._given_up.add(asking)
+            asking.add_done_callback(self._given_up.discard)
+
+    async def _ask(
+        self, name: str, ref: TargetRef, metric: MetricSpec, members: Sequence[Member], now: datetime
+    ) -> Reading:
+        try:
+            async with self._turns[name]:
+                return await self._sources[name].source.read(ref, metric, members, now)
         except OpsuiteError as error:
             return failed(f"{name}: {error.message}")
+        except TimeoutError:
+            return failed(f"{name}: no answer in time")
         except Exception as error:  # a fault of one source must not cost the tick its other metrics
             log.exception("metric_source_failed", source=name, metric=metric.name)
             return failed(f"{name}: {type(error).__name__}")
-        return judged(reading, metric, members, now)
 
 
 def source_of(metric: MetricSpec) -> str:
