@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,26 +11,7 @@ from opsuite_kernel.errors import InvalidInput
 from opsuite_notify.secrets import SecretMissing, SecretNotAllowed, SecretSource
 from opsuite_scaler.adapters.sources.settings import SecretSetting, read_sources
 
-FILE = """
-sources:
-  prometheus:
-    kind: prometheus
-    url: https://prometheus.example.com
-    token: {file: prometheus-token}
-    member_label: instance
-  jobs:
-    kind: redis
-    url: redis://redis.example.com:6379/0
-    password: {env: REDIS_PASSWORD}
-    timeout: 2
-  work:
-    kind: rabbitmq
-    url: amqps://rabbit.example.com/shop
-    username: scaler
-  orders:
-    kind: postgresql
-    url: postgresql://scaler@db.example.com/orders
-"""
+PAGE = Path(__file__).parents[3] / "docs/metric-sources.md"
 
 
 @pytest.fixture
@@ -39,7 +21,9 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def written(path: Path) -> Path:
-    path.write_text(FILE)
+    """The file that the page on sources shows."""
+    (example,) = re.findall(r"^```yaml\n(sources:.*?)^```$", PAGE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    path.write_text(example)
     return path
 
 
