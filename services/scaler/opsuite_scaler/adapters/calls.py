@@ -12,7 +12,8 @@ from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audits_itself
 from opsuite_runs.port import AuditEntry
-from opsuite_scaler.adapters.policy_messages import POLICIES, POOLS, time_of
+from opsuite_scaler.adapters.policy_names import POLICIES, POOLS
+from opsuite_scaler.adapters.values import time_of
 from opsuite_scaler.application.store import Call, Replay
 
 Context = grpc.aio.ServicerContext

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from opsuite.scaler.v1 import policy_pb2 as pb
 from opsuite_scaler.adapters import tables
-from opsuite_scaler.adapters.policy_messages import mode_message, policy_of
+from opsuite_scaler.adapters.policy_messages import policy_of
+from opsuite_scaler.adapters.policy_rendering import mode_message
 from opsuite_scaler.adapters.transaction import Row, Transaction
 from opsuite_scaler.application.errors import PolicyExists, TargetTaken
 from opsuite_scaler.application.records import PolicyRecord, key_of

@@ -13,8 +13,9 @@ from opsuite.scaler.v1 import decision_pb2, metrics_service_pb2, policy_pb2, poo
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.activity_rows import activity_of
 from opsuite_scaler.adapters.decision_messages import activity_message
-from opsuite_scaler.adapters.policy_messages import POLICIES, POOLS, timestamp
+from opsuite_scaler.adapters.policy_names import POLICIES, POOLS
 from opsuite_scaler.adapters.pool_rows import pool_of
+from opsuite_scaler.adapters.values import timestamp
 from opsuite_scaler.application.errors import PolicyNotFound
 from opsuite_scaler.application.records import Cause, PolicyRecord, PoolRecord, Result
 from opsuite_scaler.domain.decision import Verdict

@@ -23,7 +23,9 @@ from opsuite_scaler.adapters.decision_messages import (
     state_text,
     status_message,
 )
-from opsuite_scaler.adapters.policy_messages import MODES, mode_message, policy_of
+from opsuite_scaler.adapters.policy_messages import policy_of
+from opsuite_scaler.adapters.policy_names import MODES
+from opsuite_scaler.adapters.policy_rendering import mode_message
 from opsuite_scaler.adapters.queries import Queries, recorded_message
 from opsuite_scaler.adapters.watches import Watches
 from opsuite_scaler.adapters.words import lines_of

@@ -8,7 +8,8 @@ from opsuite.scaler.v1 import target_service_pb2_grpc as stubs
 from opsuite_rpc.calls import audited_as
 from opsuite_scaler.adapters.calls import Context
 from opsuite_scaler.adapters.decision_messages import member_message
-from opsuite_scaler.adapters.policy_messages import target_message, target_of
+from opsuite_scaler.adapters.policy_messages import target_of
+from opsuite_scaler.adapters.policy_rendering import target_message
 from opsuite_scaler.application.sizes import Sizes
 from opsuite_scaler.domain.policy import TargetRef
 

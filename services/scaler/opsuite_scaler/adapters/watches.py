@@ -19,8 +19,9 @@ from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.calls import policy_id
 from opsuite_scaler.adapters.database import SqlStore, SqlTx
 from opsuite_scaler.adapters.decision_messages import status_message
-from opsuite_scaler.adapters.policy_messages import POLICIES, timestamp
+from opsuite_scaler.adapters.policy_names import POLICIES
 from opsuite_scaler.adapters.queries import ANY
+from opsuite_scaler.adapters.values import timestamp
 from opsuite_scaler.application.errors import PolicyNotFound
 from opsuite_scaler.application.policies import stand
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from opsuite.scaler.v1 import policy_pb2 as pb
 from opsuite_rpc import shapes
-from opsuite_scaler.adapters.policy_messages import message_of, policy_of
+from opsuite_scaler.adapters.policy_messages import policy_of
+from opsuite_scaler.adapters.policy_rendering import message_of
 from opsuite_scaler.application.keda_query import KedaQuery
 from opsuite_scaler.domain.policy import (
     Behavior,
