@@ -16,7 +16,7 @@ import pytest
 import yaml
 from aiohttp import web
 from docker import docker, engine_url, import_tiny_image
-from keda_server import CLASSES, KedaStub, scaled_object
+from keda_server import CLASSES, KedaStub, a_keda_server, scaled_object
 from kube import control_plane, kubelet, service_account
 from kube_faults import faulty_server
 from kube_scaler import ACCOUNT, ROLE, Scaled, scaled
@@ -269,3 +269,26 @@ async def test_a_keda_cluster_takes_a_policy_for_a_trigger_and_hears_when_it_wak
             assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
             stream.cancel()
         platform.close()
+
+
+async def test_an_external_scaler_sizes_a_workload_and_its_failure_shrinks_nothing() -> None:
+    with a_place() as place:
+        platform = ProcessPlatform(place / "suite")
+        await platform.start()
+        await platform.apply(a_workload("shop"), epoch=1)
+        async with a_keda_server() as server, scaling(place) as (_, client):
+            server.values = [{"metricName": "queue", "metricValue": 20}]
+            asked = {"address": f"127.0.0.1:{server.port}", "metadata": {"queueName": "jobs"}}
+            metric = {"name": "queue", "custom": {"target": 5, "externalScaler": asked}}
+            await create(client, a_policy("shop", metrics=[metric]))
+            await until(client, "shop", lambda status: status.spec_replicas == 4)
+
+            server.values, server.refuses = [{"metricName": "queue", "metricValue": 1}], {"GetMetricSpec"}
+            away = await until(client, "shop", lambda status: failures(status) >= 3)
+            assert away.spec_replicas == 4
+
+            server.refuses = set()
+            await until(client, "shop", lambda status: status.spec_replicas == 1)
+            told = await sizes(client, "shop")
+        platform.close()
+    assert told == [(1, 4), (4, 1)]
