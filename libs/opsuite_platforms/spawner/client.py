@@ -4,6 +4,9 @@ Service → guard → nursery (started before the service has threads) → worke
 The service talks to each worker directly and reads the program's pipes itself; the nursery is asked only for a
 new worker, or when one died. Each worker is the subreaper of its step, so two steps at once never mix up what they left
 behind, and no mark in the environment nor cgroup is needed to tell.
+
+A command may be armed before it may start: then the thread that commits its intent starts it, and no event loop has to
+be woken for that (docs/adr/0028).
 """
 
 from __future__ import annotations
