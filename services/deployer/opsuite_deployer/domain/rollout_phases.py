@@ -26,7 +26,6 @@ AFTER: Final = "after"
 
 def advance(draft: RolloutDraft) -> None:
     """Get on by at most one phase or step, if everything for that is there."""
-    draft.calls = None
     if draft.state.is_aborting or draft.state.pause_reason is None:
         _PHASES[draft.state.phase](draft)
 

@@ -179,6 +179,8 @@ def test_the_old_version_stays_until_the_hooks_after_the_promotion_have_ended() 
     play.live(until=lambda: bool(play.running))
 
     assert play.phase is Phase.COMPLETING
+    play.running = dict.fromkeys(play.running, play.world.time + 3 * play.world.plan.safety.drain)
+    play.pace = 5 * SECOND
     while play.running:
         assert play.world.revisions["web-old"].desired == 4
         due = play.world.time + SECOND
