@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -426,6 +427,32 @@ async def test_a_pool_that_is_too_small_goes_to_the_higher_priority(stage: Stage
     assert stage.targets.sizes == {"high": 4, "low": 1}
     _, shares = await stage.pools.get("gpu")
     assert [(share.policy, share.wanted, share.granted) for share in shares] == [("high", 5, 4), ("low", 5, 1)]
+
+
+async def test_a_pool_takes_nothing_from_a_target_that_it_sees_for_the_first_time(stage: Stage) -> None:
+    await stage.pools.create("gpu", 5, "", ADA)
+    await a_shop(stage, size=4, jobs=40, pool="capacityPools/gpu")
+
+    await stage.look()
+
+    assert stage.targets.changes == []
+
+
+async def test_a_pool_is_never_overdrawn_whoever_looks_when(stage: Stage) -> None:
+    capacity, names = 7, ("one", "two", "three")
+    await stage.pools.create("gpu", capacity, "", ADA)
+    for number, name in enumerate(names):
+        queue = {"name": "queue", "queueLength": {"maxItems": 10, "source": "push", "query": name}}
+        policy = a_policy(name, pool="capacityPools/gpu", priority=number % 2, metrics=[queue])
+        await stage.create(policy, size=1)
+    await stage.claim_all()
+
+    chance = random.Random(7)
+    for _ in range(40):
+        stage.sources.values[chance.choice(names)] = chance.randrange(0, 60)
+        await stage.look(chance.choice(names))
+        assert sum(stage.targets.sizes.values()) <= capacity
+    assert len(stage.targets.changes) > 5
 
 
 async def test_what_a_target_costs_is_added_up(stage: Stage) -> None:

@@ -136,21 +136,30 @@ def load(tx: Tx, policy: str) -> Loaded | None:
 
 
 def granted(tx: Tx, record: PolicyRecord) -> PoolGrant | None:
-    """What a pool leaves to one of those that share it; None when the pool is gone."""
+    """What a pool leaves to one of those that share it; None when the pool is gone.
+
+    That is its share if it wanted as much as its policy allows, beside what the others want. It grows only into what is
+    free: what another one has to give back is there once that one has shrunk, so a pool is never overdrawn on the way.
+    """
     pool = tx.pool(record.policy.pool)
     if pool is None:
         return None
-    shares = shares_of(pool.capacity, tx.sharers(pool.id))
-    return PoolGrant(pool.id, shares.get(record.id, 0))
+    sharers = tx.sharers(pool.id)
+    claims = {claim.name: claim for claim in claims_of(sharers)}
+    claims[record.id] = replace(claims[record.id], wanted=record.policy.max_replicas)
+    share = allocate(pool.capacity, claims.values())[record.id]
+    sizes = {other.id: target.size for other, target in sharers}
+    own = sizes.pop(record.id)
+    free = pool.capacity - sum(size or 0 for size in sizes.values())
+    return PoolGrant(pool.id, share if own is None else min(share, max(own, free)))
 
 
-def shares_of(capacity: int, sharers: Sequence[tuple[PolicyRecord, TargetRecord]]) -> dict[str, int]:
-    """Replicas granted to each policy by name. One that was not looked at yet wants what its floor is."""
-    claims = [
+def claims_of(sharers: Sequence[tuple[PolicyRecord, TargetRecord]]) -> list[Claim]:
+    """What each of those that share a pool wants of it."""
+    return [
         Claim(record.id, wanted_by(record, target), record.policy.min_replicas, record.policy.priority)
         for record, target in sharers
     ]
-    return allocate(capacity, claims)
 
 
 def wanted_by(record: PolicyRecord, target: TargetRecord) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from opsuite_scaler.application.errors import EtagMismatch, PoolInUse, PoolNotFound
-from opsuite_scaler.application.looking import shares_of, wanted_by
+from opsuite_scaler.application.looking import claims_of, wanted_by
 from opsuite_scaler.application.records import PoolRecord
 from opsuite_scaler.application.store import Call, Store, Tx
+from opsuite_scaler.domain.pools import allocate
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def _require(tx: Tx, pool: str, etag: str = "") -> PoolRecord:
 
 def _shares(tx: Tx, pool: PoolRecord) -> Sequence[Share]:
     sharers = tx.sharers(pool.id)
-    granted = shares_of(pool.capacity, sharers)
+    granted = allocate(pool.capacity, claims_of(sharers))
     found = [
         Share(record.id, record.policy.priority, wanted_by(record, target), granted[record.id], target.size or 0)
         for record, target in sharers
