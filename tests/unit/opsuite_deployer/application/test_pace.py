@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -52,11 +54,14 @@ def test_the_next_look_is_no_later_than_it_is_due(wake_in: timedelta, pause: tim
 
 
 async def test_news_that_come_while_somebody_looks_end_the_wait_that_follows() -> None:
-    link = RolloutLink(lambda _: None)
+    seen: Any = None  # what was seen and what is wanted is only passed on
+    link = RolloutLink(lambda _: link.answer(seen))
 
     link.wake()
+    await link.report(seen)
 
-    await link.wait(LONG)
+    async with asyncio.timeout(30):
+        await link.wait(LONG)
 
 
 async def test_news_end_one_wait_only() -> None:
