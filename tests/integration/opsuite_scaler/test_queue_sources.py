@@ -104,7 +104,7 @@ WRITES = [
     "COMMIT; DELETE FROM jobs",
     "SELECT 1; COMMIT; DELETE FROM jobs",
     "WITH gone AS (DELETE FROM jobs RETURNING 1) SELECT count(*) FROM gone",
-    "COMMIT; SET default_transaction_read_only = off; DELETE FROM jobs",
+    "COMMIT; BEGIN READ WRITE; DELETE FROM jobs; COMMIT",
     "SET TRANSACTION READ WRITE",
     "SELECT set_config('transaction_read_only', 'off', false)::text",
     "SELECT set_config('default_transaction_read_only', 'off', false)::text",
