@@ -18,10 +18,9 @@ from typing import Final
 
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_platforms.port import WorkloadSpec
-from opsuite_platforms.supervised import owner_of
 from opsuite_platforms.supervisord import Supervisord
 from opsuite_platforms.usage import CPU, MEMORY, Usage
-from opsuite_platforms.workload_files import WorkloadFiles
+from opsuite_platforms.workload_files import WorkloadFiles, owner_of
 
 PROC: Final = Path("/proc")
 SHORTEST_WINDOW: Final = timedelta(milliseconds=250)
