@@ -36,9 +36,7 @@ from opsuite_platforms.workload_files import (
     process_name,
     refuse_earlier_owner,
 )
-from opsuite_platforms.workload_files import (
-    owner_of as owner_of,  # who looks at supervisord by himself has it from here
-)
+from opsuite_platforms.workload_files import owner_of as owner_of  # others have it from here
 
 LOG_TAIL_BYTES = 1_048_576
 
