@@ -455,6 +455,24 @@ async def test_a_pool_is_never_overdrawn_whoever_looks_when(stage: Stage) -> Non
     assert len(stage.targets.changes) > 5
 
 
+async def test_what_another_target_takes_of_a_pool_meanwhile_is_not_taken_twice(stage: Stage) -> None:
+    await stage.pools.create("gpu", 6, "", ADA)
+    for name in ("one", "two"):
+        await stage.create(a_policy(name, pool="capacityPools/gpu"), size=1)
+    stage.sources.values["jobs"] = 10
+    for name in ("one", "two"):
+        await stage.look(name)
+    stage.sources.values["jobs"] = 50
+    stage.sources.interlude = lambda: stage.look("two")
+
+    with pytest.raises(Overtaken):
+        await stage.look("one")
+
+    assert sum(stage.targets.sizes.values()) <= 6
+    await stage.look("one")
+    assert sum(stage.targets.sizes.values()) <= 6
+
+
 async def test_what_a_target_costs_is_added_up(stage: Stage) -> None:
     await a_shop(stage, size=2, jobs=20, cost={"pricePerReplicaHour": 3600, "budget": 1e9})
 

@@ -35,6 +35,10 @@ class PoolRows(PolicyRows):
         row = _BY_ID.row(self.connection, {"pool": pool})
         return None if row is None else pool_of(row)
 
+    def lock_pool(self, pool: str) -> None:
+        """Let nobody else who shares a pool decide before this transaction has ended."""
+        self.connection.execute(sa.select(_o.id).where(_o.id == pool).with_for_update())
+
     def add_pool(self, record: PoolRecord) -> None:
         """Record a new pool. Raises PoolExists."""
         if self.pool(record.id) is not None:

@@ -40,6 +40,7 @@ targets: Final = sa.Table(
     sa.Column("seen_wish", sa.BigInteger, nullable=False, comment="last one that a recorded look knew of"),
     sa.Column("state", Json, comment="what the next decision is told; NULL before the first"),
     sa.Column("size", sa.Integer, comment="size as we saw or left it last"),
+    sa.Column("asked", sa.Integer, comment="size that is being asked for; NULL when nothing is"),
     sa.Column("status_size", sa.Integer),
     sa.Column("wanted", sa.Integer, comment="size that the last decision wanted"),
     sa.Column("readings", Json, nullable=False),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Unavailable
 from opsuite_scaler.application.ports import Foresight, MetricSources, RolloutView, ScalableTargets, Scale
-from opsuite_scaler.application.records import Activity, PolicyRecord, TargetRecord
+from opsuite_scaler.application.records import Activity, PolicyRecord, TargetRecord, size_of
 from opsuite_scaler.application.store import Tx
 from opsuite_scaler.domain.decide import decide
 from opsuite_scaler.domain.decision import Outcome, State
@@ -148,10 +148,9 @@ def granted(tx: Tx, record: PolicyRecord) -> PoolGrant | None:
     claims = {claim.name: claim for claim in claims_of(sharers)}
     claims[record.id] = replace(claims[record.id], wanted=record.policy.max_replicas)
     share = allocate(pool.capacity, claims.values())[record.id]
-    sizes = {other.id: target.size for other, target in sharers}
-    own = sizes.pop(record.id)
-    free = pool.capacity - sum(size or 0 for size in sizes.values())
-    return PoolGrant(pool.id, share if own is None else min(share, max(own, free)))
+    own = next(target for other, target in sharers if other.id == record.id)
+    free = pool.capacity - sum(size_of(target) for other, target in sharers if other.id != record.id)
+    return PoolGrant(pool.id, share if own.size is None else min(share, max(own.size, free)))
 
 
 def claims_of(sharers: Sequence[tuple[PolicyRecord, TargetRecord]]) -> list[Claim]:

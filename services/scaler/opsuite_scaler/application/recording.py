@@ -13,7 +13,7 @@ from typing import Final
 from opsuite_kernel.errors import NotFound, OpsuiteError
 from opsuite_kernel.ids import new_id
 from opsuite_runs.port import Lease
-from opsuite_scaler.application.looking import Loaded, Sight, hour_of
+from opsuite_scaler.application.looking import Loaded, Sight, granted, hour_of
 from opsuite_scaler.application.ports import Scale
 from opsuite_scaler.application.records import (
     Activity,
@@ -24,7 +24,7 @@ from opsuite_scaler.application.records import (
     Result,
     TargetRecord,
 )
-from opsuite_scaler.application.store import HISTORY_EVERY, Tx
+from opsuite_scaler.application.store import HISTORY_EVERY, Overtaken, Tx
 from opsuite_scaler.domain.decide import acted
 from opsuite_scaler.domain.decision import Decision, Outcome, State, Verdict
 from opsuite_scaler.domain.policy import ForecastMode, ScalingPolicy
@@ -45,7 +45,11 @@ def cannot_see(tx: Tx, lease: Lease, loaded: Loaded, why: str, now: datetime) ->
 def record_decision(
     tx: Tx, lease: Lease, loaded: Loaded, sight: Sight, outcome: Outcome, now: datetime
 ) -> tuple[Activity | None, TargetRecord]:
-    """Record a look and what was decided; the activity that is to be carried out now, if there is one."""
+    """Record a look and what was decided; the activity that is to be carried out now, if there is one.
+
+    Raises Overtaken (a newer wish, or another target has taken what the pool had left), FencedOut.
+    """
+    _judge_pool(tx, loaded, outcome)
     before = loaded.target
     happened: list[Happened] = []
     if before.error:
@@ -59,6 +63,7 @@ def record_decision(
         seen_wish=before.wish,
         state=outcome.state,
         size=sight.scale.spec_replicas,
+        asked=outcome.decision.desired if activity.result is Result.PENDING else None,
         status_size=sight.scale.status_replicas,
         wanted=wanted(outcome),
         readings=totals(sight.snapshot),
@@ -75,6 +80,17 @@ def record_decision(
     tx.append(lease.run, happened)
     _remember(tx, loaded, sight, now)
     return (activity if activity.result is Result.PENDING else None), target
+
+
+def _judge_pool(tx: Tx, loaded: Loaded, outcome: Outcome) -> None:
+    """Raises Overtaken when a pool has no longer what a decision to grow was told that it has."""
+    decision = outcome.decision
+    if loaded.grant is None or not decision.is_to_be_done or decision.desired <= decision.current:
+        return
+    tx.lock_pool(loaded.grant.pool)
+    grant = granted(tx, loaded.record)
+    if grant is not None and decision.desired > grant.max_replicas:
+        raise Overtaken
 
 
 def foreign_change(loaded: Loaded, scale: Scale, now: datetime) -> Activity | None:
@@ -198,7 +214,8 @@ def settled(
     error: str = "",
 ) -> None:
     """Record what became of a decision. A wish that came meanwhile does not keep it from being true."""
-    tx.record(lease, target, despite_wishes=True)
+    is_under_way = result is Result.PENDING
+    tx.record(lease, target if is_under_way else replace(target, asked=None), despite_wishes=True)
     after = replace(activity, result=result, error=error)
     tx.put_activity(after)
     if kind is not EventKind.FAILED or error != activity.error:  # a failure that goes on is told once
@@ -208,7 +225,7 @@ def settled(
 def settle_all(tx: Tx, lease: Lease, loaded: Loaded, scale: Scale, refusal: OpsuiteError | None, now: datetime) -> None:
     """Record what became of each pending activity, the last of which was just carried out if a person wanted it."""
     *earlier, last = loaded.pending
-    target = replace(loaded.target, looked_at=now)
+    target = replace(loaded.target, asked=None, looked_at=now)
     happened = [_given_up(tx, one) for one in earlier]
     if last.cause is Cause.MANUAL:
         target, told = _settle_manual(tx, target, last, refusal)

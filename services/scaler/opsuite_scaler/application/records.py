@@ -51,6 +51,8 @@ class TargetRecord:
     """None before the first decision."""
     size: int | None = None
     """Size that we saw or left: another one is somebody else's doing."""
+    asked: int | None = None
+    """Size that the target is being asked for by a decision; None when nothing is under way."""
     status_size: int | None = None
     wanted: int | None = None
     """Size that the last decision wanted of a pool, granted or not."""
@@ -65,6 +67,11 @@ class TargetRecord:
     """Number of its last event."""
     is_attended: bool = False
     """Whether some process has its lease; one that died lately still does."""
+
+
+def size_of(target: TargetRecord) -> int:
+    """What a target has of a pool: its size, or more if that is on its way; 0 for one that was not seen yet."""
+    return max(target.size or 0, target.asked or 0)
 
 
 class Cause(Enum):

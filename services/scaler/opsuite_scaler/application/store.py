@@ -130,6 +130,9 @@ class Tx(Protocol):
     def pool(self, pool: str) -> PoolRecord | None:
         """A pool."""
 
+    def lock_pool(self, pool: str) -> None:
+        """Let nobody else who shares a pool decide before this transaction has ended."""
+
     def add_pool(self, record: PoolRecord) -> None:
         """Record a new pool. Raises PoolExists."""
 

@@ -143,6 +143,7 @@ def upgrade() -> None:
         sa.Column("seen_wish", sa.BigInteger(), nullable=False, comment="last one that a recorded look knew of"),
         sa.Column("state", Json(), nullable=True, comment="what the next decision is told; NULL before the first"),
         sa.Column("size", sa.Integer(), nullable=True, comment="size as we saw or left it last"),
+        sa.Column("asked", sa.Integer(), nullable=True, comment="size that is being asked for; NULL when nothing is"),
         sa.Column("status_size", sa.Integer(), nullable=True),
         sa.Column("wanted", sa.Integer(), nullable=True, comment="size that the last decision wanted"),
         sa.Column("readings", Json(), nullable=False),
