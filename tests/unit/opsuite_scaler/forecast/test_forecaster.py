@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -71,7 +72,11 @@ def test_where_the_load_falls_it_keeps_what_is_needed_now() -> None:
     forecaster = a_forecaster()
     now = told(forecaster, day, 2 * SEASON + 10)
 
+    later = forecaster.foreseen(now, timedelta(minutes=14))
+
     assert asked(forecaster, now).replicas == math.ceil(day(10))
+    assert later is not None
+    assert later.replicas == math.ceil(day(10))
 
 
 def test_a_load_without_a_season_switches_it_off_and_a_season_on_again() -> None:
@@ -97,6 +102,27 @@ def test_it_has_to_beat_both_naive_forecasts() -> None:
     assert errors.mean_absolute["seasonal_naive"] == pytest.approx(0, abs=1e-9)
     assert errors.mean_absolute["holt_winters"] > 0.1, "parameters that were not fitted are off"
     assert not asked(forecaster, now).usable
+
+
+def test_a_model_that_beats_standing_still_has_to_beat_the_season_before_too() -> None:
+    follows_the_season = replace(FITTED, alpha=0.0, gamma=0.9, level=10.0)
+    forecaster = a_forecaster("holt_winters")
+    for index in range(4 * SEASON + 1):
+        forecaster.observe(NOON + index * STEP, day(index))
+        if forecaster.fit_due:
+            forecaster.adopt(follows_the_season)
+    errors = forecaster.errors().mean_absolute
+
+    assert errors["seasonal_naive"] < errors["holt_winters"] < errors["persistence"]
+    assert not asked(forecaster, NOON + 4 * SEASON * STEP).usable
+
+
+def test_errors_are_measured_as_far_ahead_as_is_looked() -> None:
+    settings = ForecastSettings(ForecastMode.RAISE_FLOOR, "seasonal_naive", SEASON * STEP, STEP)
+    forecaster = Forecaster(settings, 3 * STEP)
+    told(forecaster, lambda index: float(index), 2 * SEASON)
+
+    assert forecaster.errors().mean_absolute["persistence"] == 3
 
 
 def test_a_quantile_of_the_errors_is_added_on_top() -> None:

@@ -5,16 +5,21 @@ import pytest
 
 from opsuite_scaler.adapters.forecasting import fit_holt_winters
 from opsuite_scaler.domain.policy import (
+    SCALE_UP_RULES,
+    Behavior,
     ForecastMode,
     ForecastSettings,
     MetricKind,
     MetricSpec,
     Mode,
     ModeSetting,
+    RateKind,
+    RatePolicy,
     ScalingPolicy,
     TargetKind,
     TargetRef,
     TargetType,
+    Timing,
 )
 from opsuite_scaler.domain.simulation.contenders import Baseline, Contender, Tools, play, ticks_of
 from opsuite_scaler.domain.simulation.generators import Shape, generate
@@ -116,6 +121,25 @@ def test_a_scaler_with_a_long_tick_lives_through_the_short_steps_of_the_trace() 
     assert len(track.load) == 40
     assert measured(track).violation_minutes > 0
     assert {change.tick % 4 for change in track.changes} <= {0}
+
+
+def test_a_policy_is_asked_at_its_own_ticks_only() -> None:
+    slow = replace(POLICY, timing=Timing(tick=timedelta(seconds=60)))
+    trace = Trace("t", TICK, (700.0,) * 5 + (1400.0,) * 11)
+
+    track = play(Contender("slow", slow), trace, Site())
+
+    assert [(change.tick, change.after) for change in track.changes] == [(8, 20)]
+
+
+def test_what_was_done_counts_for_rates() -> None:
+    four = (RatePolicy(RateKind.PODS, 4, timedelta(seconds=60)),)
+    limited = replace(POLICY, behavior=Behavior(replace(SCALE_UP_RULES, policies=four)))
+    trace = Trace("t", TICK, (2100.0,) * 10)
+
+    track = play(Contender("ours", limited), trace, Site())
+
+    assert [(change.tick, change.after) for change in track.changes] == [(0, 14), (4, 18), (8, 22)]
 
 
 def test_a_rollout_holds_the_size_of_a_policy_that_asks_for_it() -> None:

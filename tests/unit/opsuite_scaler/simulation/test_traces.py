@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -61,6 +62,7 @@ def test_longer_ticks_take_the_mean_and_the_worst_mark() -> None:
     trace = Trace("t", 10 * SECOND, (1.0, 3.0, 5.0, 9.0), bytes([0, Mark.GAP, 0, 0]))
 
     assert resampled(trace, 20 * SECOND) == ([2.0, 7.0], bytes([Mark.GAP, 0]))
+    assert resampled(replace(trace, marks=bytes([Mark.GAP, 0, 0, 0])), 20 * SECOND)[1] == bytes([Mark.GAP, 0])
 
 
 def test_shorter_ticks_repeat_what_holds() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from opsuite_scaler.domain.decide import acted, decide
@@ -11,13 +10,13 @@ from opsuite_scaler.domain.demand import needed
 from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.forecast.forecaster import Forecaster
 from opsuite_scaler.domain.forecast.models import Fit
-from opsuite_scaler.domain.policy import ForecastMode, MetricSpec, Mode, ModeSetting, ScalingPolicy
+from opsuite_scaler.domain.policy import ForecastMode, MetricSpec, ScalingPolicy
 from opsuite_scaler.domain.simulation.plant import Site
 from opsuite_scaler.domain.snapshot import Foreseen, Snapshot
 
 
 class PolicyScaler:
-    """Decides as the live loop does, and remembers what that remembers; a dry run is played as if in earnest."""
+    """Decides as the live loop does, and remembers what that remembers; a dry run is played like any other."""
 
     def __init__(
         self, name: str, policy: ScalingPolicy, forecast: ForecastSource | None = None, formulas: Evaluate | None = None
@@ -25,7 +24,7 @@ class PolicyScaler:
         self.name = name
         self.tick = policy.timing.tick
         self.specs: tuple[MetricSpec, ...] = policy.metrics
-        self._policy = replace(policy, mode=ModeSetting()) if policy.mode.mode is Mode.DRY_RUN else policy
+        self._policy = policy
         self._formulas = formulas
         self._forecast = forecast
         self._state = State()
