@@ -133,7 +133,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     rollouts = _rollouts(settings, clock)
     if rollouts is not None:
         stack.push_async_callback(rollouts.close)
-    rehearsals = rehearsing(store, transactions, clock)
+    rehearsals = rehearsing(store, transactions, clock, ranges=world.ranges)
     stack.push_async_callback(rehearsals.close)
     formulas = CelFormulas()
 

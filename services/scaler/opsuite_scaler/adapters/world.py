@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from opsuite_platforms.usage_docker import DockerUsage
 from opsuite_platforms.usage_kubernetes import KubernetesUsage
 from opsuite_platforms.usage_process import ProcessUsage
 from opsuite_scaler.adapters.keda.client import KedaClient, KedaSource
+from opsuite_scaler.adapters.prometheus_ranges import PrometheusRanges
 from opsuite_scaler.adapters.sources.pushed import PushedMetrics, PushedSource
 from opsuite_scaler.adapters.sources.registry import ConfiguredSources, NamedSource
 from opsuite_scaler.adapters.sources.settings import read_sources
@@ -58,6 +58,8 @@ class World:
 
     targets: ConfiguredTargets
     sources: ConfiguredSources
+    ranges: PrometheusRanges | None
+    """What was measured over time; None where no file names a Prometheus."""
 
 
 def build_world(settings: WorldSettings, pushed: PushedMetrics, clock: Clock, stack: AsyncExitStack) -> World:
@@ -93,6 +95,8 @@ def build_world(settings: WorldSettings, pushed: PushedMetrics, clock: Clock, st
             TargetKind.EXTERNAL: external,
         }
     )
+    named = read_sources(settings.sources_file) if settings.sources_file else None
+    secrets = SecretSource(env=os.environ, allowed_env=settings.secret_env, directory=settings.secrets_dir)
     usage = UsageSource(
         {
             "process": measured_by(used_by_processes),
@@ -108,19 +112,12 @@ def build_world(settings: WorldSettings, pushed: PushedMetrics, clock: Clock, st
             PLATFORM_SOURCE: NamedSource(usage),
             PUSH_SOURCE: NamedSource(PushedSource(pushed)),
             KEDA_SOURCE: NamedSource(KedaSource(KedaClient())),
-            **_named(settings),
+            **(named.build(secrets) if named else {}),
         }
     )
     stack.push_async_callback(sources.close)
-    return World(targets, sources)
+    return World(targets, sources, PrometheusRanges(named, secrets) if named else None)
 
 
 def _workloads(platform: Platform, usage: ProcessUsage | DockerUsage) -> PlatformWorkloads:
     return PlatformWorkloads(platform, usage.requests)
-
-
-def _named(settings: WorldSettings) -> Mapping[str, NamedSource]:
-    if settings.sources_file is None:
-        return {}
-    secrets = SecretSource(env=os.environ, allowed_env=settings.secret_env, directory=settings.secrets_dir)
-    return read_sources(settings.sources_file).build(secrets)
