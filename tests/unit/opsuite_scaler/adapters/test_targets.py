@@ -78,6 +78,18 @@ async def test_where_two_revisions_could_be_meant_nothing_is_changed(before: dic
     assert list((await sizes(platform)).values()) == list(before.values())
 
 
+async def test_a_revision_that_somebody_else_has_resized_is_a_conflict() -> None:
+    platform = await a_platform(web_a=2, web_b=0)
+    seen = await targets(platform).get_scale(WEB)
+    await platform.scale("web-a", 3)
+
+    with pytest.raises(Conflict) as refusal:
+        await targets(platform).set_scale(WEB, 5, expected=seen)
+
+    assert refusal.value.reason == "SIZE_CHANGED"
+    assert await sizes(platform) == {"web-a": 3, "web-b": 0}
+
+
 async def test_a_workload_that_is_neither_there_nor_in_revisions_is_not_found() -> None:
     platform = await a_platform(api=1)
 
