@@ -120,6 +120,19 @@ async def test_an_update_that_is_only_checked_changes_nothing(scaler: ScalerProc
         assert (await client.scaler.GetScalingPolicy(pb.GetScalingPolicyRequest(name=made.name))).policy == made
 
 
+async def test_updates_of_different_fields_at_the_same_time_are_all_made(scaler: ScalerProcess) -> None:
+    name = named("together")
+    wanted = a_policy(name, displayName="The shop", maxReplicas=9, priority=5)
+    masks = ("display_name", "max_replicas", "priority")
+    async with scaler.client() as client:
+        await create(client, a_policy(name))
+        requests = [pb.UpdateScalingPolicyRequest(policy=wanted, update_mask=FieldMask(paths=[mask])) for mask in masks]
+        await asyncio.gather(*(client.scaler.UpdateScalingPolicy(request) for request in requests))
+        made = (await client.scaler.GetScalingPolicy(pb.GetScalingPolicyRequest(name=wanted.name))).policy
+
+    assert (made.display_name, made.max_replicas, made.priority, made.etag) == ("The shop", 9, 5, "4")
+
+
 async def test_a_mode_has_an_author_and_an_end_and_outlives_updates(scaler: ScalerProcess) -> None:
     name = named("mode")
     until = Timestamp()

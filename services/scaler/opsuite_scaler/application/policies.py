@@ -11,6 +11,7 @@ from typing import Final
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Unavailable, Violation
 from opsuite_kernel.ids import new_id
+from opsuite_scaler.application.calls import begin, finish
 from opsuite_scaler.application.errors import (
     ActivityNotFound,
     EtagMismatch,
@@ -106,8 +107,8 @@ class Policies:
             raise InvalidInput(found, reason="POLICY_INVALID")
 
         def body(tx: Tx) -> PolicyRecord:
-            if call.replay and tx.replayed(call.replay) is not None and (known := tx.policy(new.id)):
-                return known
+            if begin(tx, call) is not None:
+                return _require(tx, new.id)
             _require_pool(tx, new.policy)
             now = tx.now()
             policy = replace(new.policy, mode=_by(new.policy.mode, call.actor))
@@ -115,7 +116,7 @@ class Policies:
             tx.add_policy(record)
             tx.append(new.id, [Happened(EventKind.CREATED, actor=call.actor)])
             tx.wish(new.id, manual_until=None)
-            _end(tx, call, new.id)
+            finish(tx, call, new.id)
             return record
 
         return await self._store.write(body)
@@ -139,33 +140,35 @@ class Policies:
             if only_check:
                 return changed
 
-            def body(tx: Tx, before: PolicyRecord = before, changed: PolicyRecord = changed) -> PolicyRecord | None:
-                if call.replay and tx.replayed(call.replay) is not None:
+            def body(tx: Tx, before: PolicyRecord = before, changed: PolicyRecord = changed) -> PolicyRecord:
+                if begin(tx, call) is not None:
                     return _require(tx, policy)
                 present, target = _require(tx, policy, etag), _locked(tx, policy)
                 if present.number != before.number:
-                    return None  # somebody else was first: merge into what is there now
+                    raise _Outrun
                 _require_pool(tx, changed.policy)
                 tx.put_policy(changed)
                 tx.append(policy, [Happened(EventKind.UPDATED, actor=call.actor)])
                 tx.wish(policy, manual_until=target.manual_until)
-                _end(tx, call, policy)
+                finish(tx, call, policy)
                 return changed
 
-            if (done := await self._store.write(body)) is not None:
-                return done
+            try:
+                return await self._store.write(body)
+            except _Outrun:
+                continue  # somebody else was first: merge into what is there now
 
     async def delete(self, policy: str, etag: str, call: Call) -> None:
         """Forget a policy; the target keeps its size. Raises PolicyNotFound, EtagMismatch."""
 
         def body(tx: Tx) -> None:
-            if call.replay and tx.replayed(call.replay) is not None:
+            if begin(tx, call) is not None:
                 return
             _locked(tx, policy)
             _require(tx, policy, etag)
             tx.append(policy, [Happened(EventKind.DELETED, actor=call.actor)])
             tx.delete_policy(policy)
-            _end(tx, call, policy)
+            finish(tx, call, policy)
 
         await self._store.write(body)
 
@@ -177,7 +180,7 @@ class Policies:
             raise InvalidInput([_in_the_past("until")])
 
         def body(tx: Tx) -> PolicyRecord:
-            if call.replay and tx.replayed(call.replay) is not None:
+            if begin(tx, call) is not None:
                 return _require(tx, policy)
             target, present = _locked(tx, policy), _require(tx, policy, etag)
             wanted = _by(mode, call.actor)
@@ -190,7 +193,7 @@ class Policies:
             tx.put_policy(record)
             tx.append(policy, [Happened(EventKind.MODE_CHANGED, mode=wanted, actor=call.actor, message=mode.reason)])
             tx.wish(policy, manual_until=None if ends_hold else target.manual_until)
-            _end(tx, call, policy)
+            finish(tx, call, policy)
             return record
 
         return await self._store.write(body)
@@ -203,7 +206,7 @@ class Policies:
             raise InvalidInput([_in_the_past("hold_until")])
 
         def body(tx: Tx) -> Activity:
-            if call.replay and (known := tx.replayed(call.replay)) is not None:
+            if (known := begin(tx, call)) is not None:
                 return _require_activity(tx, wish.policy, known)
             target, record = _locked(tx, wish.policy), _require(tx, wish.policy)
             _judge_size(record.policy, wish, target.size)
@@ -224,7 +227,7 @@ class Policies:
             tx.add_activity(activity)
             tx.append(wish.policy, [Happened(EventKind.MANUAL, activity=activity, actor=call.actor)])
             tx.wish(wish.policy, manual_until=wish.hold_until)
-            _end(tx, call, activity.id)
+            finish(tx, call, activity.id)
             return activity
 
         return await self._store.write(body)
@@ -241,8 +244,8 @@ class Policies:
         """Have the target looked at now; what was decided. Raises PolicyNotFound, Unattended, Unavailable (target)."""
 
         def ask(tx: Tx) -> int:
+            begin(tx, call)
             target = _locked(tx, policy)
-            _end(tx, call, policy)
             return tx.wish(policy, manual_until=target.manual_until)
 
         wish = await self._store.write(ask)
@@ -272,6 +275,10 @@ class Policies:
     async def activity(self, policy: str, activity: str) -> Activity:
         """An activity with all of its explanation. Raises ActivityNotFound."""
         return await self._store.read(lambda tx: _require_activity(tx, policy, activity))
+
+
+class _Outrun(Exception):
+    """Somebody else has changed a policy between reading and writing it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,13 +337,6 @@ def _judge_size(policy: ScalingPolicy, wish: SizeWish, present: int | None) -> N
         raise InvalidInput([Violation("replicas", told, "RANGE")])
     if wish.expected is not None and wish.expected != present:
         raise SizeChanged(wish.expected, present)
-
-
-def _end(tx: Tx, call: Call, answer: str) -> None:
-    if call.audit:
-        tx.audit(call.audit)
-    if call.replay:
-        tx.remember(call.replay, answer)
 
 
 def _by(mode: ModeSetting, actor: str) -> ModeSetting:

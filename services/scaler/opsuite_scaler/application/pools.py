@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from opsuite_scaler.application.calls import begin, finish
 from opsuite_scaler.application.errors import EtagMismatch, PoolInUse, PoolNotFound
 from opsuite_scaler.application.looking import claims_of, wanted_by
 from opsuite_scaler.application.records import PoolRecord
@@ -43,11 +44,11 @@ class Pools:
         """Record a pool. Raises PoolExists."""
 
         def body(tx: Tx) -> PoolRecord:
-            if call.replay and tx.replayed(call.replay) is not None and (known := tx.pool(pool)):
-                return known
+            if begin(tx, call) is not None:
+                return _require(tx, pool)
             record = PoolRecord(pool, capacity, description, 1, tx.now(), tx.now())
             tx.add_pool(record)
-            _end(tx, call, pool)
+            finish(tx, call, pool)
             return record
 
         return await self._store.write(body)
@@ -65,9 +66,9 @@ class Pools:
         """Change a pool; those that share it see it at their next look. Raises PoolNotFound, EtagMismatch."""
 
         def body(tx: Tx) -> PoolRecord:
-            present = _require(tx, change.pool, "" if call.replay and tx.replayed(call.replay) else change.etag)
-            if call.replay and tx.replayed(call.replay) is not None:
-                return present
+            if begin(tx, call) is not None:
+                return _require(tx, change.pool)
+            present = _require(tx, change.pool, change.etag)
             record = replace(
                 present,
                 capacity=present.capacity if change.capacity is None else change.capacity,
@@ -76,7 +77,7 @@ class Pools:
                 updated_at=tx.now(),
             )
             tx.put_pool(record)
-            _end(tx, call, change.pool)
+            finish(tx, call, change.pool)
             return record
 
         return await self._store.write(body)
@@ -85,13 +86,13 @@ class Pools:
         """Forget a pool. Raises PoolNotFound, PoolInUse, EtagMismatch."""
 
         def body(tx: Tx) -> None:
-            if call.replay and tx.replayed(call.replay) is not None:
+            if begin(tx, call) is not None:
                 return
             _require(tx, pool, etag)
             if users := tx.sharers(pool):
                 raise PoolInUse(pool, users[0][0].id)
             tx.delete_pool(pool)
-            _end(tx, call, pool)
+            finish(tx, call, pool)
 
         await self._store.write(body)
 
@@ -113,10 +114,3 @@ def _shares(tx: Tx, pool: PoolRecord) -> Sequence[Share]:
         for record, target in sharers
     ]
     return sorted(found, key=lambda share: (-share.priority, share.policy))
-
-
-def _end(tx: Tx, call: Call, answer: str) -> None:
-    if call.audit:
-        tx.audit(call.audit)
-    if call.replay:
-        tx.remember(call.replay, answer)
