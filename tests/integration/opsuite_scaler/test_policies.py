@@ -27,7 +27,7 @@ from opsuite_rpc.channel import Target, connect
 PATIENCE_SECONDS = 120.0
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["postgresql", "sqlite"])
 def scaler(request: pytest.FixtureRequest) -> Iterator[ScalerProcess]:
     """One scaler for all tests of this file, on each database."""
     with ExitStack() as stack:
