@@ -24,12 +24,21 @@ def data_of(directory: Path) -> Path:
     return directory / "scaler"
 
 
+def socket_of(directory: Path) -> str:
+    """Where it listens for the deployer beside it."""
+    return f"unix://{directory}/run/scaler.sock"
+
+
 def addresses_of(directory: Path, *, usual: bool, environ: Mapping[str, str]) -> Sequence[str]:
     """Where it listens: a socket, and on loopback where the deployer has its usual address too (`usual`)."""
     if given := environ.get("SCALER_LISTEN"):
         return given.split(",")
-    socket = f"unix://{directory}/run/scaler.sock"
-    return [socket, ADDRESS] if usual else [socket]
+    return [socket_of(directory), ADDRESS] if usual else [socket_of(directory)]
+
+
+def first_address(directory: Path, environ: Mapping[str, str]) -> str:
+    """Where the deployer finds it."""
+    return environ.get("OPSUITE_SCALER_ADDRESS") or addresses_of(directory, usual=False, environ=environ)[0]
 
 
 def settings_of(directory: Path, deployer: str, *, usual: bool, environ: Mapping[str, str]) -> dict[str, str]:

@@ -61,6 +61,8 @@ def up(
         raise typer.Exit(REFUSED)
     directory = _data_dir(data_dir)
     environment = settings_of(directory, listen or [], root or [], os.environ)
+    if scaler is not False and own_scaler.is_installed():
+        environment.setdefault("DEPLOYER_SCALER_ADDRESS", own_scaler.first_address(directory, os.environ))
     # A process group of its own: Ctrl-C is for this process, which passes on one signal, not two.
     child = subprocess.Popen(
         [sys.executable, "-m", "opsuite_deployer"], env=environment, stdin=subprocess.DEVNULL, process_group=0

@@ -466,8 +466,9 @@ class Stage:
                 words = (place / "cmdline").read_bytes().split(b"\0")
                 if words[-2:-1] == [workload.encode()] and (place / "cwd").readlink() == work:
                     environment = (place / "environ").read_bytes().split(b"\0")
-                    version = next(word[19:] for word in environment if word.startswith(b"DEPLOYMENT_VERSION="))
-                    found[place.name] = version.decode()
+                    # Empty for a moment while the program takes the place of what started it.
+                    for version in (word[19:] for word in environment if word.startswith(b"DEPLOYMENT_VERSION=")):
+                        found[place.name] = version.decode()
         return found
 
     def revision(self, workload: str, version: str) -> str:

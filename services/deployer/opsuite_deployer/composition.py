@@ -46,6 +46,7 @@ from opsuite_deployer.adapters.platforms import (
 from opsuite_deployer.adapters.queries import Queries
 from opsuite_deployer.adapters.revisions import RevisionCache
 from opsuite_deployer.adapters.route_store import ROUTES, SqlOverrides, SqlRouteStore
+from opsuite_deployer.adapters.scaler import NobodyScales, ScalerSizes
 from opsuite_deployer.adapters.span_table import SpanTable
 from opsuite_deployer.adapters.tidying import Tidying
 from opsuite_deployer.adapters.totals import DeploymentMetrics
@@ -60,6 +61,7 @@ from opsuite_deployer.application.deployments import Deployments
 from opsuite_deployer.application.environments import Environments
 from opsuite_deployer.application.fleet import Fleet
 from opsuite_deployer.application.pipelines import Pipelines
+from opsuite_deployer.application.platforms import Sizes
 from opsuite_deployer.application.ports import CommandDefaults
 from opsuite_deployer.application.preflight import Preflight
 from opsuite_deployer.application.retiring import Retiring
@@ -92,6 +94,7 @@ from opsuite_platforms.traffic.stats import EnvoyStats, MetricsServer
 from opsuite_platforms.traffic.store import Change
 from opsuite_probes.prober import NetworkProber
 from opsuite_rpc.access import AccessControl
+from opsuite_rpc.channel import default_target
 from opsuite_rpc.identity import local_token
 from opsuite_rpc.policy_file import PolicyFile
 from opsuite_rpc.server import RpcServer, Service, Telemetry
@@ -225,6 +228,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         prober=prober,
         checks=checks,
         machine=machine,
+        sizes=_sizes(settings),
         clock=clock,
     )
     retiring = Retiring(transactions, platforms, clock)
@@ -429,6 +433,18 @@ def _mailer(settings: Settings, secrets: SecretSource) -> SmtpMailer | None:
     if settings.smtp_username:
         smtp = replace(smtp, username=settings.smtp_username, password=EnvSecret(settings.smtp_password_env))
     return SmtpMailer(smtp, secrets)
+
+
+def _sizes(settings: Settings) -> Sizes:
+    """Who tells which workloads are sized by a scaler."""
+    if not settings.scaler_address:
+        return NobodyScales()
+    # By its address, since the token of this machine is shown to this machine alone.
+    target = default_target("scaler", os.environ | {"OPSUITE_SCALER_ADDRESS": settings.scaler_address})
+    own = settings.scaler_token_file or settings.data_dir / "token"
+    if settings.scaler_token_file is not None or (target.token_file is None and target.token is None):
+        target = replace(target, token=None, token_file=own)
+    return ScalerSizes(target)
 
 
 def _docker_url(settings: Settings) -> str:

@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     """Time for which an edge may not be heard of and still counts as connected."""
     docker_url: str = ""
     """Docker Engine; empty means DOCKER_HOST or its usual socket."""
+    scaler_address: str = Field(
+        default="", validation_alias=AliasChoices("DEPLOYER_SCALER_ADDRESS", "OPSUITE_SCALER_ADDRESS")
+    )
+    """Scaler that tells which workloads it sizes: rollouts keep their sizes. Empty means that pipelines say them all."""
+    scaler_token_file: Path | None = None
+    """Token for the scaler; absent means OPSUITE_TOKEN_FILE, or the one in the data directory."""
 
     # telling people
     secrets_dir: Path | None = None

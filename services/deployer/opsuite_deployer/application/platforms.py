@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from opsuite_deployer.domain.pipeline import Docker, WorkloadPlatform
+from opsuite_deployer.domain.pipeline import Docker, Workload, WorkloadPlatform
 from opsuite_platforms.manifests_port import ManifestApplier
 from opsuite_platforms.port import ContainerRunner, Platform
 
@@ -24,3 +24,10 @@ class Platforms(Protocol):
     @property
     def namespace(self) -> str:
         """What manifests that name no namespace belong to."""
+
+
+class Sizes(Protocol):
+    """Knows who decides how many replicas a workload has."""
+
+    async def are_scaled(self, workload: Workload) -> bool:
+        """Whether a scaler does, so that what a pipeline says is only for the first time. Raises: Unavailable."""

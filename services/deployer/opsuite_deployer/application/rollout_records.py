@@ -11,7 +11,7 @@ from opsuite_deployer.application.ports import Tx
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.domain.deployment import Deployment, PartKey
 from opsuite_deployer.domain.errors import WorkloadTaken
-from opsuite_deployer.domain.pipeline import Rollout
+from opsuite_deployer.domain.pipeline import Rollout, Workload
 from opsuite_deployer.domain.revisions import revision_name, workload_id
 from opsuite_deployer.domain.rollout_run import RolloutStart
 from opsuite_runs.port import Lease
@@ -23,11 +23,18 @@ HISTORY_LIMIT: Final = 10
 
 
 def begin(
-    tx: Tx, deployment: Deployment, lease: Lease, target: RevisionRecord, known: RolloutStart | None, now: datetime
+    tx: Tx,
+    deployment: Deployment,
+    lease: Lease,
+    target: RevisionRecord,
+    known: RolloutStart | None,
+    size: int | None,
+    now: datetime,
 ) -> tuple[RolloutStart, RevisionRecord | None, RevisionRecord]:
     """Register the rollout, and return what it starts from, the revision that is stable there, and the target.
 
-    `known` is what it started from if it began before: then that still holds. Both revisions stay from now on, whatever
+    `known` is what it started from if it began before: then that still holds; `size` is that of the stable revision if
+    a scaler decides about it. Both revisions stay from now on, whatever
     was planned for them. A target that may run already stays as it was asked for, since another spec under its name
     would replace all of its replicas at once: our settings, or its health check, may have changed since.
     Raises WorkloadTaken, FencedOut, and then nothing is written.
@@ -37,7 +44,7 @@ def begin(
     if (there.pipeline, there.environment) != (deployment.pipeline, deployment.environment):
         raise WorkloadTaken(there.id, there.pipeline, there.environment)
     revisions = {one.name: one for one in tx.workload_revisions(there.id)}
-    start = known or _start(there, list(revisions.values()), target.name)
+    start = known or replace(_start(there, list(revisions.values()), target.name), replicas=size)
     tx.keep_workload(replace(there, rollout_of=deployment.id))
     if (standing := revisions.get(target.name)) is not None:
         spec = target.spec if standing.idle else replace(standing.spec, replicas=target.spec.replicas)
@@ -47,6 +54,14 @@ def begin(
     if stable is not None and stable.name != target.name:
         tx.keep_revision(replace(stable, retire_at=None, idle=False))
     return start, stable, target
+
+
+def stable_revision(tx: Tx, workload: Workload) -> RevisionRecord | None:
+    """The revision that serves; None before the first."""
+    there = tx.workload(workload_id(workload))
+    if there is None or there.stable is None:
+        return None
+    return next((one for one in tx.workload_revisions(there.id) if one.name == there.stable), None)
 
 
 def would_start(tx: Tx, rollout: Rollout) -> RolloutStart:

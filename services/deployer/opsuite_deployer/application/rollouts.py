@@ -18,15 +18,15 @@ import structlog
 from opsuite_deployer.application.attempt import Attempt
 from opsuite_deployer.application.checks import Checks, Where
 from opsuite_deployer.application.pace import LOOK_EVERY, Pace
-from opsuite_deployer.application.platforms import Platforms
+from opsuite_deployer.application.platforms import Platforms, Sizes
 from opsuite_deployer.application.ports import Machine, Store, Tx
 from opsuite_deployer.application.replica_health import ReplicaWatch
 from opsuite_deployer.application.rollout_gates import Gates
-from opsuite_deployer.application.rollout_records import begin, finish, leave
+from opsuite_deployer.application.rollout_records import begin, finish, leave, stable_revision
 from opsuite_deployer.application.routing import Routers, endpoint_of, route_name, route_of, routed_port
 from opsuite_deployer.application.workload_ports import RevisionRecord
 from opsuite_deployer.application.workloads import revision_spec
-from opsuite_deployer.domain.pipeline import Rollout, WorkloadPlatform
+from opsuite_deployer.domain.pipeline import Rollout, Workload, WorkloadPlatform
 from opsuite_deployer.domain.revisions import revision_name, workload_id
 from opsuite_deployer.domain.rollout_run import RolloutStart
 from opsuite_deployer.domain.rollout_words import Seen, SeenReplica, SeenRevision, Want
@@ -73,6 +73,7 @@ class Rollouts:
         prober: Prober,
         checks: Checks,
         machine: Machine,
+        sizes: Sizes,
         clock: Clock,
     ) -> None:
         self.store = store
@@ -81,15 +82,17 @@ class Rollouts:
         self.prober = prober
         self.checks = checks
         self.machine = machine
+        self.sizes = sizes
         self.clock = clock
 
     async def run(self, attempt: Attempt, rollout: Rollout, where: Where, link: Link) -> PartEnded:
         """Roll out to the end. Cancelling the call leaves everything as it is. Raises InvalidInput, Conflict."""
         target = self._target(attempt, rollout)
         known = attempt.owned.deployment.part(attempt.key).rollout
+        size = None if known else await self._size_of_others(rollout.workload)
         lease, now = attempt.owned.lease, self.clock.now()
         start, stable, target = await self.record(
-            lambda tx: begin(tx, attempt.owned.deployment, lease, target, known.start if known else None, now)
+            lambda tx: begin(tx, attempt.owned.deployment, lease, target, known.start if known else None, size, now)
         )
         following = _Following(self, attempt, rollout, target, stable, start, where, link)
         try:
@@ -101,6 +104,28 @@ class Rollouts:
         """Record that a rollout was cancelled; everything stays as it is."""
         target, now = self._target(attempt, rollout), self.clock.now()
         await self.record(lambda tx: leave(tx, attempt.owned.lease, attempt.key, target, now))
+
+    async def _size_of_others(self, workload: Workload) -> int | None:
+        """Replicas that serve now if a scaler decides about them; None if the pipeline does, or nothing serves.
+
+        When nobody can tell, the larger of both: a rollout goes on without a scaler, and takes nothing away.
+        """
+        try:
+            scaled, can_tell = await self.sizes.are_scaled(workload), True
+        except Unavailable as error:
+            log.warning("sizes_unknown", workload=workload.workload, why=error.message)
+            scaled = can_tell = False
+        if can_tell and not scaled:
+            return None
+        stable = await self.store.read(lambda tx: stable_revision(tx, workload))
+        if stable is None:
+            return None
+        try:
+            status = await self.platforms.workloads(stable.platform, stable.namespace).observe(stable.name)
+        except NotFound:
+            return None
+        size = max(1, status.desired_replicas)  # at zero too a new version has to show that it starts
+        return size if can_tell else max(size, workload.replicas)
 
     async def record(self, body: Callable[[Tx], T]) -> T:
         """Write what may be written twice, however long the database is away: who loses the lease is stopped anyway."""

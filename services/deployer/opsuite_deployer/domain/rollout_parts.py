@@ -78,7 +78,7 @@ def plan_of(rollout: Rollout, deployment: Deployment, start: RolloutStart) -> Ro
         workload=rollout.workload.workload,
         target=revision_name(rollout.workload),
         stable=start.stable,
-        replicas=rollout.workload.replicas,
+        replicas=rollout.workload.replicas if start.replicas is None else start.replicas,
         strategy=rollout.strategy,
         safety=rollout.safety,
         has_router=traffic is not None,

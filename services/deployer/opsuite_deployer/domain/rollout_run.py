@@ -19,6 +19,8 @@ class RolloutStart:
     stable_version: str = ""
     within_rollback_window: bool = False
     """Whether the target was stable so lately that steps and gates are left out."""
+    replicas: int | None = None
+    """Size of the stable revision, which somebody else than the pipeline decides about; None: the pipeline does."""
 
 
 @dataclass(frozen=True, slots=True)
