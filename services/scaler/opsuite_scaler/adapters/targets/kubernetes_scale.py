@@ -54,18 +54,23 @@ class KubernetesScales:
         resource, namespace = await self._resource(ref), self._namespace_of(ref)
         version = expected.version
         for _ in range(TRIES):
+            version = version or await self._version_of(ref, expected.spec_replicas)
             metadata = {"name": ref.name, "namespace": namespace, "resourceVersion": version}
             try:
                 body = {"metadata": metadata, "spec": {"replicas": replicas}}
                 await self._api.replace(resource, namespace, body, "scale")
             except Stale:
-                scale = await self._read(ref)
-                if (size := size_of(scale)) != expected.spec_replicas:
-                    raise size_changed(ref.name, size, expected.spec_replicas) from None
-                version = scale["metadata"]["resourceVersion"]
+                version = ""
                 continue
             return
         raise Unavailable(f"{ref.name} changes faster than it can be changed", reason="KUBERNETES_UNAVAILABLE")
+
+    async def _version_of(self, ref: TargetRef, size: int) -> str:
+        """The present version of an object of that size. Raises: Conflict (it has another one)."""
+        scale = await self._read(ref)
+        if (present := size_of(scale)) != size:
+            raise size_changed(ref.name, present, size)
+        return str(scale["metadata"]["resourceVersion"])
 
     async def selectors_of(self, ref: TargetRef) -> Sequence[tuple[str, str]]:
         """Namespace and labels by which the target looks for its pods. Raises: Unavailable (it tells none)."""
