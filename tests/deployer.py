@@ -16,7 +16,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf import json_format
+from ports import free_port as free_port
 
 from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2, pipeline_pb2, pipeline_service_pb2
 from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
@@ -50,14 +50,6 @@ if TYPE_CHECKING:  # these exist in the type stubs only
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.02
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
 
 
 _ranges = itertools.count()

@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 from collections import Counter
@@ -21,6 +20,7 @@ import grpc
 from aiohttp import web
 from components import missing
 from fakes.traffic import MemoryRouteStore
+from ports import free_port as free_port
 
 from opsuite_platforms.traffic import ads
 from opsuite_platforms.traffic.ads import AdsServer, Settings
@@ -41,13 +41,6 @@ def envoy_program() -> Path:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     found = shutil.which("envoy", path=path)
     return Path(found) if found else missing("envoy", HOW_TO_GET_ENVOY)
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Application:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -32,6 +31,7 @@ from components import program
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kubelet import Kubelet
+from ports import free_port as free_port
 
 from opsuite_platforms.kubernetes_api import KubernetesApi, Resource
 from opsuite_platforms.kubernetes_transport import Call, Object
@@ -307,11 +307,3 @@ async def service_account(admin: KubernetesApi, namespace: str, roles: str, name
 def start_process(command: list[Any], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """A process in a session of its own, which writes to `log`."""
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

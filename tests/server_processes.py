@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ports import free_port as free_port
+
 START_SECONDS = 180
 
 
@@ -69,11 +71,3 @@ class ServerProcess:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

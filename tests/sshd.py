@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import asyncssh
 import psutil
 import pytest
 from components import missing
+from ports import free_port as free_port
 
 from opsuite_platforms.ssh import HostSpec
 from opsuite_platforms.supervisord import Supervisord
@@ -197,11 +197,3 @@ def write_key(path: Path) -> None:
     path.write_bytes(key.export_private_key())
     path.chmod(0o600)
     Path(f"{path}.pub").write_bytes(key.export_public_key())
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +18,7 @@ import grpc.aio
 import pytest
 from components import missing, program
 from docker import docker, engine_url
+from ports import free_port
 
 from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2, pipeline_pb2, pipeline_service_pb2
 from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
@@ -101,12 +101,6 @@ def base_image() -> str:
     done = subprocess.run([TOP / "scripts/base_image.sh"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 async def deploy_and_watch(channel: grpc.aio.Channel, pipeline: str, version: str) -> deployment_pb2.Deployment:

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     scaler_address: str = Field(
         default="", validation_alias=AliasChoices("DEPLOYER_SCALER_ADDRESS", "OPSUITE_SCALER_ADDRESS")
     )
-    """Scaler that tells which workloads it sizes: rollouts keep their sizes. Empty means that pipelines say them all."""
+    """Scaler that tells which workloads it sizes: rollouts keep their sizes. Empty: pipelines say all sizes."""
     scaler_token_file: Path | None = None
     """Token for the scaler; absent means OPSUITE_TOKEN_FILE, or the one in the data directory."""
 
