@@ -260,6 +260,25 @@ async def test_a_watch_tells_everything_and_ends_with_the_policy(scaler: ScalerP
     assert kinds[-1] == "SCALING_EVENT_KIND_DELETED"
 
 
+async def test_a_watch_of_all_begins_with_all_and_tells_of_new_ones(scaler: ScalerProcess) -> None:
+    known, new = (f"scalingPolicies/{named(prefix)}" for prefix in ("known", "new"))
+    seen: list[messages.ScalingEvent] = []
+    async with asyncio.timeout(PATIENCE_SECONDS), scaler.client() as client:
+        await create(client, a_policy(known.removeprefix("scalingPolicies/"), timing={"tick": "3600s"}))
+        call = client.scaler.WatchScalingStatus(pb.WatchScalingStatusRequest(name="scalingPolicies/-"))
+        answers = aiter(call)
+        first = await anext(answers)
+        await create(client, a_policy(new.removeprefix("scalingPolicies/"), timing={"tick": "3600s"}))
+        while not any(event.policy == new for event in seen):
+            answer = await anext(answers)
+            seen += answer.events
+        call.cancel()
+
+    assert known in {status.policy for status in first.snapshot.statuses}
+    assert next(event for event in seen if event.policy == new).kind == messages.SCALING_EVENT_KIND_CREATED
+    assert answer.resume_token != first.resume_token
+
+
 async def test_a_keda_cluster_is_told_the_size_that_a_policy_wants(scaler: ScalerProcess) -> None:
     name = named("keda")
     metric = name.replace("-", "_")

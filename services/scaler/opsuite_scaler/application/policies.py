@@ -143,7 +143,7 @@ class Policies:
             def body(tx: Tx, before: PolicyRecord = before, changed: PolicyRecord = changed) -> PolicyRecord:
                 if begin(tx, call) is not None:
                     return _require(tx, policy)
-                present, target = _require(tx, policy, etag), _locked(tx, policy)
+                target, present = _locked(tx, policy), _require(tx, policy, etag)  # what is read under the lock stays
                 if present.number != before.number:
                     raise _Outrun
                 _require_pool(tx, changed.policy)
