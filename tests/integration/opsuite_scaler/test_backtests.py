@@ -122,6 +122,15 @@ async def test_a_repeated_call_is_the_same_backtest(rows: SqlBacktests) -> None:
     assert await simulations.run(a_job(), "", call) == first
 
 
+async def test_a_helper_that_dies_ends_the_backtest_badly(simulations: Simulations) -> None:
+    without_metrics = replace(POLICY, metrics=())
+    job = replace(a_job(), contenders=(Contender("kpa", without_metrics, Baseline.KPA),))
+
+    record = await ended(simulations, await simulations.run(job, "", ANNE))
+
+    assert (record.state, record.error) == (BacktestState.FAILED, "the helper that plays backtests died")
+
+
 async def test_backtests_are_listed_by_pages_newest_first(rows: SqlBacktests) -> None:
     simulations = Simulations(backtests=rows, simulator=QuickSimulator(), clock=FakeClock())
     names = [await simulations.run(a_job(), str(number), ANNE) for number in range(2)]

@@ -31,6 +31,7 @@ from opsuite_scaler.domain.policy import ScalingPolicy
 from opsuite_scaler.domain.simulation.contenders import Baseline, Contender
 
 ID_LENGTH: Final = 26
+NEEDS_A_METRIC: Final = (Baseline.KPA, Baseline.THRESHOLD)
 
 
 class SimulationServicer(stubs.SimulationServiceServicer):
@@ -135,6 +136,8 @@ class SimulationServicer(stubs.SimulationServiceServicer):
             Contender(one.name, policy or first, Baseline(one.baseline) if one.baseline else None)
             for one, policy in zip(messages, policies, strict=True)
         )
+        if not first.metrics and any(one.baseline in NEEDS_A_METRIC for one in contenders):
+            raise InvalidInput([Violation("contenders", "must hold a policy with a metric, for baselines to go by")])
         kept = await self._traces.trace(wanted_of(trace))
         return Job(kept.trace, contenders, site_of(plant, first))
 

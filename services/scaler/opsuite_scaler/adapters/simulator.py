@@ -14,6 +14,7 @@ import pickle
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from opsuite_kernel.errors import InvalidInput, OpsuiteError, Unavailable, Violation
@@ -23,6 +24,21 @@ from opsuite_scaler.domain.simulation.contenders import Tools
 
 LENGTH: Final = struct.Struct(">Q")
 NICENESS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error on its way between processes: exceptions of ours cannot be pickled, their arguments are other ones."""
+
+    message: str
+    reason: str
+    violations: tuple[Violation, ...]
+
+    def error(self) -> OpsuiteError:
+        """It again."""
+        if self.violations:
+            return InvalidInput(self.violations, reason=self.reason)
+        return Unavailable(self.message, reason=self.reason)
 
 
 class ProcessSimulator:
@@ -57,8 +73,8 @@ async def _talk(process: asyncio.subprocess.Process, job: Job, progress: Callabl
             told = await _frame(process.stdout)
             if isinstance(told, Outcome):
                 return told
-            if isinstance(told, OpsuiteError):
-                raise told
+            if isinstance(told, Failed):
+                raise told.error()
             progress(told)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         raise Unavailable("the helper that plays backtests died", reason="SIMULATOR_DIED") from error
@@ -90,14 +106,9 @@ def helper(source: BinaryIO, sink: BinaryIO) -> None:
     job: Job = pickle.loads(source.read(length))  # noqa: S301  # of our own parent
     try:
         tell(played(job, Tools(fit_holt_winters, CelFormulas()), tell))
-    except OpsuiteError as error:  # an error of ours may hold what cannot be pickled
-        tell(_plain(error))
-
-
-def _plain(error: OpsuiteError) -> OpsuiteError:
-    if isinstance(error, InvalidInput):
-        return InvalidInput(error.violations or [Violation("", error.message)])
-    return Unavailable(error.message, reason=error.reason)
+    except OpsuiteError as error:
+        violations = error.violations if isinstance(error, InvalidInput) else ()
+        tell(Failed(error.message, error.reason, violations))
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def a_world(clock: FakeClock, steps: int = 3 * SEASON) -> tuple[Forecasts, Histo
 async def settled(forecasts: Forecasts) -> None:
     """Let what runs behind the backs of decisions end."""
     while running := [task for task in asyncio.all_tasks() if task.get_name().startswith("forecast ")]:
-        await asyncio.wait(running)
+        await asyncio.gather(*running)
 
 
 async def foreseen(forecasts: Forecasts, clock: FakeClock, policy: ScalingPolicy = POLICY) -> Foreseen | None:

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from opsuite_scaler.adapters.forecasting import fit_holt_winters
 from opsuite_scaler.domain.forecast.forecaster import Forecaster
 from opsuite_scaler.domain.forecast.models import HoltWintersParameters
 from opsuite_scaler.domain.policy import ForecastMode, ForecastSettings
@@ -175,6 +176,19 @@ def test_a_fit_is_due_at_two_seasons_and_a_season_later() -> None:
             forecaster.adopt(FITTED)
 
     assert due == [2 * SEASON, 3 * SEASON, 4 * SEASON]
+
+
+def test_short_seasons_wait_until_there_is_enough_to_fit() -> None:
+    settings = ForecastSettings(ForecastMode.RAISE_FLOOR, "holt_winters", 4 * STEP, STEP)
+    forecaster = Forecaster(settings, STEP)
+    due = []
+    for index in range(20):
+        forecaster.observe(NOON + index * STEP, 1.0 + index % 4)
+        if forecaster.fit_due:
+            due.append(index)
+            forecaster.adopt(fit_holt_winters(forecaster.fit_values(), forecaster.season))
+
+    assert due == [16]
 
 
 def test_no_more_than_seven_seasons_are_kept() -> None:

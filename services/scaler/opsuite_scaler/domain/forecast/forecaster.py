@@ -26,6 +26,8 @@ from opsuite_scaler.domain.snapshot import Foreseen
 
 SEASONS_NEEDED: Final = 2
 SEASONS_KEPT: Final = 7
+FEWEST_MORE: Final = 10
+"""Values beyond one season that it takes to tell a trend, where two short seasons are fewer."""
 HOLT_WINTERS: Final = "holt_winters"
 SEASONAL_NAIVE: Final = "seasonal_naive"
 PERSISTENCE: Final = "persistence"
@@ -103,7 +105,8 @@ class Forecaster:
     @property
     def fit_due(self) -> bool:
         """Whether Holt-Winters wants parameters: for the first time, or a season after the last."""
-        if self.settings.model != HOLT_WINTERS or not self._has_history():
+        whole = len(self.values) - len(self.values) % self.season
+        if self.settings.model != HOLT_WINTERS or whole < max(SEASONS_NEEDED * self.season, self.season + FEWEST_MORE):
             return False
         return self._parameters is None or self._step_number() - self._fitted_at >= self.season
 
