@@ -1,7 +1,7 @@
 """Where a repository's files lie: the few things that every place, from a folder to a bucket, has to be able to do.
 
-Files are written once and never changed. Every file but the config is named by the lower-case hexadecimal SHA-256 of its
-bytes, which is what makes repeated writes harmless. Layout: restic's design document, "Repository Layout".
+Files are written once and never changed. Every file but the config is named by the lower-case hexadecimal SHA-256 of
+its bytes, which is what makes repeated writes harmless. Layout: restic's design document, "Repository Layout".
 """
 
 from __future__ import annotations
@@ -44,13 +44,15 @@ class Storage(Protocol):
     """
 
     def list(self, kind: FileType) -> Iterator[StoredFile]:
-        """Every complete file of that kind, in no order. Files of others that come or go meanwhile may be in it or not."""
+        """Every complete file of that kind, in no order. One that comes or goes meanwhile may be in it or not."""
         ...
 
     def read(self, kind: FileType, name: str, offset: int = 0, length: int | None = None) -> bytes:
         """The bytes from `offset` on, `length` of them or up to the end; never fewer than asked for.
 
-        Raises FileMissing; Damaged, when the file ends before `offset + length`.
+        Raises FileMissing; Damaged, when the file ends before `offset + length`, and, for a file that is read as a
+        whole (neither offset nor length given), when its content is not what its name says. To get at the bytes of
+        a damaged file, give its size as the length.
         """
         ...
 
@@ -80,7 +82,7 @@ class Storage(Protocol):
 
 
 def is_name(kind: FileType, name: str) -> bool:
-    """Whether a file of that kind can be called so. Everything else in a folder of the repository is somebody else's."""
+    """Whether a file of that kind can be called so; everything else in the repository's folders is somebody else's."""
     return name == CONFIG_NAME if kind is FileType.CONFIG else _NAME.fullmatch(name) is not None
 
 
