@@ -190,6 +190,24 @@ async def test_a_pool_in_use_cannot_be_deleted(scaler: ScalerProcess) -> None:
     assert [share.policy for share in shown.shares] == [f"scalingPolicies/{name}"]
 
 
+async def test_updates_of_a_pool_at_the_same_time_are_all_made(scaler: ScalerProcess) -> None:
+    pool = f"capacityPools/{named('pool')}"
+    wanted = pool_service_pb2.CapacityPool(name=pool, capacity=9, description="for the shop")
+    async with scaler.client() as client:
+        await client.pools.CreateCapacityPool(pool_service_pb2.CreateCapacityPoolRequest(pool=a_pool(pool)))
+        await asyncio.gather(
+            *(
+                client.pools.UpdateCapacityPool(
+                    pool_service_pb2.UpdateCapacityPoolRequest(pool=wanted, update_mask=FieldMask(paths=[mask]))
+                )
+                for mask in ("capacity", "description")
+            )
+        )
+        made = (await client.pools.GetCapacityPool(pool_service_pb2.GetCapacityPoolRequest(name=pool))).pool
+
+    assert (made.capacity, made.description, made.etag) == (9, "for the shop", "3")
+
+
 async def test_a_point_that_is_older_than_what_is_kept_changes_nothing(scaler: ScalerProcess) -> None:
     metric = named("late").replace("-", "_")
     old = Timestamp()

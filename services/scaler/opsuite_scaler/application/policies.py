@@ -143,10 +143,10 @@ class Policies:
             def body(tx: Tx, before: PolicyRecord = before, changed: PolicyRecord = changed) -> PolicyRecord:
                 if begin(tx, call) is not None:
                     return _require(tx, policy)
+                _require_pool(tx, changed.policy)  # before the target, as everywhere: locks are taken in one order
                 target, present = _locked(tx, policy), _require(tx, policy, etag)  # what is read under the lock stays
                 if present.number != before.number:
                     raise _Outrun
-                _require_pool(tx, changed.policy)
                 tx.put_policy(changed)
                 tx.append(policy, [Happened(EventKind.UPDATED, actor=call.actor)])
                 tx.wish(policy, manual_until=target.manual_until)
@@ -327,7 +327,10 @@ def _require_activity(tx: Tx, policy: str, activity: str) -> Activity:
 
 
 def _require_pool(tx: Tx, policy: ScalingPolicy) -> None:
-    if policy.pool and tx.pool(policy.pool) is None:
+    if not policy.pool:
+        return
+    tx.lock_pool(policy.pool)  # nobody deletes it while this goes on
+    if tx.pool(policy.pool) is None:
         raise PoolNotFound(policy.pool)
 
 

@@ -68,6 +68,7 @@ class Pools:
         def body(tx: Tx) -> PoolRecord:
             if begin(tx, call) is not None:
                 return _require(tx, change.pool)
+            tx.lock_pool(change.pool)
             present = _require(tx, change.pool, change.etag)
             record = replace(
                 present,
@@ -88,6 +89,7 @@ class Pools:
         def body(tx: Tx) -> None:
             if begin(tx, call) is not None:
                 return
+            tx.lock_pool(pool)
             _require(tx, pool, etag)
             if users := tx.sharers(pool):
                 raise PoolInUse(pool, users[0][0].id)
