@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from opsuite_kernel.errors import Conflict, Denied, Exhausted, Internal, NotFound, Unauthenticated, Unavailable
+
+
+class RepositoryMissing(NotFound):
+    """There is no repository at that place: no `config` file."""
+
+    reason: ClassVar[str] = "REPOSITORY_MISSING"
+
+    def __init__(self, place: str) -> None:
+        super().__init__("repository", place)
+
+
+class Unsupported(Conflict):
+    """The file is sound but asks for what this version cannot do: a newer format, another key derivation."""
+
+    reason: ClassVar[str] = "UNSUPPORTED"
+
+
+class Malformed(Internal):
+    """Bytes that are not what the format says. The codecs raise it; whoever knows the file makes it a `Damaged`."""
+
+    reason: ClassVar[str] = "MALFORMED"
+
+
+class Unauthentic(Malformed):
+    """The seal does not fit: the bytes were changed, or sealed with another key."""
+
+    reason: ClassVar[str] = "UNAUTHENTIC"
 
 
 class WrongPassword(Unauthenticated):
@@ -70,3 +99,12 @@ class StorageUnavailable(Unavailable):
     """The storage did not answer sensibly, although it was asked several times. A write may have taken effect."""
 
     reason: ClassVar[str] = "STORAGE_UNAVAILABLE"
+
+
+@contextmanager
+def naming(file: str) -> Iterator[None]:
+    """Whatever is Malformed inside becomes Damaged: the same fault, with the name of the file that has it."""
+    try:
+        yield
+    except Malformed as error:
+        raise Damaged(file, error.message) from error
