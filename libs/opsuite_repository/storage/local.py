@@ -100,7 +100,6 @@ class LocalStorage:
 
     def now(self) -> None:
         """Return None: the clock is that of this machine, or not known."""
-        return None
 
     def close(self) -> None:
         """There is nothing to give back."""
