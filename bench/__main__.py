@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bench import containers, growth, history, rollbacks, rollouts, rpcs, starting, traffic, watchers
+from bench import containers, growth, history, rollbacks, rollouts, rpcs, scaling, starting, traffic, watchers
 from bench import pipelines as pipelines_
 from bench import steps as steps_
 from bench.table import Row, render
@@ -28,6 +28,7 @@ MEASURES: dict[str, Measure] = {
     "watchers": watchers.main,
     "containers": containers.main,
     "rollouts": rollouts.main,
+    "scaling": scaling.main,
     "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opsuite_cli import scaling_backtests, scaling_manifests, scaling_traces, scaling_watching, scaling_words, screen
+from opsuite_cli import (
+    scaling_backtests,
+    scaling_manifests,
+    scaling_metrics,
+    scaling_traces,
+    scaling_watching,
+    scaling_words,
+    screen,
+)
 from opsuite_cli.deployments import duration
 from opsuite_cli.importing import documents_in, text_of
 from opsuite_cli.scaling_calls import Client, full, refuse, request_id, short, talk
@@ -332,5 +340,5 @@ def _print_outcome(outcome: Outcome) -> None:
         screen.say(scaling_words.step(one))
 
 
-for module in (scaling_watching, scaling_manifests, scaling_backtests, scaling_traces):
+for module in (scaling_watching, scaling_manifests, scaling_metrics, scaling_backtests, scaling_traces):
     module.add_to(app)

@@ -27,8 +27,9 @@ from opsuite_scaler.application.records import (
 from opsuite_scaler.application.store import HISTORY_EVERY, Overtaken, Tx
 from opsuite_scaler.domain.decide import acted
 from opsuite_scaler.domain.decision import Decision, Outcome, State, Verdict
+from opsuite_scaler.domain.demand import loads_of
 from opsuite_scaler.domain.policy import ForecastMode, ScalingPolicy
-from opsuite_scaler.domain.snapshot import Reading, SampleKind, Snapshot
+from opsuite_scaler.domain.snapshot import Reading, Snapshot
 
 LONGEST_SPENDING_GAP: Final = timedelta(minutes=5)
 """Time that nobody looked is not counted as spent beyond this: nobody knows what size there was."""
@@ -182,9 +183,7 @@ def _remember(tx: Tx, loaded: Loaded, sight: Sight, now: datetime) -> None:
     policy, before = loaded.record.policy, loaded.target.looked_at
     every = observed_every(policy)
     if before is None or _slot(before, every) != _slot(now, every):
-        values = {
-            name: reading.total for name, reading in sight.snapshot.readings.items() if reading.kind is SampleKind.VALUE
-        }
+        values = loads_of(policy.metrics, sight.snapshot)
         moment = datetime.fromtimestamp(_slot(now, every) * every.total_seconds(), tz=now.tzinfo)
         tx.observe(loaded.record.id, Observation(moment, sight.scale.status_replicas, values))
     if policy.cost is not None and before is not None:
