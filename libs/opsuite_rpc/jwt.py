@@ -185,4 +185,7 @@ async def _get_json(url: str) -> Any:
         aiohttp.ClientSession(timeout=FETCH_TIMEOUT, raise_for_status=True) as session,
         session.get(url, allow_redirects=False) as answer,
     ):
-        return json.loads(await answer.content.read(LONGEST_ANSWER))
+        body = bytearray()  # one read gives only what has arrived
+        while len(body) < LONGEST_ANSWER and (piece := await answer.content.read(LONGEST_ANSWER - len(body))):
+            body += piece
+        return json.loads(body)

@@ -38,6 +38,7 @@ class Issuer:
         self.url = ""
         self.claimed = ""  # what discovery says, where that is not the URL
         self.keys = KeySet([ECKey.generate_key("P-256")])
+        self.more: dict[str, str] = {}
         self.asked: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -66,7 +67,7 @@ class Issuer:
 
     async def _published(self, _request: web.Request) -> web.Response:
         self.asked["keys"] += 1
-        return web.json_response(self.keys.as_dict(private=False))
+        return web.json_response(self.more | self.keys.as_dict(private=False))
 
 
 def trusting(issuer: Issuer, directory: Path, **settings: Any) -> AccessControl:
@@ -94,6 +95,17 @@ async def test_a_token_of_the_issuer_has_the_roles_of_its_subject_and_keys_are_f
     assert {elsewhere.value.code(), unlisted.value.code()} == {grpc.StatusCode.PERMISSION_DENIED}
     assert [entry.actor for entry in running.audit.entries[-2:]] == ["release-bot", "jwt:repo:other"]
     assert issuer.asked == {"discovery": 1, "keys": 1}
+
+
+async def test_what_an_issuer_publishes_is_read_whole(tmp_path: Path) -> None:
+    issuer = Issuer()
+    issuer.more = {"of-others": "k" * 600_000}
+    async with (
+        issuer.publishing(),
+        serving(tmp_path, access=trusting(issuer, tmp_path)) as running,
+        running.channel() as channel,
+    ):
+        await call(channel, "Change", issuer.token(), environment="staging")
 
 
 async def test_keys_may_come_from_a_file(tmp_path: Path) -> None:

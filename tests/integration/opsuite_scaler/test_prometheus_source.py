@@ -196,6 +196,19 @@ async def test_it_is_told_how_far_back_it_may_look_and_never_further_than_it_wou
     assert asked == [("requests", look_back)]
 
 
+async def test_a_long_answer_is_read_whole() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        vector = [{"metric": {"pod": "p" * 600_000}, "value": [datetime.now(UTC).timestamp(), "3"]}]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": vector}})
+
+    async with a_proxy(answer) as url:
+        sources = ConfiguredSources({"prometheus": NamedSource(PrometheusSource(url))})
+        reading = await read_from(sources, "requests")
+        await sources.close()
+
+    assert (reading.kind, reading.total) == (SampleKind.VALUE, 3.0), reading.message
+
+
 async def test_a_token_is_shown_as_it_is_now_and_never_told() -> None:
     tokens, shown = iter(["first", "second"]), list[str]()
 

@@ -77,7 +77,7 @@ class PrometheusSource:
     async def _ask(self, form: Mapping[str, str]) -> Mapping[str, Any]:
         try:
             async with self._session.post(self._url, data=form, headers=bearer(self._token)) as response:
-                return answer_of(response.status, await response.content.read(ANSWER_LIMIT_BYTES))
+                return answer_of(response.status, await _body(response.content))
         except (aiohttp.ClientError, OSError) as fault:  # the text of a fault may hold the address, never a credential
             raise Unavailable(f"Prometheus does not answer: {fault}", reason="SOURCE_UNAVAILABLE") from fault
 
@@ -142,3 +142,11 @@ def by_member(vector: Sequence[Mapping[str, Any]], label: str) -> Reading:
 def time_of(sample: Sequence[Any]) -> datetime:
     """When a sample was evaluated."""
     return datetime.fromtimestamp(float(sample[0]), UTC)
+
+
+async def _body(content: aiohttp.StreamReader) -> bytes:
+    """All of an answer, or as much as may be: one read gives only what has arrived."""
+    body = bytearray()
+    while len(body) < ANSWER_LIMIT_BYTES and (piece := await content.read(ANSWER_LIMIT_BYTES - len(body))):
+        body += piece
+    return bytes(body)
