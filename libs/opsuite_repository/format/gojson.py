@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Final
+from typing import Any, Final
 
 from opsuite_repository.errors import Malformed
 
@@ -92,7 +92,26 @@ def _utf8(text: str) -> bytes:
 
 def json_string(text: str) -> str:
     """`text` as a JSON string, quotes included, with the escapes of Go. Bytes that were not UTF-8 become U+FFFD."""
-    return _JSON_EXTRA.sub(_json_escape, json.dumps(text, ensure_ascii=False))
+    return escape_json(json.dumps(text, ensure_ascii=False))
+
+
+def go_json(value: Any) -> str:
+    """`value` as Go writes it: no spaces, its escapes, the keys of objects in the order given."""
+    return escape_json(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def escape_json(document: str) -> str:
+    """JSON with the further escapes of Go: what could end a script in HTML, and what is not UTF-8."""
+    return _JSON_EXTRA.sub(_json_escape, document)
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether `data` is valid UTF-8, as Go and Python agree on it (no surrogates, no overlong forms)."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _json_escape(found: re.Match[str]) -> str:
