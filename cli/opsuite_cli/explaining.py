@@ -45,7 +45,7 @@ def _what(error: OpsuiteError) -> Sequence[str]:
 
 
 def _nobody_there(address: str) -> list[str]:
-    return [f"error: nothing answers at {address}", "hint: start the deployer with: opsuite up"]
+    return [f"error: nothing answers at {address}", "hint: start the suite with: opsuite up"]
 
 
 def _not_connected(error: OpsuiteError, address: str) -> list[str]:

@@ -328,7 +328,7 @@ def test_an_unknown_environment_is_refused_with_those_there_are(pipelines: Deplo
         (["deploy", "nothing", "1", "--env", "staging"], 1, "hint: see which there are: opsuite pipeline list"),
         (["explain", "01aaaaaaaaaaaaaaaaaaaaaaaa"], 1, "hint: see which there are: opsuite history"),
         (["explain", "a-b"], 1, "does not exist"),
-        (["history", "--address", "127.0.0.1:1"], 1, "hint: start the deployer with: opsuite up"),
+        (["history", "--address", "127.0.0.1:1"], 1, "hint: start the suite with: opsuite up"),
         (["history", "--address", "example.com:1"], 1, "needs TLS"),
         (["history", "--token-file", "/nowhere/token"], 1, "/nowhere/token"),
         (["deploy", "plain", "1"], 2, "--env"),

@@ -42,7 +42,7 @@ def test_a_server_that_does_not_run_is_told_in_few_words() -> None:
 
     assert explained(error, ADDRESS) == [
         "error: nothing answers at 127.0.0.1:7401",
-        "hint: start the deployer with: opsuite up",
+        "hint: start the suite with: opsuite up",
     ]
 
 
