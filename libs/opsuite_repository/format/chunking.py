@@ -1,8 +1,8 @@
 """Cutting files into blobs where their content says so, so that an insertion moves no cut but those near it.
 
 Source: Xia et al., "The Design of Fast Content-Defined Chunking for Data Deduplication Based Storage Systems"
-(IEEE TPDS 2020), as implemented by pyfastcdc. Sizes are restic's: 512 KiB at least, 8 MiB at most, about 1 MiB on average
-(pyfastcdc's average comes on top of the smallest size). restic reads any cuts; only its own differ from these.
+(IEEE TPDS 2020), as implemented by pyfastcdc. Sizes are restic's: 512 KiB at least, 8 MiB at most, about 1 MiB on
+average (pyfastcdc's average comes on top of the smallest size). restic reads any cuts; only its own differ from these.
 
 The gear table of FastCDC is public, and sizes of chunks would tell which known file is in a repository. The table is
 therefore altered by a secret seed, derived from the master key (HKDF-SHA256, RFC 5869): the same for ever in one
@@ -67,7 +67,7 @@ class Chunker:
 def _seeded(seed: int) -> _Lengths | None:
     """By pyfastcdc, if it is the compiled one: its pure form is two hundred times slower and not worth starting."""
     try:
-        from pyfastcdc.cy import FastCDC  # type: ignore[import-untyped]  # only the package above it has types
+        from pyfastcdc.cy import FastCDC
     except ImportError:
         return None
     fastcdc: pyfastcdc.FastCDC = FastCDC(
