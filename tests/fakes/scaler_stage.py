@@ -26,9 +26,9 @@ from opsuite_scaler.application.ports import Scale, SourceInfo
 from opsuite_scaler.application.records import Activity
 from opsuite_scaler.application.store import Call
 from opsuite_scaler.application.targets import Looked, Targets
-from opsuite_scaler.domain.policy import MetricSpec, TargetRef
+from opsuite_scaler.domain.policy import MetricSpec, ScalingPolicy, TargetRef
 from opsuite_scaler.domain.rules import violations
-from opsuite_scaler.domain.snapshot import Member, Reading, SampleKind
+from opsuite_scaler.domain.snapshot import Foreseen, Member, Reading, SampleKind
 from opsuite_storage.store import Store
 
 ADA = Call("ada")
@@ -110,6 +110,21 @@ class FakeRollouts:
         return self.under_way
 
 
+class FakeForesight:
+    """Fits `application.ports.Foresight`: it foresees nothing, and keeps what it was told to forget."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
+
+    async def foresee(
+        self, name: str, policy: ScalingPolicy, members: Sequence[Member], now: datetime
+    ) -> Foreseen | None:
+        return None
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
+
+
 class FakeLeases:
     """Fits `application.store.Leases`: what is held stays good."""
 
@@ -137,8 +152,9 @@ class Stage:
         hub = Hub(self._read_nothing, clock)
         self.store = SqlStore(database, Leases(tables.targets), hub, new_owner(), clock)
         formulas = CelFormulas()
+        self.foresight = FakeForesight()
         looking = Looking(
-            targets=self.targets, sources=self.sources, rollouts=self.rollouts, foresight=None, clock=clock
+            targets=self.targets, sources=self.sources, rollouts=self.rollouts, foresight=self.foresight, clock=clock
         )
         self.policies = Policies(
             store=self.store,

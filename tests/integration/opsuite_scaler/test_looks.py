@@ -166,6 +166,7 @@ async def test_nobody_looks_at_the_target_of_a_deleted_policy(stage: Stage) -> N
     with pytest.raises(FencedOut):
         await stage.look()
     assert stage.targets.changes == []
+    assert stage.foresight.forgotten == ["shop"]
     assert kinds(await stage.events()) == ["CREATED", "DELETED"]
     with pytest.raises(PolicyNotFound):
         await stage.standing()

@@ -110,6 +110,11 @@ class Looking:
             return None
         return await self._foresight.foresee(name, policy, scale.members, now)
 
+    def forget(self, name: str) -> None:
+        """A policy is gone."""
+        if self._foresight is not None:
+            self._foresight.forget(name)
+
 
 def only_growing(policy: ScalingPolicy, now: datetime) -> ScalingPolicy:
     """The policy while nobody can tell whether the target is being rolled out: nothing gets smaller."""

@@ -103,3 +103,6 @@ class Foresight(Protocol):
         self, name: str, policy: ScalingPolicy, members: Sequence[Member], now: datetime
     ) -> Foreseen | None:
         """What its size must be soon; None when it has no forecast. Never raises, and never waits for a new one."""
+
+    def forget(self, name: str) -> None:
+        """The policy is gone: one that gets its name later has nothing to do with it."""

@@ -106,6 +106,7 @@ class Targets:
         """
         loaded = await self._store.read(lambda tx: load(tx, lease.run))
         if loaded is None:
+            self._looking.forget(lease.run)
             raise FencedOut(lease.run)
         with self._watcher.look(lease.run):
             return await self._look(lease, loaded)
