@@ -174,6 +174,15 @@ class FakeRouter:
         self.edges[edge].is_connected = True
         self._deliver()
 
+    def meddle(self, name: str, route: Route | None) -> None:
+        """Somebody else puts another route in the place of this one, or takes it away."""
+        self._version += 1
+        if route is None:
+            del self._routes[name]
+        else:
+            self._routes[name] = StoredRoute(route, self._version, self._routes[name].epoch)
+        self._deliver()
+
     def shares(self, name: str, edge: str = "edge-1") -> dict[str, int]:
         """Workloads that the edge sends requests to, with their weights; empty if it knows no such route."""
         taken = self.edges[edge].taken.get(name)

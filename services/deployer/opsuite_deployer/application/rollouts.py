@@ -30,11 +30,12 @@ from opsuite_deployer.domain.pipeline import Rollout, Workload, WorkloadPlatform
 from opsuite_deployer.domain.revisions import revision_name, workload_id
 from opsuite_deployer.domain.rollout_run import RolloutStart
 from opsuite_deployer.domain.rollout_words import Seen, SeenReplica, SeenRevision, Want
+from opsuite_deployer.domain.routing import EdgeRouter
 from opsuite_deployer.domain.turn import Outcome, PartEnded, Realise, RolloutSeen
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, TimedOut, Unavailable
 from opsuite_platforms.port import Platform, ReplicaPhase, WorkloadStatus
-from opsuite_platforms.traffic.port import RouteStatus, TrackStats, TrafficRouter
+from opsuite_platforms.traffic.port import Route, RouteStatus, TrackStats, TrafficRouter
 from opsuite_probes.port import Prober
 from opsuite_runs.faults import declare
 
@@ -179,6 +180,11 @@ class _Following:
         self._router: TrafficRouter | None = (
             rollouts.routers.router(traffic, target.namespace) if traffic is not None else None
         )
+        self._shows_whole_route = traffic is not None and isinstance(traffic.router, EdgeRouter)
+        """Whether the router shows all that it was asked for: of a cluster's objects it shows only some."""
+        self._route_seen: Route | None = None
+        self._has_set_route = False
+        """Whether this process has asked for a route, so that an owner before it can no longer do so."""
         asks_itself = target.platform is WorkloadPlatform.KUBERNETES  # there readiness is the platform's affair
         self._health = ReplicaWatch(rollouts.prober, None if asks_itself else rollout.health, link.wake)
         self._gates = Gates(rollouts.checks, self._where(where), self._counts, rollouts.clock, link.wake)
@@ -285,9 +291,11 @@ class _Following:
         if self._router is None:
             return None
         try:
-            return await self._router.observe(route_name(self._rollout))
+            status = await self._router.observe(route_name(self._rollout))
         except NotFound:
-            return None
+            status = None
+        self._route_seen = status.route if status is not None else None
+        return status
 
     def _where(self, where: Where) -> Where:
         """The rolled out workload is its new revision, whatever the pipeline as a whole calls so."""
@@ -308,12 +316,23 @@ class _Following:
         more = {name: count for name, count in want.replicas.items() if count >= self._desired.get(name, 0)}
         await self._scale(more)
         REPLICAS_ASKED.hit()
-        if want.tracks is not None and self._router is not None:
-            route = route_of(self._rollout, want, want.tracks)
-            await self._router.set_route(route, epoch=self._attempt.owned.fence)
+        await self._set_route(want)
         ROUTE_ASKED.hit()
         await self._scale({name: count for name, count in want.replicas.items() if name not in more})
         self._gates.ask(want.gates)
+
+    async def _set_route(self, want: Want) -> None:
+        """Ask for the route, unless the look has seen it so.
+
+        Asked for again, it would put back what somebody has changed since the look, and nobody would be told of it.
+        """
+        if want.tracks is None or self._router is None:
+            return
+        route = route_of(self._rollout, want, want.tracks)
+        if self._shows_whole_route and self._has_set_route and route == self._route_seen:
+            return
+        await self._router.set_route(route, epoch=self._attempt.owned.fence)
+        self._has_set_route = True
 
     async def _scale(self, wanted: dict[str, int]) -> None:
         for name, count in wanted.items():
