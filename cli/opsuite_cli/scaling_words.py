@@ -133,8 +133,8 @@ def report_row(report: BacktestReport) -> list[str]:
     """One line of the table of a backtest."""
     return [
         report.contender,
-        f"{report.violation_minutes:.1f}",
-        f"{report.replica_hours:.1f}",
+        f"{report.violation_minutes:.3g}",
+        f"{report.replica_hours:.3g}",
         f"{100 * report.excess_over_optimum:+.0f} %",
         f"{report.cost:.2f}",
         str(report.scale_events),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WIDTH, ROW_HEIGHT = 12.0, 2.6
 MOST_PANELS: Final = 12
+UNITS: Final = ((timedelta(days=4), "days"), (timedelta(hours=4), "hours"), (timedelta(minutes=4), "minutes"))
+"""What time is told in, by how long a picture is at least; shorter ones in seconds."""
 FIXED: Final[Any] = {
     "svg.hashsalt": "opsuite",
     "svg.fonttype": "path",
@@ -47,26 +49,33 @@ def plot(title: str, played: Sequence[Played], kind: str) -> bytes:
         figure = Figure(figsize=(WIDTH, 0.6 + ROW_HEIGHT * len(panels)), layout="constrained", dpi=100)
         FigureCanvasAgg(figure)
         figure.suptitle(title)
+        unit = unit_of(max(series.step * len(series.load) for _, series in panels))
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (one, series) in zip(axes, panels, strict=True):
-            _panel(axis, one, series)
-        axes[-1].set_xlabel("hours")
+            _panel(axis, one, series, unit)
+        axes[-1].set_xlabel(unit)
         axes[0].legend(loc="upper left", ncols=4, fontsize=8)
         return _bytes(figure, kind)
 
 
-def _panel(axis: Axes, played: Played, series: Series) -> None:
-    hours = [index * (series.step / timedelta(hours=1)) for index in range(len(series.load))]
+def unit_of(length: timedelta) -> str:
+    """What time is told in, in a picture as long as that."""
+    return next((unit for least, unit in UNITS if length >= least), "seconds")
+
+
+def _panel(axis: Axes, played: Played, series: Series, unit: str) -> None:
+    step = series.step / timedelta(**{unit: 1})
+    times = [index * step for index in range(len(series.load))]
     capacity = played.measures.capacity_per_replica
     need = [load / capacity for load in series.load]
-    axis.fill_between(hours, need, step="post", color="#9db8d2", label="load, in replicas", linewidth=0)
-    axis.step(hours, series.serving, where="post", color="#2f6f3e", linewidth=1.2, label="serving")
-    axis.step(hours, series.desired, where="post", color="#b5462f", linewidth=0.9, linestyle="--", label="asked for")
+    axis.fill_between(times, need, step="post", color="#9db8d2", label="load, in replicas", linewidth=0)
+    axis.step(times, series.serving, where="post", color="#2f6f3e", linewidth=1.2, label="serving")
+    axis.step(times, series.desired, where="post", color="#b5462f", linewidth=0.9, linestyle="--", label="asked for")
     ups, downs = _changes(series)
-    axis.plot([hours[i] for i in ups], [series.desired[i] for i in ups], "^", color="#b5462f", markersize=3)
-    axis.plot([hours[i] for i in downs], [series.desired[i] for i in downs], "v", color="#b5462f", markersize=3)
+    axis.plot([times[i] for i in ups], [series.desired[i] for i in ups], "^", color="#b5462f", markersize=3)
+    axis.plot([times[i] for i in downs], [series.desired[i] for i in downs], "v", color="#b5462f", markersize=3)
     short = [there < load for there, load in zip(series.serving, need, strict=True)]
-    axis.fill_between(hours, series.serving, need, where=short, step="post", color="#d7261e", alpha=0.6, label="short")
+    axis.fill_between(times, series.serving, need, where=short, step="post", color="#d7261e", alpha=0.6, label="short")
     axis.set_ylabel("replicas")
     axis.set_ylim(bottom=0)
     axis.set_title(_caption(played), loc="left", fontsize=9)
@@ -80,8 +89,8 @@ def _changes(series: Series) -> tuple[list[int], list[int]]:
 def _caption(played: Played) -> str:
     found = played.measures
     return (
-        f"{played.contender}: {found.violation_minutes:g} min too few, {found.replica_hours:.1f} replica-hours "
-        f"(optimum {played.best.replica_hours:.1f}), {found.reversals} reversals"
+        f"{played.contender}: {found.violation_minutes:.3g} min too few, {found.replica_hours:.3g} replica-hours "
+        f"(optimum {played.best.replica_hours:.3g}), reversals: {found.reversals}"
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from opsuite_kernel.errors import Conflict, InvalidInput
-from opsuite_scaler.adapters.plots import plot
+from opsuite_scaler.adapters.plots import plot, unit_of
 from opsuite_scaler.application.playing import played, reasons_of, series_of
 from opsuite_scaler.application.rehearsal import Job
 from opsuite_scaler.application.trace_sources import evenly
@@ -81,6 +81,13 @@ def test_equal_jobs_are_drawn_with_equal_bytes() -> None:
     assert svgs[0].startswith(b"<?xml")
     assert pngs[0].startswith(b"\x89PNG")
     assert b"dc:date" not in svgs[0]
+
+
+@pytest.mark.parametrize(
+    ("length", "unit"), [(MINUTE, "seconds"), (4 * MINUTE, "minutes"), (300 * MINUTE, "hours"), (9000 * MINUTE, "days")]
+)
+def test_time_is_told_in_a_unit_that_fits(length: timedelta, unit: str) -> None:
+    assert unit_of(length) == unit
 
 
 def test_a_backtest_without_series_cannot_be_drawn() -> None:
