@@ -64,7 +64,7 @@ class ObjectStorage:
     """Storage in an object store that obstore can reach; keys are restic's paths below the store's prefix."""
 
     def __init__(self, store: ObjectStore, patience: Patience | None = None) -> None:
-        self._store = store
+        self.store = store
         self._patience = patience or Patience()
 
     def list(self, kind: FileType) -> Iterator[StoredFile]:
@@ -73,7 +73,7 @@ class ObjectStorage:
             with contextlib.suppress(FileMissing):
                 yield StoredFile(CONFIG_NAME, self.size(kind, CONFIG_NAME))
             return
-        pages = _Pages(self._store, f"{kind}/")
+        pages = _Pages(self.store, f"{kind}/")
         while page := self._ask(f"{kind}/", pages.next):
             for path, size in page:
                 name = path.rpartition("/")[2]
@@ -88,7 +88,7 @@ class ObjectStorage:
     def size(self, kind: FileType, name: str) -> int:
         """Ask for the object's metadata."""
         path = path_of(kind, name)
-        return self._ask(path, lambda: obstore.head(self._store, path)["size"])
+        return self._ask(path, lambda: obstore.head(self.store, path)["size"])
 
     def write(self, kind: FileType, name: str, data: bytes | bytearray | memoryview, *, create: bool = True) -> None:
         """Put the object if the name is free. A repeated attempt may find what a lost one stored: fine."""
@@ -103,7 +103,7 @@ class ObjectStorage:
         """Delete the object."""
         path = path_of(kind, name)
         with contextlib.suppress(FileMissing):
-            self._ask(path, lambda: obstore.delete(self._store, path))
+            self._ask(path, lambda: obstore.delete(self.store, path))
 
     def now(self) -> None:
         """Return None: obstore does not show the dates of responses."""
@@ -116,13 +116,13 @@ class ObjectStorage:
 
     def _get(self, path: str, offset: int, length: int | None) -> bytes:
         if offset == 0 and length is None:
-            return obstore.get(self._store, path).bytes().to_bytes()
+            return obstore.get(self.store, path).bytes().to_bytes()
         if length == 0:  # no range can say so; the object has to be there all the same
             return self._beyond(path, offset)
         try:
             if length is not None:
-                return obstore.get_range(self._store, path, start=offset, length=length).to_bytes()
-            return obstore.get(self._store, path, options={"range": {"offset": offset}}).bytes().to_bytes()
+                return obstore.get_range(self.store, path, start=offset, length=length).to_bytes()
+            return obstore.get(self.store, path, options={"range": {"offset": offset}}).bytes().to_bytes()
         except BaseError as error:
             if _NOT_SATISFIABLE not in str(error):
                 raise
@@ -130,14 +130,14 @@ class ObjectStorage:
 
     def _beyond(self, path: str, offset: int) -> bytes:
         """What lies between `offset` and an end that is not after it: nothing, if the object reaches that far."""
-        size = obstore.head(self._store, path)["size"]
+        size = obstore.head(self.store, path)["size"]
         if offset > size:
             raise Damaged(path, f"it ends at {size}, {offset} was asked for")
         return b""
 
     def _put(self, path: str, data: bytes | bytearray | memoryview, *, create: bool) -> None:
         try:
-            obstore.put(self._store, path, data, mode="create" if create else "overwrite", use_multipart=False)
+            obstore.put(self.store, path, data, mode="create" if create else "overwrite", use_multipart=False)
         except BaseError as error:
             knows_no_conditions = isinstance(error, NotSupportedError) or _NO_CONDITIONS in str(error)
             if not create or not knows_no_conditions:
@@ -147,16 +147,16 @@ class ObjectStorage:
     def _put_unless_seen(self, path: str, data: bytes | bytearray | memoryview) -> None:
         """For stores without conditional writes: a moment stays in which two writers of one name both succeed."""
         with contextlib.suppress(FileNotFoundError):
-            obstore.head(self._store, path)
+            obstore.head(self.store, path)
             raise AlreadyExists(path)
-        obstore.put(self._store, path, data, mode="overwrite", use_multipart=False)
+        obstore.put(self.store, path, data, mode="overwrite", use_multipart=False)
 
 
 class _Pages:
     """A listing that can be taken up again after a failure; one stream as long as nothing fails."""
 
     def __init__(self, store: ObjectStore, prefix: str) -> None:
-        self._store = store
+        self.store = store
         self._prefix = prefix
         self._last: str | None = None
         self._stream: Iterator[Sequence[ObjectMeta]] | None = None
@@ -164,7 +164,7 @@ class _Pages:
     def next(self) -> list[tuple[str, int]]:
         """The paths and sizes of the next page; empty at the end."""
         if self._stream is None:
-            self._stream = iter(obstore.list(self._store, self._prefix, offset=self._last, chunk_size=_PAGE))
+            self._stream = iter(obstore.list(self.store, self._prefix, offset=self._last, chunk_size=_PAGE))
         try:
             page = [(meta["path"], meta["size"]) for meta in next(self._stream, ())]
         except BaseError:

@@ -13,9 +13,10 @@ GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUN
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from opsuite_kernel.errors import InvalidInput, Violation
@@ -25,6 +26,9 @@ from opsuite_repository.storage.port import Storage
 from opsuite_repository.storage.rest import RestStorage
 from opsuite_repository.storage.retrying import Patience
 
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore, S3Config
+
 _AMAZON: Final = "amazonaws.com"
 
 
@@ -32,42 +36,45 @@ def open_storage(address: str, *, patience: Patience | None = None) -> Storage:
     """The storage at an address. Raises InvalidInput for an address that means nothing; asks no server yet."""
     patience = patience or Patience()
     scheme, separator, rest = address.partition(":")
-    match scheme if separator else "local":
-        case "s3":
-            return _s3(rest, patience)
-        case "gs":
-            bucket, prefix = _bucket(rest)
-            return ObjectStorage(
-                GCSStore(bucket, prefix=prefix, client_options=client_options(patience), retry_config=no_retries()),
-                patience,
-            )
-        case "azure":
-            bucket, prefix = _bucket(rest)
-            return ObjectStorage(
-                AzureStore(bucket, prefix=prefix, client_options=client_options(patience), retry_config=no_retries()),
-                patience,
-            )
+    if not separator or address.startswith(("/", ".")):  # also a folder with a colon in its name
+        return LocalStorage(Path(address))
+    match scheme:
+        case "local":
+            return LocalStorage(Path(rest))
         case "rest":
             return RestStorage(rest, patience)
-        case "local":
-            return LocalStorage(Path(rest if separator else address))
-        case _ if address.startswith(("/", ".")):  # a colon in the name of a folder
-            return LocalStorage(Path(address))
+        case "s3" | "gs" | "azure":
+            return ObjectStorage(_bucket_store(scheme, rest, patience), patience)
         case _:
             raise _invalid("begins with no kind of storage that is known: local, s3, gs, azure, rest")
 
 
-def _s3(rest: str, patience: Patience) -> ObjectStorage:
+def _bucket_store(scheme: str, rest: str, patience: Patience) -> ObjectStore:
+    try:
+        match scheme:
+            case "s3":
+                return _s3(rest, patience)
+            case "gs":
+                bucket, prefix = _bucket(rest)
+                return GCSStore(
+                    bucket, prefix=prefix, client_options=client_options(patience), retry_config=no_retries()
+                )
+            case _:
+                bucket, prefix = _bucket(rest)
+                return AzureStore(
+                    bucket, prefix=prefix, client_options=client_options(patience), retry_config=no_retries()
+                )
+    except BaseError as error:  # such as no account in the environment
+        raise _invalid(f"cannot be used: {str(error).partition(chr(10))[0]}") from error
+
+
+def _s3(rest: str, patience: Patience) -> S3Store:
     endpoint, bucket, prefix = _s3_parts(rest)
-    store = S3Store(
-        bucket,
-        prefix=prefix,
-        endpoint=endpoint,
-        virtual_hosted_style_request=False,
-        client_options=client_options(patience, allow_http=endpoint is not None and endpoint.startswith("http:")),
-        retry_config=no_retries(),
-    )
-    return ObjectStorage(store, patience)
+    where: S3Config = {"virtual_hosted_style_request": False}
+    if endpoint is not None:
+        where["endpoint"] = endpoint
+    options = client_options(patience, allow_http=endpoint is not None and endpoint.startswith("http:"))
+    return S3Store(bucket, prefix=prefix, config=where, client_options=options, retry_config=no_retries())
 
 
 def _s3_parts(rest: str) -> tuple[str | None, str, str | None]:
