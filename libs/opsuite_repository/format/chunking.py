@@ -31,9 +31,9 @@ _CONTEXT: Final = b"opsuite repository chunk boundaries 1"
 
 
 def seed_of(key: MasterKey) -> int:
-    """The 64 bits by which this repository's cuts differ from those of every other; never 0."""
+    """The 63 bits by which this repository's cuts differ from all others'; never 0, which is the public table."""
     secret = HKDF(algorithm=SHA256(), length=8, salt=None, info=_CONTEXT).derive(key.encrypt + key.mac_k + key.mac_r)
-    return int.from_bytes(secret, "little") or 1
+    return int.from_bytes(secret, "little") >> 1 or 1  # pyfastcdc doubles it in 64 bits
 
 
 _Lengths: TypeAlias = Callable[[Buffer], Iterator[int]]

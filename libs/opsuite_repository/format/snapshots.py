@@ -114,7 +114,7 @@ def parse(document: Buffer) -> Snapshot:
             tags=_texts(raw, "tags"),
             original=_optional_id(raw, "original"),
             program_version=str(raw.get("program_version", "")),
-            summary=_parse_summary(raw["summary"]) if raw.get("summary") else None,
+            summary=_parse_summary(raw["summary"]) if raw.get("summary") is not None else None,
             unknown={key: value for key, value in raw.items() if key not in _KNOWN},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
