@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 import sys
 import threading
 import urllib.request
@@ -73,13 +74,13 @@ def rest_place(root: Path) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def rest_server(root: Path) -> Iterator[str]:
+def rest_server(root: Path, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Our REST server on a thread of its own, with one user; gives its URL."""
     app = application(root, Users({USER: PasswordHash.of(PASSWORD, log_cost=10)}))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    serving = serve(app)
+    serving = serve(app, tls=tls)
     try:
         yield asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(60)
     finally:
