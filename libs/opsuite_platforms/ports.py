@@ -49,6 +49,22 @@ def kept(spec: WorkloadSpec, had: Ports, here: range) -> Ports | None:
     return {replica: {name: had[replica][name] for name in names} for replica in here}
 
 
+def untaken(spec: WorkloadSpec, had: Ports, down: Collection[int], is_free: Callable[[int], bool]) -> Ports:
+    """What each replica `had`, but for what somebody took while it was `down`; fixed ones stay: it has no other."""
+    fixed = {port.name for port in spec.ports if port.number is not None}
+    return {
+        replica: {name: number for name, number in ports.items() if name in fixed or is_free(number)}
+        if replica in down
+        else ports
+        for replica, ports in had.items()
+    }
+
+
+def moved(had: Ports, left: Ports) -> frozenset[int]:
+    """The replicas that lost a port."""
+    return frozenset(replica for replica, ports in had.items() if ports != left[replica])
+
+
 def refuse_impossible(spec: WorkloadSpec, had: Ports, taken: Collection[int]) -> None:
     """Raises: Conflict."""
     fixed = {port.number for port in spec.ports if port.number is not None}

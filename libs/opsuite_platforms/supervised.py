@@ -10,7 +10,7 @@ once for all who ask at the same time (`Together`). So many workloads may change
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -20,11 +20,11 @@ from typing import Any, Final, Protocol
 from opsuite_kernel.errors import Conflict, NotFound
 from opsuite_platforms.machine import Machine
 from opsuite_platforms.port import Replica, ReplicaPhase, WorkloadSpec, WorkloadStatus
-from opsuite_platforms.ports import allocate, kept
+from opsuite_platforms.ports import Ports, allocate, kept, moved, untaken
 from opsuite_platforms.process_table import ProcessTable, Wanted
 from opsuite_platforms.programs import Keeping, Tools, program_file
 from opsuite_platforms.replica_files import ReplicaFiles, Wish
-from opsuite_platforms.supervisor_groups import Infos, add, infos, restart, stop_and_forget
+from opsuite_platforms.supervisor_groups import Infos, add, down, infos, restart, stop_and_forget
 from opsuite_platforms.together import Together
 from opsuite_platforms.workload_files import (
     Record,
@@ -133,9 +133,13 @@ class SupervisedWorkloads:
 
     def restart(self, name: str, replica: str | None) -> None:
         """Raises: NotFound, Unavailable."""
-        with self.files.locked(name), self._machine.calls() as supervisor:
-            for group in self._chosen(name, replica):
-                restart(supervisor, group, self._look)
+        with self.files.locked(name):
+            groups, record = self._chosen(name, replica), self.files.get(name)
+            if moved(record.ports, self._untaken(record, record)):
+                self._change(record, record)
+            with self._machine.calls() as supervisor:
+                for group in groups:
+                    restart(supervisor, group, self._look)
 
     def empty(self, name: str) -> None:
         """Stop its replicas and delete their logs; its record stays, with size 0. Raises: Unavailable."""
@@ -170,17 +174,24 @@ class SupervisedWorkloads:
     def _change(self, before: Record | None, after: Record) -> Record:
         """Record it, then make it true. When it is refused, all is as before."""
         self._program_files(after)  # refuse what cannot be written down first
-        after = self._remember(before, after)
+        had = self._untaken(before, after) if before else {}
+        after = self._remember(before, after, had)
         try:
+            self._forget(after, moved(before.ports, had) if before else ())
             self._converge(after)
         except Conflict:
             self.files.put(before) if before else self.files.delete(after.spec.name)
             raise
         return after
 
-    def _remember(self, before: Record | None, after: Record) -> Record:
+    def _untaken(self, before: Record, after: Record) -> Ports:
+        """The ports of its replicas, but for those that others of this machine took while the replica was down."""
+        having = {group for group in self.groups_of(after) if before.ports.get(index_of(group))}
+        gone = {index_of(group) for group in down(having, self._look)}
+        return untaken(after.spec, before.ports, gone, self._machine.is_free)
+
+    def _remember(self, before: Record | None, after: Record, had: Ports) -> Record:
         """The record with ports, written; new ones are given out one workload at a time."""
-        had = before.ports if before else {}
         here = self._settings.share.indexes(after.spec.replicas)
         if (ports := kept(after.spec, had, here)) is not None:
             return self._put(before, replace(after, ports=ports))
@@ -193,6 +204,12 @@ class SupervisedWorkloads:
         if after != before:
             self.files.put(after)
         return after
+
+    def _forget(self, record: Record, replicas: Collection[int]) -> None:
+        """Have supervisord forget replicas: those of one generation do not tell that their ports differ."""
+        if groups := [group for group in self.groups_of(record) if index_of(group) in replicas]:
+            with self._machine.calls() as supervisor:
+                stop_and_forget(supervisor, groups, self._look)
 
     def _converge(self, record: Record) -> None:
         """Make files and supervisord agree with the record: all old replicas stop, then new ones start."""

@@ -19,6 +19,7 @@ POLL_SECONDS = 0.005
 START_SECONDS = 5.0
 NEWBORN_SECONDS = 0.1
 UP = frozenset({"STARTING", "RUNNING"})
+RUNS = UP | {"STOPPING"}
 STOPPED = frozenset({"STOPPED", "EXITED", "FATAL", "UNKNOWN"})
 
 Infos = Mapping[str, Mapping[str, Any]]
@@ -111,6 +112,27 @@ def restart(supervisor: Any, group: str, look: Look | None = None) -> None:
     give_up_at = time.monotonic() + START_SECONDS
     while not set(states_of([group], look()).values()) <= UP and time.monotonic() < give_up_at:
         time.sleep(POLL_SECONDS)
+
+
+def down(groups: Collection[str], look: Look) -> set[str]:
+    """Those of the groups that do not run.
+
+    One that was begun again is waited for until supervisord knows whether it stays up, a second at most: it may be
+    between two failures.
+    """
+    found, left = set[str](), set(groups)
+    while left:
+        seen = look()
+        known = {group for group in left if group not in seen or not _is_begun_again(seen[group])}
+        found |= {group for group in known if group not in seen or seen[group]["statename"] not in RUNS}
+        left -= known
+        if left:
+            time.sleep(POLL_SECONDS)
+    return found
+
+
+def _is_begun_again(info: Mapping[str, Any]) -> bool:
+    return bool(info["statename"] == "STARTING" and info["stop"])
 
 
 def states(supervisor: Any, group: str) -> set[str]:

@@ -4,7 +4,7 @@ import pytest
 
 from opsuite_kernel.errors import Conflict
 from opsuite_platforms.port import PortSpec, WorkloadSpec
-from opsuite_platforms.ports import Ports, allocate, kept
+from opsuite_platforms.ports import Ports, allocate, kept, moved, untaken
 
 RANGE = range(100, 104)
 
@@ -29,6 +29,28 @@ def test_a_replica_keeps_its_port_though_it_listens_on_it() -> None:
     had = {0: {"http": 102}}
 
     assert allocated(a_workload(PortSpec("http")), had, frozenset({102}), busy=102) == had
+
+
+def test_a_replica_loses_the_port_that_somebody_took_while_it_was_down() -> None:
+    spec = a_workload(PortSpec("http"), PortSpec("admin"), replicas=3)
+    had = {0: {"http": 100, "admin": 101}, 1: {"http": 102, "admin": 103}, 2: {"http": 104, "admin": 105}}
+
+    left = untaken(spec, had, down={1, 2}, is_free=lambda number: number not in (100, 101, 102))
+
+    assert left == had | {1: {"admin": 103}}  # 0 runs: it is itself that listens there
+    assert moved(had, left) == {1}
+
+
+def test_a_fixed_port_is_not_given_up_whoever_has_it() -> None:
+    had = {0: {"http": 80}}
+
+    assert untaken(a_workload(PortSpec("http", 80)), had, down={0}, is_free=lambda _: False) == had
+
+
+def test_a_lost_port_is_not_given_out_again() -> None:
+    ports = allocated(a_workload(PortSpec("http"), PortSpec("admin")), {0: {"admin": 103}}, frozenset({100, 103}))
+
+    assert ports == {0: {"http": 101, "admin": 103}}
 
 
 def test_a_range_that_is_used_up_is_a_conflict() -> None:
