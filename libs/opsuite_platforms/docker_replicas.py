@@ -34,7 +34,8 @@ LOGS: Final = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3
 UNUSABLE: Final = frozenset({"paused", "removing", "dead"})
 # Statuses in which the engine keeps the container going.
 KEPT: Final = frozenset({"running", "restarting"})
-HOLDING_PORTS: Final = KEPT | {"paused"}
+# Between two lives, when it is "restarting", a container holds none.
+HOLDING_PORTS: Final = frozenset({"running", "paused"})
 # A run shorter than this ended too soon: it is the engine's own measure, after which its pauses begin again at 0.1 s.
 TOO_SOON: Final = timedelta(seconds=10)
 # How an engine says that it was stopped while it started a container: the container can be started again.

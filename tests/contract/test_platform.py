@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -103,6 +104,15 @@ def life(replica: Replica) -> tuple[object, ...]:
     return replica.name, replica.version, replica.started_at, replica.restarts, replica.ports
 
 
+async def a_stranger_on(port: int) -> socket.socket:
+    """A listener there, as soon as replicas of tests beside this one have left it."""
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            await asyncio.sleep(0.05)
+
+
 async def ready(platform: Platform) -> WorkloadStatus:
     return await until(platform, lambda status: status.is_ready)
 
@@ -196,6 +206,27 @@ async def test_every_replica_has_ports_of_its_own(platform: Platform) -> None:
     status = await ready(platform)
 
     assert len({(replica.host, number) for replica in status.replicas for number in replica.ports.values()}) == 4
+
+
+@pytest.mark.parametrize("change", ["the same again", "a new version", "another size"])
+async def test_a_replica_that_is_down_leaves_its_port_to_whoever_took_it(platform: Platform, change: str) -> None:
+    if isinstance(platform, FakePlatform | KubernetesPlatform):
+        pytest.skip("its replicas share no addresses with others")
+    failing = replace(a_workload(ports=(PortSpec("http"),)), command=("/nonexistent/program",))
+    await platform.apply(failing, epoch=1)
+    (down,) = (await until(platform, lambda status: status.replicas[0].phase is ReplicaPhase.BACKOFF)).replicas
+
+    with await a_stranger_on(down.ports["http"]):
+        if change == "another size":
+            await platform.scale("web", 2)
+        else:
+            await platform.apply(
+                failing if change == "the same again" else a_workload("2.0.0", ports=failing.ports), epoch=1
+            )
+
+        numbers = [replica.ports["http"] for replica in (await platform.observe("web")).replicas]
+    assert len(numbers) == len(set(numbers)) == (2 if change == "another size" else 1)
+    assert down.ports["http"] not in numbers
 
 
 async def test_a_fixed_port_cannot_be_shared_by_replicas(platform: Platform) -> None:
