@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from fakes.faulty_wire import Fault, FaultyWire
-from fakes.repository_storages import S3_ENVIRONMENT, Place, name_of, rest_place, s3_place, writer_command
+from fakes.repository_storages import PAGE, S3_ENVIRONMENT, Place, name_of, rest_place, s3_place, writer_command
 
 from opsuite_repository.errors import AlreadyExists, Damaged, FileMissing, StorageUnavailable
 from opsuite_repository.storage.open import open_storage
@@ -205,6 +205,21 @@ def test_a_listing_that_is_disturbed_is_repeated(storage: Storage, wire: FaultyW
     wire.strike("GET", fault, fault)
 
     assert list(storage.list(FileType.SNAPSHOT)) == [StoredFile(NAME, len(CONTENT))]
+
+
+@pytest.mark.parametrize("place", ["s3"], indirect=True, scope="module")
+@pytest.mark.parametrize("fault", [Fault.RESET, Fault.BUSY, Fault.ANSWER_CUT])
+def test_a_listing_that_breaks_off_between_pages_tells_every_file_once(
+    storage: Storage, wire: FaultyWire, fault: Fault
+) -> None:
+    contents = [bytes([number]) for number in range(3 * PAGE + 1)]
+    for content in contents:
+        storage.write(FileType.INDEX, name_of(content), content)
+    before = wire.struck
+    wire.strike("GET", None, fault, fault, None, fault)
+
+    assert sorted(file.name for file in storage.list(FileType.INDEX)) == sorted(map(name_of, contents))
+    assert wire.struck == before + 5
 
 
 @far

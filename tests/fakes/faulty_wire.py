@@ -47,11 +47,11 @@ class FaultyWire(socketserver.ThreadingTCPServer):
         self.upstream = port
         self.port = int(self.server_address[1])
         self.struck = 0
-        self._faults: deque[tuple[str, Fault]] = deque()
+        self._faults: deque[tuple[str, Fault | None]] = deque()
         self._lock = threading.Lock()
 
-    def strike(self, method: str, *faults: Fault) -> None:
-        """Order faults for the next requests of that method, one each."""
+    def strike(self, method: str, *faults: Fault | None) -> None:
+        """Order faults for the next requests of that method, one each; None lets one pass."""
         with self._lock:
             self._faults.extend((method, fault) for fault in faults)
 

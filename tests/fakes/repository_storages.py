@@ -22,11 +22,14 @@ from opsuite_repository.storage.rest_server import application, serve
 from opsuite_repository.storage.rest_users import PasswordHash, Users
 
 BUCKET = "backups"
+PAGE = 5
+"""Files on one page of a listing of the S3 server."""
 S3_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "tester",
     "AWS_SECRET_ACCESS_KEY": "not-a-secret",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE),
 }
 USER = "alice"
 PASSWORD = "open sesame"  # of a server that lives for one test

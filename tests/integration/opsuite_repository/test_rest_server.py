@@ -8,7 +8,8 @@ import http.client
 import os
 import ssl
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -152,10 +153,22 @@ def test_an_upload_that_breaks_off_leaves_nothing(url: str, tmp_path: Path) -> N
     connection.putheader("Authorization", f"Basic {credentials}")
     connection.putheader("Content-Length", "1000")
     connection.endheaders(b"x" * 500)
+    growing = tmp_path / "served" / USER / "laptop" / "tmp"
+    wait_until(lambda: growing.is_dir() and len(list(growing.iterdir())) == 1)
+
     connection.close()
 
+    wait_until(lambda: list(growing.iterdir()) == [])
+    assert files_below(tmp_path / "served") == set()
     assert status(url, "HEAD", f"/{USER}/laptop/config") == 404
-    assert not (tmp_path / "served" / USER / "laptop" / "config").exists()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return when it holds; the limit only ends a hang."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(("user", "password"), [(USER, "wrong"), ("bob", PASSWORD), ("", ""), (USER, "")])
