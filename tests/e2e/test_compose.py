@@ -23,6 +23,8 @@ from ports import free_port
 from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2, pipeline_pb2, pipeline_service_pb2
 from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from opsuite.deployer.v1.pipeline_service_pb2_grpc import PipelineServiceStub
+from opsuite.scaler.v1 import policy_pb2, scaler_service_pb2
+from opsuite.scaler.v1.scaler_service_pb2_grpc import ScalerServiceStub
 from opsuite_kernel.errors import Unauthenticated
 from opsuite_rpc.channel import Tls, connect
 from opsuite_rpc.watching import watch
@@ -41,6 +43,7 @@ class Suite:
     project: str
     environment: dict[str, str]
     address: str
+    scaler: str
     ca: Path
 
     def compose(self, *arguments: str) -> str:
@@ -65,15 +68,15 @@ class Suite:
         return self.compose("exec", "-T", "deployer", "cat", "/etc/opsuite/admin.token").strip()
 
     @asynccontextmanager
-    async def channel(self, token: str | None) -> AsyncIterator[grpc.aio.Channel]:
-        async with connect(self.address, token=token, tls=Tls(ca=self.ca)) as connection:
+    async def channel(self, token: str | None, address: str = "") -> AsyncIterator[grpc.aio.Channel]:
+        async with connect(address or self.address, token=token, tls=Tls(ca=self.ca)) as connection:
             yield connection.channel
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     program("docker-compose", "apt-get install docker-compose")
-    ports = free_port(), free_port()
+    ports = [free_port() for _ in range(4)]
     suite = Suite(
         project=f"opsuitetest{uuid4().hex[:8]}",
         environment={
@@ -82,13 +85,17 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
             "BASE_IMAGE": base_image(),
             "OPSUITE_DEPLOYER_PORT": str(ports[0]),
             "OPSUITE_DEPLOYER_SIDE_PORT": str(ports[1]),
+            "OPSUITE_SCALER_PORT": str(ports[2]),
+            "OPSUITE_SCALER_SIDE_PORT": str(ports[3]),
         },
         address=f"127.0.0.1:{ports[0]}",
+        scaler=f"127.0.0.1:{ports[2]}",
         ca=tmp_path_factory.mktemp("compose") / "ca.pem",
     )
     try:
         suite.compose("up", "--build", "--detach")
-        suite.wait_until_healthy("deployer")
+        for service in ("deployer", "scaler"):
+            suite.wait_until_healthy(service)
         suite.ca.write_text(suite.compose("exec", "-T", "deployer", "cat", "/etc/opsuite/ca.pem"))
         yield suite
     finally:
@@ -147,6 +154,24 @@ async def test_a_deployment_succeeds_and_outlives_a_kill_of_the_deployer(suite: 
     assert second.status == deployment_pb2.DEPLOYMENT_STATUS_SUCCEEDED, second
 
 
+async def test_the_scaler_keeps_a_policy_through_a_kill(suite: Suite) -> None:
+    name = f"scalingPolicies/tiny-{uuid4().hex[:8]}"
+    load = policy_pb2.Metric(name="load", queue_length=policy_pb2.QueueLength(max_items=5, source="push", query="load"))
+    target = policy_pb2.ScaleTargetRef(name="tiny")
+    policy = policy_pb2.ScalingPolicy(name=name, target=target, metrics=[load], max_replicas=3)
+    async with suite.channel(suite.token(), suite.scaler) as channel:
+        request = scaler_service_pb2.CreateScalingPolicyRequest(policy=policy)
+        created = (await ScalerServiceStub(channel).CreateScalingPolicy(request)).policy
+
+    docker("kill", "--signal", "KILL", f"{suite.project}_scaler_1")
+    suite.compose("up", "--detach", "--no-build", "scaler")
+    suite.wait_until_healthy("scaler")
+
+    async with suite.channel(suite.token(), suite.scaler) as channel:
+        found = await ScalerServiceStub(channel).GetScalingPolicy(scaler_service_pb2.GetScalingPolicyRequest(name=name))
+    assert found.policy == created
+
+
 @pytest.mark.parametrize("token", [None, "a-guess"])
 async def test_nobody_comes_in_without_the_token(suite: Suite, token: str | None) -> None:
     async with suite.channel(token) as channel:
@@ -154,8 +179,9 @@ async def test_nobody_comes_in_without_the_token(suite: Suite, token: str | None
             await PipelineServiceStub(channel).ListPipelines(pipeline_service_pb2.ListPipelinesRequest())
 
 
-def test_the_deployer_runs_without_privilege_on_a_read_only_file_system(suite: Suite) -> None:
-    record = suite.record("deployer")
+@pytest.mark.parametrize("service", ["deployer", "scaler"])
+def test_it_runs_without_privilege_on_a_read_only_file_system(suite: Suite, service: str) -> None:
+    record = suite.record(service)
 
     assert record["Config"]["User"] == "65534:65534"
     assert (record["HostConfig"]["ReadonlyRootfs"], record["HostConfig"]["CapDrop"]) == (True, ["ALL"])
@@ -167,6 +193,6 @@ def test_no_secret_stands_in_an_environment_or_a_command_line(suite: Suite) -> N
     secrets = suite.compose(
         "exec", "-T", "deployer", "cat", "/etc/opsuite/admin.token", "/etc/opsuite/pgpass"
     ).split()  # the second is *:*:*:*:password
-    for service in ("init", "postgres", "deployer"):
+    for service in ("init", "postgres", "deployer", "scaler"):
         shown = json.dumps(suite.record(service)["Config"])
         assert not [secret for secret in secrets if secret.rpartition(":")[2] in shown]
