@@ -2,25 +2,21 @@
 
 Sources: Go's strconv.Quote and Unquote, and encoding/json with its default escaping of HTML. Bytes that are not UTF-8
 travel through Python as surrogates (`surrogateescape`), one per byte, which is also how Go counts them.
-
-Which characters are printable is asked of Python's own Unicode tables. Where they are older or newer than Go's, a name
-with a character that only one of them knows is escaped by one and not by the other: both read either form.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from typing import Any, Final
 
 from opsuite_repository.errors import Malformed
+from opsuite_repository.format.printable import is_printable
 
 _PLAIN_NAME: Final = re.compile(rb"[ !#-\[\]-~]*")  # printable ASCII without the quote and the backslash
 _SHORT_ESCAPES: Final = {
     '"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
 }  # fmt: skip
-_PRINTABLE: Final = frozenset("LMNPS")  # Go: letters, marks, numbers, punctuation, symbols, and the ASCII space
 _ESCAPE: Final = re.compile(
     r'\\(?:([abfnrtv"\\])|x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3}))'
     r'|[^\\"\n]+|(?P<wrong>.)',
@@ -44,7 +40,7 @@ def _quoted(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
-    if character == " " or unicodedata.category(character)[0] in _PRINTABLE:
+    if is_printable(character):
         return character
     if code < 0x20 or code == 0x7F:
         return f"\\x{code:02x}"

@@ -49,6 +49,7 @@ def from_datetime(moment: datetime) -> Instant:
     return Instant(ns, int(offset.total_seconds() // 60))
 
 
+@lru_cache(maxsize=1024)  # the three times of a file are often one
 def format_instant(instant: Instant) -> str:
     """RFC 3339 as Go writes it: `2026-11-24T23:00:00.0000005+01:00`, `Z` for UTC."""
     ns, offset_minutes = instant
@@ -71,6 +72,7 @@ def _date_and_time(seconds: int) -> str:
     return f"{min(max(year, 0), 9999):04}-{moment:%m-%dT%H:%M:%S}"
 
 
+@lru_cache(maxsize=1024)  # the three times of a file are often one
 def parse_instant(text: str) -> Instant:
     """The instant that `format_instant` would write so. Raises Malformed."""
     found = _RFC_3339.fullmatch(text)

@@ -153,13 +153,14 @@ def decode_tree(plain: Buffer) -> list[Node]:
     return [_decode_node(node) for node in nodes]
 
 
-_NUMBERS: Final = ("mode", "uid", "gid", "inode", "device_id", "size", "links", "device")
+_NUMBERS: Final = frozenset({"mode", "uid", "gid", "inode", "device_id", "size", "links", "device"})
+_INTEGER: Final = frozenset({int})
 
 
 def _decode_node(raw: dict[str, Any]) -> Node:
     try:
-        numbers = {key: raw[key] for key in _NUMBERS if key in raw}
-        if any(type(number) is not int for number in numbers.values()):
+        numbers = {key: raw[key] for key in _NUMBERS & raw.keys()}
+        if not _INTEGER.issuperset(map(type, numbers.values())):
             raise Malformed("a number of the node is something else")
         subtree, content = raw.get("subtree"), raw.get("content")
         return Node(

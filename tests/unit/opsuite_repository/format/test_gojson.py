@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from opsuite_repository.errors import Malformed
 from opsuite_repository.format.gojson import go_json, is_utf8, json_string, quote, unquote
+from opsuite_repository.format.printable import is_printable
 
 NAMES = st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace"))
 
@@ -27,6 +29,7 @@ NAMES = st.binary() | st.text().map(lambda text: text.encode("utf-8", "replace")
         (b"\xed\xa0\x80", r"\xed\xa0\x80"),  # half a surrogate pair, which is not UTF-8
         (b"\xc0\xaf", r"\xc0\xaf"),  # a slash in too many bytes
         ("\ufffd".encode(), "\ufffd"),  # the character itself, not the sign of an error
+        ("\U0001fae8".encode(), "\U0001fae8"),  # new in Unicode 15.0
         ("\u00a0".encode(), r"\u00a0"),  # the only space that prints is the one of ASCII
         ("\u0085\u00ad\u200b\u2028\ufeff\ue000".encode(), r"\u0085\u00ad\u200b\u2028\ufeff\ue000"),
         ("\U0001ffff\U000e0001".encode(), r"\U0001ffff\U000e0001"),
@@ -79,3 +82,14 @@ def test_documents_keep_their_order_and_have_no_spaces() -> None:
 )
 def test_utf8_is_what_go_and_python_agree_on(data: bytes, valid: bool) -> None:
     assert is_utf8(data) is valid
+
+
+def test_pythons_own_tables_differ_only_where_one_of_them_is_older() -> None:
+    unicode_of_go, unicode_of_python = (15, 0), tuple(map(int, unicodedata.unidata_version.split(".")[:2]))
+    for code in range(0x110000):
+        character = chr(code)
+        category = unicodedata.category(character)
+        printable = character == " " or category[0] in "LMNPS"
+        if printable == is_printable(character):
+            continue
+        assert category == "Cn" if unicode_of_python < unicode_of_go else unicode_of_python > unicode_of_go, hex(code)
