@@ -175,6 +175,15 @@ def test_of_two_that_create_the_config_one_wins(address: str) -> None:
         ]
 
 
+@pytest.mark.parametrize("place", ["folder", "s3"], indirect=True, scope="module")
+def test_repair_may_replace_what_is_there(storage: Storage) -> None:
+    storage.write(FileType.CONFIG, CONFIG_NAME, b"damaged")
+
+    storage.write(FileType.CONFIG, CONFIG_NAME, b"repaired", create=False)
+
+    assert storage.read(FileType.CONFIG, CONFIG_NAME) == b"repaired"
+
+
 @far
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.BUSY, Fault.THROTTLED, Fault.REQUEST_CUT, Fault.ANSWER_LOST])
 def test_a_write_that_is_disturbed_is_repeated(place: Place, storage: Storage, wire: FaultyWire, fault: Fault) -> None:

@@ -29,10 +29,11 @@ from opsuite_repository.errors import (
     StorageUnavailable,
 )
 from opsuite_repository.storage.checks import checked
-from opsuite_repository.storage.port import CONFIG_NAME, FileType, StoredFile, is_name
+from opsuite_repository.storage.port import CONFIG_NAME, FileType, StoredFile, is_name, path_of
 from opsuite_repository.storage.retrying import Patience, persist
 
 Result = TypeVar("Result")
+Body = bytes | bytearray | memoryview
 
 LISTING: Final = "application/vnd.x.restic.rest.v2"
 """The media type by which version 2 of the protocol is asked for: listings with sizes."""
@@ -70,23 +71,24 @@ class RestStorage:
 
     def size(self, kind: FileType, name: str) -> int:
         """Ask for the length of the file without its content."""
-        return self._persist(lambda: self._head(_path(kind, name)))
+        return self._persist(lambda: self._head(path_of(kind, name)))
 
-    def write(self, kind: FileType, name: str, data: bytes | bytearray | memoryview, *, create: bool = True) -> None:
-        """Send the file. A server that keeps what it has refuses other content even if `create` is False."""
+    def write(self, kind: FileType, name: str, data: Body, *, create: bool = True) -> None:
+        """Send the file. The protocol has no replacing: what is there has to be deleted, if the server lets us."""
         if kind is FileType.CONFIG:
             self._persist(lambda: self._expect("POST", "?create=true"))
-        if not create:
-            self.delete(kind, name)
         try:
-            self._persist(lambda: self._expect("POST", _path(kind, name), bytes(data)))
-        except (AlreadyExists, StorageDenied) as error:  # a stock server says Forbidden when the name is taken
-            self._accept_same(kind, name, data, error)
+            self._send(kind, name, data)
+        except AlreadyExists:
+            if create:
+                raise
+            self.delete(kind, name)
+            self._send(kind, name, data)
 
     def delete(self, kind: FileType, name: str) -> None:
         """Ask the server to delete; an append-only one raises StorageDenied for everything but locks."""
         with contextlib.suppress(FileMissing):
-            self._persist(lambda: self._expect("DELETE", _path(kind, name)))
+            self._persist(lambda: self._expect("DELETE", path_of(kind, name)))
 
     def now(self) -> datetime | None:
         """The date of a fresh response, to the second."""
@@ -101,7 +103,7 @@ class RestStorage:
     def _persist(self, action: Callable[[], Result]) -> Result:
         return persist(action, self._patience)
 
-    def _expect(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
+    def _expect(self, method: str, path: str, body: Body | None = None, **headers: str) -> Answer:
         """The answer to a request, if it is one of success."""
         answer = self._server.ask(method, path, body, headers)
         with contextlib.suppress(KeyError, ValueError):
@@ -126,7 +128,7 @@ class RestStorage:
         return tuple(file for file in files if is_name(kind, file.name))
 
     def _get(self, kind: FileType, name: str, offset: int, length: int | None) -> bytes:
-        path = _path(kind, name)
+        path = path_of(kind, name)
         if offset == 0 and length is None:
             return self._expect("GET", path).body
         if length == 0:
@@ -150,16 +152,18 @@ class RestStorage:
             raise Damaged(path, f"it ends at {size}, {offset} was asked for")
         return b""
 
-    def _accept_same(
-        self, kind: FileType, name: str, data: bytes | bytearray | memoryview, error: OpsuiteError
-    ) -> None:
-        """Be content with a refusal when the server holds just this content already."""
+    def _send(self, kind: FileType, name: str, data: Body) -> None:
+        """Store under a name that is free. Raises AlreadyExists; content that is there already is as good as sent."""
+        path = path_of(kind, name)
         try:
-            there = self.read(kind, name, 0, self.size(kind, name))
-        except (FileMissing, StorageDenied):
-            raise error from None
-        if there != data:
-            raise AlreadyExists(_path(kind, name)) from error
+            self._persist(lambda: self._expect("POST", path, data))
+        except (AlreadyExists, StorageDenied) as error:  # a stock server says Forbidden when the name is taken
+            try:
+                there = self.read(kind, name, 0, self.size(kind, name))
+            except (FileMissing, StorageDenied):
+                raise error from None
+            if there != data:
+                raise AlreadyExists(path) from error
 
 
 class _Connections:
@@ -179,7 +183,7 @@ class _Connections:
             self._headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
 
-    def ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def ask(self, method: str, path: str, body: Body | None, headers: Mapping[str, str]) -> Answer:
         """One request, one response. Raises StorageUnavailable when there was no whole response."""
         with contextlib.suppress(queue.Empty):
             connection = self._idle.get_nowait()
@@ -198,11 +202,11 @@ class _Connections:
         connection: http.client.HTTPConnection,
         method: str,
         path: str,
-        body: bytes | None,
+        body: Body | None,
         headers: Mapping[str, str],
     ) -> Answer:
         try:
-            connection.request(method, self._base + path, body=body, headers={**self._headers, **headers})
+            connection.request(method, self._base + _flat(path), body=body, headers={**self._headers, **headers})
             response = connection.getresponse()
             answer = Answer(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
@@ -246,8 +250,7 @@ def _retry_after(answer: Answer) -> timedelta | None:
     return timedelta(seconds=int(seconds)) if seconds.isascii() and seconds.isdigit() else None
 
 
-def _path(kind: FileType, name: str) -> str:
-    """The path in a URL: unlike on disk, packs are not spread over folders."""
-    if not is_name(kind, name):
-        raise ValueError(f"no file of the kind {kind} can be called {name!r}")
-    return CONFIG_NAME if kind is FileType.CONFIG else f"{kind}/{name}"
+def _flat(path: str) -> str:
+    """The path of a file as the protocol has it: packs lie in one folder there."""
+    folder, _, rest = path.partition("/")
+    return f"{folder}/{rest.rpartition('/')[2]}" if folder == FileType.DATA else path

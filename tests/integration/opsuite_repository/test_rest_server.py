@@ -18,7 +18,7 @@ from authority import an_authority
 from components import program
 from fakes.repository_storages import PASSWORD, QUOTED_PASSWORD, USER, name_of, rest_server
 
-from opsuite_repository.errors import AlreadyExists, StorageDenied
+from opsuite_repository.errors import AlreadyExists, StorageDenied, StorageUnavailable
 from opsuite_repository.storage.open import open_storage
 from opsuite_repository.storage.port import CONFIG_NAME, FileType
 from opsuite_repository.storage.rest import RestStorage
@@ -110,7 +110,7 @@ def test_what_is_stored_can_be_neither_deleted_nor_replaced(url: str, kind: File
 
         with pytest.raises(StorageDenied):
             storage.delete(kind, NAME)
-        with pytest.raises(StorageDenied):
+        with pytest.raises(StorageUnavailable, match="400"):
             storage.write(kind, NAME, b"other", create=False)
 
         assert storage.read(kind, NAME) == CONTENT
@@ -124,6 +124,8 @@ def test_the_config_can_be_neither_deleted_nor_replaced(url: str) -> None:
             storage.delete(FileType.CONFIG, CONFIG_NAME)
         with pytest.raises(AlreadyExists):
             storage.write(FileType.CONFIG, CONFIG_NAME, b"other")
+        with pytest.raises(StorageDenied):
+            storage.write(FileType.CONFIG, CONFIG_NAME, b"other", create=False)
 
         assert status(url, "DELETE", f"/{USER}/laptop/") == 403
         assert storage.read(FileType.CONFIG, CONFIG_NAME) == b"config"
@@ -136,14 +138,15 @@ def test_an_upload_that_is_not_what_its_name_says_is_refused_and_leaves_nothing(
 
 
 def test_an_upload_of_what_was_damaged_since_heals_it(url: str, tmp_path: Path) -> None:
-    assert status(url, "POST", f"/{USER}/laptop/data/{NAME}", CONTENT) == 200
-    stored = tmp_path / "served" / USER / "laptop" / "data" / NAME[:2] / NAME
-    stored.chmod(0o600)
-    stored.write_bytes(b"damaged")
+    with contextlib.closing(open_storage(repository(url), patience=QUICK)) as storage:
+        storage.write(FileType.DATA, NAME, CONTENT)
+        stored = tmp_path / "served" / USER / "laptop" / "data" / NAME[:2] / NAME
+        stored.chmod(0o600)
+        stored.write_bytes(b"damaged")
 
-    assert status(url, "POST", f"/{USER}/laptop/data/{NAME}", CONTENT) == 200
+        storage.write(FileType.DATA, NAME, CONTENT)
 
-    assert stored.read_bytes() == CONTENT
+        assert storage.read(FileType.DATA, NAME) == CONTENT
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(url: str, tmp_path: Path) -> None:
