@@ -30,6 +30,8 @@ from opsuite_platforms.process import ProcessPlatform
 __all__ = ["control_plane", "kubelet", "two_hosts"]
 
 IMAGE = "opsuite-test/contract:1"
+PROCESS_PORTS, DOCKER_PORTS = range(29_100, 29_200), range(29_200, 29_300)
+"""Those of no other tests: a listener here takes one that a replica of theirs is about to use."""
 
 
 KINDS = [
@@ -59,7 +61,7 @@ async def platform(request: pytest.FixtureRequest) -> AsyncIterator[Platform]:
             yield KubernetesPlatform(cluster.api(), cluster.namespace)
         return
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
-    process = ProcessPlatform(data)
+    process = ProcessPlatform(data, ports=PROCESS_PORTS)
     await process.start()
     yield process
     await process.stop()
@@ -71,7 +73,7 @@ async def a_docker_platform() -> AsyncIterator[Platform]:
     url = docker_engine_url()
     docker("tag", import_tiny_image(url), IMAGE)
     with tempfile.TemporaryDirectory() as data:
-        platform = DockerPlatform(Path(data), url, prefix=f"opsuite-test-{uuid4().hex[:8]}-")
+        platform = DockerPlatform(Path(data), url, prefix=f"opsuite-test-{uuid4().hex[:8]}-", ports=DOCKER_PORTS)
         yield platform
         for name in await platform.list_workloads():
             await platform.remove(name)

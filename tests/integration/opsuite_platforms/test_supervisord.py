@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 import signal
+import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -21,13 +23,15 @@ from opsuite_platforms.port import PortSpec, Replica, ReplicaPhase, WorkloadSpec
 from opsuite_platforms.process import ProcessPlatform
 from opsuite_platforms.workload_files import WorkloadFiles, next_record
 
+PORTS = range(29_000, 29_100)
+"""Those of no other tests: a listener here takes one that a replica of theirs is about to use."""
 ODD = ("100%", "a # b", "a ; b", 'it\'s "quoted"', "%(here)s", "$HOME", "back\\slash", "", "ü", " spaces ")
 
 
 @pytest.fixture
 async def platform() -> AsyncIterator[ProcessPlatform]:
     data = Path(tempfile.mkdtemp(prefix="opsuite-"))  # tmp_path can be too long for a Unix socket
-    platform = ProcessPlatform(data)
+    platform = ProcessPlatform(data, ports=PORTS)
     await platform.start()
     yield platform
     await platform.stop()
@@ -166,6 +170,34 @@ async def test_a_crash_is_counted_and_the_replica_comes_back(platform: ProcessPl
 
     replica = await replica_when(platform, lambda replica: replica.restarts == 1)
     assert replica.version == "1.0.0"
+
+
+async def test_a_replica_that_somebody_took_the_port_of_is_restarted_on_another(
+    platform: ProcessPlatform, tmp_path: Path
+) -> None:
+    server = "import os, signal, socket, sys; os.stat(sys.argv[1]); s = socket.create_server(('', int(sys.argv[2])))"
+    server += "; print(s.getsockname()[1], flush=True); signal.pause()"
+    command = (sys.executable, "-SEc", server, str(tmp_path / "may-start"), "${port}")
+    await platform.apply(replace(a_workload(*command, ports=(PortSpec("http"),)), replicas=2), epoch=1)
+    down = await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.BACKOFF)
+    neighbour = (await platform.observe("web")).replicas[1]
+
+    with socket.create_server(("127.0.0.1", down.ports["http"])):
+        (tmp_path / "may-start").touch()
+        await platform.restart("web", "web-0")
+
+        number = await number_listened_on(platform)
+    assert number not in (down.ports["http"], neighbour.ports["http"])
+    replica, beside = (await platform.observe("web")).replicas
+    assert replica.ports == {"http": number}
+    assert beside.ports == neighbour.ports
+
+
+async def number_listened_on(platform: ProcessPlatform) -> int:
+    """What the first replica says that it listens on."""
+    while not (last := (await platform.logs("web", "web-0"))[-1:]) or not last[0].isdecimal():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+    return int(last[0])
 
 
 async def test_workloads_outlive_their_callers_and_are_found_again(platform: ProcessPlatform) -> None:
