@@ -24,6 +24,7 @@ _ESCAPE: Final = re.compile(
 )
 _UNESCAPED: Final = {escape[1]: character.encode() for character, escape in _SHORT_ESCAPES.items()}
 _JSON_EXTRA: Final = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
+_STRINGS: Final = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one for every call
 _REPLACED: Final = "\\ufffd"
 
 
@@ -88,7 +89,7 @@ def _utf8(text: str) -> bytes:
 
 def json_string(text: str) -> str:
     """`text` as a JSON string, quotes included, with the escapes of Go. Bytes that were not UTF-8 become U+FFFD."""
-    return escape_json(json.dumps(text, ensure_ascii=False))
+    return escape_json(_STRINGS.encode(text))
 
 
 def go_json(value: Any) -> str:

@@ -95,7 +95,7 @@ def encode_tree(nodes: Iterable[Node]) -> bytes:
 def encode_node(node: Node) -> str:
     """The JSON of one node, the keys in the order of restic's struct."""
     parts = [
-        f'{{"name":{_name(node.name)},"type":"{node.type.value}"{_number("mode", node.mode)}',
+        f'{{"name":{_name(node.name)},"type":"{node.type}"{_number("mode", node.mode)}',
         f',"mtime":"{format_instant(node.mtime)}","atime":"{format_instant(node.atime)}"',
         f',"ctime":"{format_instant(node.ctime)}","uid":{node.uid},"gid":{node.gid}',
         f"{_text('user', node.user)}{_text('group', node.group)}",

@@ -93,6 +93,17 @@ def test_the_index_grows_without_losing_anything() -> None:
     assert index.by_pack() == {b"p" * 32: [entry for _, entry in index.entries()]}
 
 
+def test_a_blob_takes_few_bytes_of_memory() -> None:
+    # Tables double, so that the worst moment is just after they did: 32 + 16 + 4 * 3, and what arrays keep spare.
+    index, count = BlobIndex(), 45_000
+    for pack in range(count // 15):
+        ids = [(15 * pack + at).to_bytes(8, "little") * 4 for at in range(15)]
+        entries = [PackEntry(BlobType.DATA, id_, at, 1, 0) for at, id_ in enumerate(ids)]
+        index.add(IndexedPack(pack.to_bytes(32, "little"), entries))
+
+    assert 48 < index.memory_bytes / count < 70
+
+
 def test_a_blob_is_given_to_one_writer_only() -> None:
     index, id_ = BlobIndex(), b"i" * 32
     assert index.claim(BlobType.DATA, id_)
