@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -260,6 +260,16 @@ async def ask(port: int, path: str = "/", **headers: str) -> str:
         session.get(f"http://127.0.0.1:{port}{path}", headers=headers) as answer,
     ):
         return await answer.text() if answer.status == 200 else f"{answer.status}"
+
+
+async def served(port: int) -> None:
+    """Return when an edge answers on that port: one that starts late, on a busy machine, holds up no rollout."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(aiohttp.ClientConnectionError):
+                await ask(port)
+                return
+            await asyncio.sleep(0.02)
 
 
 async def ask_often(port: int, times: int, **headers: str) -> Counter[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from deployer import DeployerProcess, a_deployer, deploy, ended, free_port, register
-from envoy import Edge, ask_often, load
+from envoy import Edge, ask_often, load, served
 from fakes.calls import get
 from fakes.pipelines import a_pipeline, a_stage
 from fakes.web_workload import SERVER, a_rollout, status_of
@@ -88,6 +88,7 @@ async def test_a_canary_asks_before_its_shares_grow_and_a_refusal_sends_everybod
         )
 
         keeper.asked.clear()
+        await served(keeper.port)
         async with load(keeper.port, clients=2) as answers:
             second = await ended(client, (await deploy(client, "asking", "1.1")).name)
         assert (status_of(second), set(answers)) == ("SUCCEEDED", {"1.0", "1.1"})

@@ -3,19 +3,17 @@
 import asyncio
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deployer import Client, DeployerProcess, a_deployer, a_pipeline, deploy, ended, free_port, register
-from envoy import Edge, ask, ask_often, load
+from envoy import Edge, ask, ask_often, load, served
 from fakes.web_workload import SERVER, a_rollout, rollout_of, status_of, until
 
-from opsuite.deployer.v1 import deployment_pb2, rollout_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
+from opsuite.deployer.v1 import rollout_pb2
 from opsuite_platforms.traffic.bootstrap import EdgeBootstrap
 
 SOON: dict[str, Any] = {"scaleDownDelay": "0.2s", "abortScaleDownDelay": "0.2s"}
@@ -48,17 +46,11 @@ def behind_edge(workload: str, port: int, **fields: Any) -> dict[str, Any]:
     return a_rollout(workload, traffic={"edge": {"listenPort": port}, "drain": "0.2s"}, **fields)
 
 
-async def first_version(client: Client, pipeline: str) -> deployment_pb2.Deployment:
+async def first_version(client: Client, pipeline: str, port: int) -> None:
+    """Roll out the first version, and wait for the edge: while none is connected a rollout does not wait for one."""
     done = await ended(client, (await deploy(client, pipeline, "1.0")).name)
     assert status_of(done) == "SUCCEEDED", done.message
-    return done
-
-
-@asynccontextmanager
-async def under_load(port: int) -> AsyncIterator[Counter[str]]:
-    """Requests all the time; nothing else may run before the first is answered."""
-    async with load(port, clients=4) as answers:
-        yield answers
+    await served(port)
 
 
 @pytest.mark.parametrize("strategy", [{"rolling": {}}, {"blueGreen": SOON}], ids=["rolling", "blue_green"])
@@ -68,8 +60,8 @@ async def test_a_good_version_takes_over_and_no_request_fails(
     name, port = f"good-{next(iter(strategy)).lower()}", free_port()
     async with deployer.client() as client:
         await register(client, a_pipeline(name, behind_edge(name, port, replicas=3, **strategy)))
-        await first_version(client, name)
-        async with under_load(port) as answers:
+        await first_version(client, name, port)
+        async with load(port, clients=4) as answers:
             done = await ended(client, (await deploy(client, name, "1.1")).name)
         after = await ask_often(port, 20)
 
@@ -83,7 +75,7 @@ async def test_a_canary_gets_its_share_and_then_everything(deployer: DeployerPro
     steps = [{"setWeight": 30}, {"pause": {}}]
     async with deployer.client() as client:
         await register(client, a_pipeline("share", behind_edge("share", port, canary={"steps": steps, **SOON})))
-        await first_version(client, "share")
+        await first_version(client, "share", port)
         name = (await deploy(client, "share", "1.1")).name
         waiting = await until(client, name, "PAUSED")
         shared = await ask_often(port, 1_000)
@@ -103,7 +95,7 @@ async def test_testers_see_the_new_colour_before_everybody_does(deployer: Deploy
     blue_green = {"autoPromotionEnabled": False, **SOON}
     async with deployer.client() as client:
         await register(client, a_pipeline("colours", a_rollout("colours", traffic=traffic, blueGreen=blue_green)))
-        await first_version(client, "colours")
+        await first_version(client, "colours", port)
         name = (await deploy(client, "colours", "1.1")).name
         await until(client, name, "PAUSED")
         everybody, testers = await ask_often(port, 20), await ask_often(port, 20, **{"x-preview": "yes"})
@@ -124,11 +116,11 @@ async def test_a_canary_that_answers_with_errors_costs_at_most_its_share(deploye
     async with deployer.client() as client:
         step = behind_edge("errors", port, answer="${answer}", health_path="/alive", canary={"steps": steps, **SOON})
         await register(client, a_pipeline("errors", step, variables={"answer": "200"}))
-        await first_version(client, "errors")
+        await first_version(client, "errors", port)
         request = pb.DeployRequest(
             pipeline="pipelines/errors", version="1.1", environment="staging", variables={"answer": "503"}
         )
-        async with under_load(port) as answers:
+        async with load(port, clients=4) as answers:
             name = (await client.deployments.Deploy(request)).deployment.name
             broken = await ended(client, name)
         after = await ask_often(port, 20)
@@ -148,7 +140,7 @@ async def test_a_version_that_dies_at_half_of_the_requests_loses_them_to_the_old
     async with deployer.client() as client:
         step = behind_edge("mortal", port, health_path="/alive", canary={"steps": steps, **SOON})
         await register(client, a_pipeline("mortal", step))
-        await first_version(client, "mortal")
+        await first_version(client, "mortal", port)
         name = (await deploy(client, "mortal", "1.1")).name
         await until(client, name, "RUNNING", step=2)
         for _ in range(200):  # its replicas die of this request, and of the next one when they are back
@@ -171,10 +163,10 @@ async def test_the_edge_serves_on_while_the_deployer_is_dead_and_the_rollout_end
     steps = [{"setWeight": 50}, {"pause": {"duration": "1s"}}]
     async with deployer.client() as client:
         await register(client, a_pipeline("dead", behind_edge("dead", port, canary={"steps": steps, **SOON})))
-        await first_version(client, "dead")
+        await first_version(client, "dead", port)
         name = (await deploy(client, "dead", "1.1")).name
         await until(client, name, "RUNNING", step=2)
-    async with under_load(port) as answers:
+    async with load(port, clients=4) as answers:
         deployer.kill()
         await asyncio.to_thread(deployer.start)
         async with deployer.client() as client:
