@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -99,16 +100,22 @@ class Repository:
     def load_index(self) -> None:
         """Make known every pack of every index file there is now. Raises Damaged, naming the file."""
         index = BlobIndex()
-        names = [file.name for file in self.storage.list(FileType.INDEX)]
-        with ThreadPoolExecutor(_READERS) as readers:
-            for name, document in zip(names, readers.map(self._read_index, names), strict=True):
-                with naming(path_of(FileType.INDEX, name)):
-                    for pack in decode_index(document):
-                        index.add(pack)
+        for name, document in self.read_documents(FileType.INDEX):
+            with naming(path_of(FileType.INDEX, name)):
+                for pack in decode_index(document):
+                    index.add(pack)
         self.index = index
 
-    def _read_index(self, name: str) -> bytes:
-        return self.read_document(FileType.INDEX, name)
+    def read_documents(self, kind: FileType) -> Iterator[tuple[str, bytes]]:
+        """The name and the JSON of every file of that kind; a few are read ahead, never all. Raises Damaged."""
+        waiting: deque[tuple[str, Future[bytes]]] = deque()
+        with ThreadPoolExecutor(_READERS) as readers:
+            for name in [file.name for file in self.storage.list(kind)]:
+                waiting.append((name, readers.submit(self.read_document, kind, name)))
+                if len(waiting) > _READERS:
+                    yield _finished(*waiting.popleft())
+            while waiting:
+                yield _finished(*waiting.popleft())
 
     def read_document(self, kind: FileType, name: str) -> bytes:
         """The JSON of an index, snapshot or lock file. Raises FileMissing, Damaged."""
@@ -132,8 +139,10 @@ class Repository:
 
     def snapshots(self) -> Iterator[tuple[str, Snapshot]]:
         """Every snapshot with its id, in no order. Raises Damaged, naming the file."""
-        for name in [file.name for file in self.storage.list(FileType.SNAPSHOT)]:
-            yield name, self.read_snapshot(name)
+        for name, document in self.read_documents(FileType.SNAPSHOT):
+            with naming(path_of(FileType.SNAPSHOT, name)):
+                snapshot = snapshots.parse(document)
+            yield name, snapshot
 
     def read_snapshot(self, name: str) -> Snapshot:
         """The snapshot of that id. Raises FileMissing, Damaged."""
@@ -172,6 +181,10 @@ class Repository:
             length = header_length(trailer, size)
             sealed = self.storage.read(FileType.DATA, name, size - TRAILER_BYTES - length, length)
             return open_header(self.sealer, sealed, size)
+
+
+def _finished(name: str, reading: Future[bytes]) -> tuple[str, bytes]:
+    return name, reading.result()
 
 
 def add_key(storage: Storage, master: MasterKey, password: str, *, cost: keys.Cost | None = None) -> str:

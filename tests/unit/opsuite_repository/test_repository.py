@@ -161,6 +161,28 @@ def test_an_index_that_says_nonsense_is_named() -> None:
         repository.load_index()
 
 
+class Counting(MemoryStorage):
+    """Counts the files of an index that were asked for."""
+
+    reads = 0
+
+    def read(self, kind: FileType, name: str, offset: int = 0, length: int | None = None) -> bytes:
+        self.reads += kind is FileType.INDEX
+        return super().read(kind, name, offset, length)
+
+
+def test_documents_are_read_ahead_but_not_all_at_once() -> None:
+    storage = Counting()
+    repository = a_repository(storage)
+    names = {repository.write_document(FileType.INDEX, b'{"packs":[],"number":%d}' % number) for number in range(30)}
+
+    documents = repository.read_documents(FileType.INDEX)
+    first, _ = next(documents)
+
+    assert storage.reads < 10
+    assert {first, *(name for name, _ in documents)} == names
+
+
 def test_blobs_are_read_through_the_index() -> None:
     repository = a_repository()
     name = stored(repository, CONTENT, b"another")
