@@ -17,6 +17,7 @@ from fakes.faulty_wire import Fault, FaultyWire
 from fakes.repository_storages import PAGE, S3_ENVIRONMENT, Place, name_of, rest_place, s3_place, writer_command
 
 from opsuite_repository.errors import AlreadyExists, Damaged, FileMissing, StorageUnavailable
+from opsuite_repository.storage import object_store
 from opsuite_repository.storage.open import open_storage
 from opsuite_repository.storage.port import CONFIG_NAME, FileType, Storage, StoredFile
 from opsuite_repository.storage.retrying import Patience
@@ -219,8 +220,9 @@ def test_a_listing_that_is_disturbed_is_repeated(storage: Storage, wire: FaultyW
 @pytest.mark.parametrize("place", ["s3"], indirect=True, scope="module")
 @pytest.mark.parametrize("fault", [Fault.RESET, Fault.BUSY, Fault.ANSWER_CUT])
 def test_a_listing_that_breaks_off_between_pages_tells_every_file_once(
-    storage: Storage, wire: FaultyWire, fault: Fault
+    storage: Storage, wire: FaultyWire, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(object_store, "PAGE", PAGE)
     contents = [bytes([number]) for number in range(3 * PAGE + 1)]
     for content in contents:
         storage.write(FileType.INDEX, name_of(content), content)

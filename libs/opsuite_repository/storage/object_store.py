@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_PAGE: Final = 1000
+PAGE: Final = 1000
+"""Files that are listed at once, and at most listed again after a failure: what one answer of S3 holds."""
 # obstore gives these answers no class of their own, only their text
 _NO_CONDITIONS: Final = "501 Not Implemented"
 _NOT_SATISFIABLE: Final = "416 "
@@ -164,7 +165,7 @@ class _Pages:
     def next(self) -> list[tuple[str, int]]:
         """The paths and sizes of the next page; empty at the end."""
         if self._stream is None:
-            self._stream = iter(obstore.list(self.store, self._prefix, offset=self._last, chunk_size=_PAGE))
+            self._stream = iter(obstore.list(self.store, self._prefix, offset=self._last, chunk_size=PAGE))
         try:
             page = [(meta["path"], meta["size"]) for meta in next(self._stream, ())]
         except BaseError:
