@@ -13,12 +13,13 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 import pytest
 
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
+from opsuite_platforms.machine import LocalFiles
 from opsuite_platforms.port import PortSpec, Replica, ReplicaPhase, WorkloadSpec
 from opsuite_platforms.process import ProcessPlatform
 from opsuite_platforms.workload_files import WorkloadFiles, next_record
@@ -175,10 +176,7 @@ async def test_a_crash_is_counted_and_the_replica_comes_back(platform: ProcessPl
 async def test_a_replica_that_somebody_took_the_port_of_is_restarted_on_another(
     platform: ProcessPlatform, tmp_path: Path
 ) -> None:
-    server = "import os, signal, socket, sys; os.stat(sys.argv[1]); s = socket.create_server(('', int(sys.argv[2])))"
-    server += "; print(s.getsockname()[1], flush=True); signal.pause()"
-    command = (sys.executable, "-SEc", server, str(tmp_path / "may-start"), "${port}")
-    await platform.apply(replace(a_workload(*command, ports=(PortSpec("http"),)), replicas=2), epoch=1)
+    await platform.apply(replace(a_server(tmp_path / "may-start"), replicas=2), epoch=1)
     down = await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.BACKOFF)
     neighbour = (await platform.observe("web")).replicas[1]
 
@@ -191,6 +189,48 @@ async def test_a_replica_that_somebody_took_the_port_of_is_restarted_on_another(
     replica, beside = (await platform.observe("web")).replicas
     assert replica.ports == {"http": number}
     assert beside.ports == neighbour.ports
+
+
+@pytest.mark.parametrize("file", ["web.json", "web-0.conf", "replicas.conf"])
+async def test_applying_again_finishes_what_a_caller_killed_at_a_file_began_about_a_taken_port(
+    platform: ProcessPlatform, tmp_path: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = a_server(tmp_path / "may-start")
+    await platform.apply(server, epoch=1)
+    down = await replica_when(platform, lambda replica: replica.phase is ReplicaPhase.BACKOFF)
+
+    with socket.create_server(("127.0.0.1", down.ports["http"])):
+        (tmp_path / "may-start").touch()
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalFiles, "write", killed_after(file, LocalFiles.write))
+            with pytest.raises(Killed):
+                await platform.apply(server, epoch=1)
+        await platform.apply(server, epoch=1)
+
+        number = await number_listened_on(platform)
+    assert (await platform.observe("web")).replicas[0].ports == {"http": number}
+
+
+class Killed(Exception):
+    """Ends a caller where it stands."""
+
+
+def killed_after(file: str, write: Callable[[LocalFiles, PurePath, str], None]) -> Callable[..., None]:
+    """What writes files and ends its caller at that one."""
+
+    def write_and_die(files: LocalFiles, path: PurePath, text: str) -> None:
+        write(files, path, text)
+        if path.name == file:
+            raise Killed
+
+    return write_and_die
+
+
+def a_server(gate: Path) -> WorkloadSpec:
+    """One that fails until there is such a file, or while somebody else has its port; it tells that port."""
+    program = "import os, signal, socket, sys; os.stat(sys.argv[1]); s = socket.create_server(('', int(sys.argv[2])))"
+    program += "; print(s.getsockname()[1], flush=True); signal.pause()"
+    return a_workload(sys.executable, "-SEc", program, str(gate), "${port}", ports=(PortSpec("http"),))
 
 
 async def number_listened_on(platform: ProcessPlatform) -> int:
