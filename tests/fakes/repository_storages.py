@@ -77,13 +77,13 @@ def rest_place(root: Path) -> Iterator[Place]:
 
 
 @contextlib.contextmanager
-def rest_server(root: Path, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+def rest_server(root: Path, *, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Our REST server on a thread of its own, with one user; gives its URL."""
     app = application(root, Users({USER: PasswordHash.of(PASSWORD, log_cost=10)}))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    serving = serve(app, tls=tls)
+    serving = serve(app, port=port, tls=tls)
     try:
         yield asyncio.run_coroutine_threadsafe(serving.__aenter__(), loop).result(60)
     finally:

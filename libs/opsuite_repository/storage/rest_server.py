@@ -14,6 +14,7 @@ import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -58,7 +59,25 @@ class _Repositories:
         self.of = lru_cache(maxsize=1024)(lambda repository: LocalStorage(root.joinpath(*repository)))
 
 
-_USERS: Final = web.AppKey("users", Users)
+class _Door:
+    """Where passwords are checked: on one thread, so that guessing takes neither memory nor the threads of others."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._thread = ThreadPoolExecutor(1, "passwords")
+
+    async def admits(self, name: str, password: str) -> bool:
+        """Whether these are the name and password of a user. Nobody waits whose password was right before."""
+        if self._users.recall(name, password):
+            return True
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._users.check, name, password)
+
+    async def close(self, _: web.Application) -> None:
+        """End the thread; whoever is still waiting gets no answer."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+_DOOR: Final = web.AppKey("door", _Door)
 _REPOSITORIES: Final = web.AppKey("repositories", _Repositories)
 
 
@@ -99,7 +118,8 @@ def application(root: Path, users: Users) -> web.Application:
     """The server's application: repositories below `root`, each user's below a folder of the user's name."""
     app = web.Application(middlewares=[_errors])
     app[_REPOSITORIES] = _Repositories(root)
-    app[_USERS] = users
+    app[_DOOR] = _Door(users)
+    app.on_cleanup.append(app[_DOOR].close)
     app.router.add_route("*", "/{path:.*}", _handle)
     return app
 
@@ -157,9 +177,7 @@ async def _user(request: web.Request) -> str:
         name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         scheme, name, colon, password = "", "", "", ""
-    users = request.app[_USERS]
-    claims = scheme.lower() == "basic" and colon == ":"
-    if claims and (users.recall(name, password) or await asyncio.to_thread(users.check, name, password)):
+    if scheme.lower() == "basic" and colon and await request.app[_DOOR].admits(name, password):
         return name
     raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="repositories"'})
 

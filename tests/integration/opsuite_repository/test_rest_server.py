@@ -204,6 +204,16 @@ def test_a_password_that_is_wrong_is_denied_at_once(url: str) -> None:
         list(storage.list(FileType.SNAPSHOT))
 
 
+def test_a_connection_that_went_stale_costs_no_attempt(tmp_path: Path) -> None:
+    once = Patience(attempts=1, timeout=60.0)
+    with contextlib.ExitStack() as stack:
+        with rest_server(tmp_path / "served") as url:
+            storage = stack.enter_context(contextlib.closing(open_storage(repository(url), patience=once)))
+            storage.write(FileType.DATA, NAME, CONTENT)
+        with rest_server(tmp_path / "served", port=urlsplit(url).port or 0):
+            assert storage.read(FileType.DATA, NAME) == CONTENT
+
+
 def test_it_tells_the_time_by_its_own_clock(url: str) -> None:
     with contextlib.closing(open_storage(repository(url), patience=QUICK)) as storage:
         now = storage.now()
