@@ -188,7 +188,7 @@ class _Connections:
         with contextlib.suppress(queue.Empty):
             connection = self._idle.get_nowait()
             # the server may have closed an idle connection: that says nothing about the server, so try a new one
-            with contextlib.suppress(ConnectionError, http.client.RemoteDisconnected, StorageUnavailable):
+            with contextlib.suppress(StorageUnavailable):
                 return self._ask(connection, method, path, body, headers)
         return self._ask(self._connection(), method, path, body, headers)
 
