@@ -10,10 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -73,7 +71,7 @@ from opsuite_deployer.application.webhooks import Webhooks
 from opsuite_deployer.application.workload_view import Workloads
 from opsuite_deployer.domain.turn import Limits
 from opsuite_deployer.settings import Settings
-from opsuite_kernel.clock import Clock, SystemClock
+from opsuite_kernel.clock import SystemClock
 from opsuite_kernel.errors import OpsuiteError
 from opsuite_kernel.ids import new_id
 from opsuite_kernel.tasks import end
@@ -93,23 +91,20 @@ from opsuite_platforms.traffic.envoy import EnvoyRouter
 from opsuite_platforms.traffic.stats import EnvoyStats, MetricsServer
 from opsuite_platforms.traffic.store import Change
 from opsuite_probes.prober import NetworkProber
-from opsuite_rpc.access import AccessControl
 from opsuite_rpc.channel import default_target
-from opsuite_rpc.identity import local_token
-from opsuite_rpc.policy_file import PolicyFile
+from opsuite_rpc.served import access_control, server_settings
 from opsuite_rpc.server import RpcServer, Service, Telemetry
-from opsuite_rpc.settings import ServerSettings, SideSettings, TlsFiles
 from opsuite_runs import events as event_log
+from opsuite_runs.background import repeat, supervised
 from opsuite_runs.keeper import LeaseKeeper
 from opsuite_runs.lease import Leases, new_owner
-from opsuite_runs.port import Event
-from opsuite_runs.tokens import FEED
+from opsuite_runs.reading import news, reader
 from opsuite_runs.watch import Hub
 from opsuite_storage import lock
 from opsuite_storage.listen import Listener
 from opsuite_storage.migrations import migrate
 from opsuite_storage.pages import open_pages
-from opsuite_storage.store import Store, open_store
+from opsuite_storage.store import open_store
 from opsuite_telemetry import logs
 from opsuite_telemetry.metrics import new_registry
 from opsuite_telemetry.tracing import Tracing, TracingSettings
@@ -167,7 +162,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     log.info("database_ready", dialect=store.dialect, revision=await migrate(store, MIGRATIONS))
     life = await store.read(lambda connection: event_log.life(connection, tables.events))
     draining = asyncio.Event()
-    hub = Hub(_reader(store), clock, draining=draining)
+    hub = Hub(reader(store, tables.events), clock, draining=draining)
     owner = new_owner()
     leases = Leases(tables.deployments, lease=settings.lease)
     keeper = LeaseKeeper(store, leases, clock, lease=settings.lease, alone=store.dialect == "sqlite")
@@ -281,7 +276,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     deployments = Deployments(store=transactions, fleet=fleet, preflight=preflight, clock=clock, rules=rules)
     pipelines = Pipelines(store=transactions, clock=clock, policy=MachinePolicy(policy))
     environments = Environments(transactions, fleet)
-    access = access_control(settings, clock)
+    access = access_control(settings, settings.data_dir, clock)
     server = RpcServer(
         [
             Service(
@@ -317,7 +312,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
             *_for_edges(edges, MetricsServer(routes)),
         ],
         access=access,
-        settings=server_settings(settings),
+        settings=server_settings(settings, _addresses(settings)),
         audit=audit_log,
         telemetry=Telemetry(tracing.tracer("opsuite.rpc"), registry, settings.metrics_namespace),
         draining=draining,
@@ -338,21 +333,21 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
         fleet.watch_over,
         dispatcher.run,
         span_table.run,
-        lambda: _repeat(REFRESH_EVERY, metrics.refresh),
-        lambda: _repeat(TIDY_EVERY, tidying.run),
-        lambda: _repeat(TIDY_EVERY, leftovers.run, at_once=True),
-        lambda: _repeat(RETIRE_EVERY, retiring.run),
-        lambda: _repeat(RETIRE_EVERY, traffic.expire),
-        lambda: _repeat(RETIRE_EVERY, environments.expire),
-        lambda: _repeat(UPKEEP_EVERY, Upkeep(transactions, routes, platforms, prober).run),
+        lambda: repeat(REFRESH_EVERY, metrics.refresh),
+        lambda: repeat(TIDY_EVERY, tidying.run),
+        lambda: repeat(TIDY_EVERY, leftovers.run, at_once=True),
+        lambda: repeat(RETIRE_EVERY, retiring.run),
+        lambda: repeat(RETIRE_EVERY, traffic.expire),
+        lambda: repeat(RETIRE_EVERY, environments.expire),
+        lambda: repeat(UPKEEP_EVERY, Upkeep(transactions, routes, platforms, prober).run),
         lambda: _end_watches(draining, hub, edges),
     ]
     if store.dialect == "postgresql":
-        background.append(lambda: _repeat(settings.poll_every, _news(store, hub)))
+        background.append(lambda: repeat(settings.poll_every, news(store, tables.events, hub)))
     if settings.otlp_endpoint:
         background.append(TraceExport(store, hub, traces, tracing).run)
     for work in background:
-        stack.push_async_callback(end, asyncio.create_task(_supervised(work)))
+        stack.push_async_callback(end, asyncio.create_task(supervised(work)))
     stack.push_async_callback(_flush, span_table)
     stack.push_async_callback(fleet.drain, settings.drain_grace)
     await fleet.recover()
@@ -368,53 +363,9 @@ def command_policy(settings: Settings) -> CommandPolicy:
     )
 
 
-def access_control(settings: Settings, clock: Clock) -> AccessControl:
-    """Who is let in: the local token always, others by policy file and issuer."""
-    jwt = None
-    if settings.jwt_issuer:
-        # Loaded only with an issuer: it and its cryptography are a twentieth of the time that a start takes.
-        from opsuite_rpc.jwt import JwtSettings, JwtVerifier
-
-        is_url = settings.jwks.startswith(("http://", "https://"))
-        jwt = JwtVerifier(
-            JwtSettings(
-                settings.jwt_issuer,
-                settings.jwt_audience,
-                jwks_file=Path(settings.jwks) if settings.jwks and not is_url else None,
-                jwks_url=settings.jwks if is_url else None,
-            ),
-            clock,
-        )
-    policy = PolicyFile(settings.policy_file) if settings.policy_file else None
-    return AccessControl(policy, local=local_token(settings.data_dir / "token"), jwt=jwt, clock=clock)
-
-
-def server_settings(settings: Settings) -> ServerSettings:
-    """Where and how the server listens."""
-    listen = settings.listen or (f"unix://{settings.data_dir.absolute()}/run/deployer.sock", f"127.0.0.1:{PORT}")
-    tls = None
-    if settings.tls_cert_file and settings.tls_key_file:
-        tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
-    side = SideSettings()
-    if settings.side_port_listen:
-        host, _, port = settings.side_port_listen.rpartition(":")
-        side = SideSettings(host, int(port))
-    return ServerSettings(
-        listen=listen,
-        tls=tls,
-        side=side,
-        drain_delay=settings.drain_delay,
-        drain_grace=settings.drain_grace,
-        version=_version(),
-        debug=settings.debug,
-    )
-
-
-def _version() -> str:
-    try:
-        return version_of("opsuite")
-    except PackageNotFoundError:
-        return ""
+def _addresses(settings: Settings) -> Sequence[str]:
+    """Where the server listens."""
+    return settings.listen or (f"unix://{settings.data_dir.absolute()}/run/deployer.sock", f"127.0.0.1:{PORT}")
 
 
 def _command_defaults(settings: Settings) -> CommandDefaults:
@@ -454,31 +405,6 @@ def _docker_url(settings: Settings) -> str:
 def _port_range(text: str) -> range:
     first, _, last = text.partition("-")
     return range(int(first), int(last or first) + 1)
-
-
-def _reader(store: Store) -> Callable[[str, int, int], Awaitable[Sequence[Event]]]:
-    async def read(topic: str, after: int, limit: int) -> Sequence[Event]:
-        if topic == FEED:
-            return await store.read(lambda connection: event_log.read_feed(connection, tables.events, after, limit))
-        return await store.read(
-            lambda connection: event_log.read_resource(connection, tables.events, topic, after, limit)
-        )
-
-    return read
-
-
-def _news(store: Store, hub: Hub) -> Callable[[], Awaitable[None]]:
-    """Look whether other replicas have written events whose notification was lost."""
-    known = 0
-
-    async def look() -> None:
-        nonlocal known
-        head = await store.read(lambda connection: event_log.head(connection, tables.events))
-        if head != known:
-            known = head
-            hub.wake()
-
-    return look
 
 
 def _wake(fleet: Fleet, hub: Hub, routes: SqlRouteStore, owner: str, payload: str) -> None:
@@ -523,26 +449,3 @@ def _for_edges(edges: AdsServer, metrics: MetricsServer) -> list[Service]:
         Service(edges, AdsServer.add_to_server, ads.SERVICE, messages.service(ads.SERVICE)),
         Service(metrics, MetricsServer.add_to_server, stats.SERVICE, messages.service(stats.SERVICE)),
     ]
-
-
-async def _repeat(every: timedelta, work: Callable[[], Awaitable[Any]], *, at_once: bool = False) -> None:
-    """Do `work` for ever, by default for the first time after a pause."""
-    while True:
-        if not at_once:
-            await asyncio.sleep(every.total_seconds())
-        at_once = False
-        try:
-            await work()
-        except OpsuiteError as error:
-            log.warning("background_work_failed", why=error.message)
-
-
-async def _supervised(work: Callable[[], Awaitable[None]]) -> None:
-    """Start background work again when a fault ends it: a service without its sweeper is worse than a noisy log."""
-    while True:
-        try:
-            await work()
-            return
-        except Exception:
-            log.exception("background_work_crashed")
-            await asyncio.sleep(1)

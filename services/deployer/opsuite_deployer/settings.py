@@ -1,75 +1,29 @@
 """Everything about the deployer that can be configured from outside, read once by `__main__`.
 
-Each field is an environment variable with the prefix DEPLOYER_: `DEPLOYER_DATABASE_URL`. Durations are seconds ("30",
-"0.5") or ISO 8601 ("PT30S"); lists are separated by commas. A bad value stops the start with its name.
+Each field is an environment variable with the prefix DEPLOYER_: `DEPLOYER_DATABASE_URL`. What every service has (addresses, who
+is let in, telemetry), and how values are written, stands in `opsuite_rpc.service_settings`.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field
+from pydantic_settings import SettingsConfigDict
 
 from opsuite_notify.smtp import SmtpSecurity
+from opsuite_rpc.service_settings import Duration, Paths, ServiceSettings, Texts, suite_directory
 
 
-def _seconds(value: Any) -> Any:
-    """Plain numbers are seconds; everything else is left to ISO 8601."""
-    try:
-        return timedelta(seconds=float(value))
-    except (TypeError, ValueError):
-        return value
-
-
-def _split(value: Any) -> Any:
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_seconds)]
-Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
-
-
-def default_data_dir() -> Path:
-    """Where the suite keeps its state unless told otherwise."""
-    if named := os.environ.get("OPSUITE_DATA_DIR"):
-        return Path(named)
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "opsuite"
-
-
-class Settings(BaseSettings):
+class Settings(ServiceSettings):
     """Settings of the deployer."""
 
     model_config = SettingsConfigDict(env_prefix="DEPLOYER_", frozen=True, extra="ignore")
 
     # where things are
-    data_dir: Path = Field(default_factory=default_data_dir)
+    data_dir: Path = Field(default_factory=suite_directory)
     """Database, token, socket and workloads; mode 0700, held by one process at a time."""
-    database_url: SecretStr = SecretStr("sqlite")
-    """"sqlite" for a file in the data directory, or postgresql://user@host/database?schema=name."""
-    listen: Texts = ()
-    """Addresses, each "host:port" or "unix:///path"; empty means a socket in the data directory and 127.0.0.1:7401."""
-    side_port_listen: str = ""
-    """"host:port" of /health and /metrics; empty means the first TCP port plus 100 on loopback."""
-    tls_cert_file: Path | None = None
-    """Certificate chain, PEM; read again when it changes."""
-    tls_key_file: Path | None = None
-    """Its key, PEM."""
-    tls_client_ca_file: Path | None = None
-    """Authorities of client certificates; with it every client needs one."""
-    policy_file: Path | None = None
-    """Who may do what (YAML); absent means the local token alone, which may do everything."""
-    jwt_issuer: str = ""
-    """Issuer of accepted JSON web tokens; empty means that none is accepted."""
-    jwt_audience: str = "opsuite"
-    """Audience that tokens must name."""
-    jwks: str = ""
-    """File or URL of the issuer's keys; empty means OpenID discovery at the issuer."""
 
     # how much, how long
     max_concurrent_deployments: int = Field(
@@ -90,10 +44,6 @@ class Settings(BaseSettings):
     """Pause between two looks for work that nobody told of."""
     lease: Duration = timedelta(seconds=15)
     """Time after which a replica that says nothing loses its deployments."""
-    drain_grace: Duration = timedelta(seconds=25)
-    """Time that running programs get to end when the deployer is told to stop."""
-    drain_delay: Duration = timedelta(seconds=0)
-    """Time between saying NOT_SERVING and refusing calls."""
     min_free_bytes: int = 100 * 1024 * 1024
     """Free disk space below which no deployment starts."""
 
@@ -153,19 +103,8 @@ class Settings(BaseSettings):
     smtp_password_env: str = ""
     """Environment variable that holds the SMTP password."""
 
-    # telemetry
-    log_level: str = "INFO"
-    log_format: str = "auto"
-    """"json", "console", or "auto": console in a terminal."""
-    metrics_namespace: str = "bitcraps"
-    """First word of every metric."""
-    otlp_endpoint: str = ""
-    """Where spans are sent by OTLP over gRPC; empty means nowhere."""
-    trace_ratio: float = Field(default=1.0, ge=0, le=1)
-    """Share of traces that are recorded."""
+    # how long things are kept
     keep_history: Duration = timedelta(days=90)
     """How long events and log lines of ended deployments are kept; the deployments themselves stay."""
     keep_spans: Duration = timedelta(days=7)
     """How long spans are kept for GetTrace."""
-    debug: bool = False
-    """Serve channelz."""

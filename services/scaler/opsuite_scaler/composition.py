@@ -10,10 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -25,20 +23,17 @@ from opsuite.scaler.v1 import (
     target_service_pb2_grpc,
 )
 from opsuite_kernel.clock import Clock, SystemClock
-from opsuite_kernel.errors import OpsuiteError, Violation
+from opsuite_kernel.errors import Violation
 from opsuite_kernel.tasks import end
 from opsuite_platforms.docker import DEFAULT_URL
-from opsuite_rpc.access import AccessControl
 from opsuite_rpc.channel import default_target
-from opsuite_rpc.identity import local_token
-from opsuite_rpc.policy_file import PolicyFile
+from opsuite_rpc.served import access_control, server_settings
 from opsuite_rpc.server import RpcServer, Service, Telemetry
-from opsuite_rpc.settings import ServerSettings, SideSettings, TlsFiles
 from opsuite_runs import events as event_log
+from opsuite_runs.background import repeat, supervised
 from opsuite_runs.keeper import LeaseKeeper
 from opsuite_runs.lease import Leases, new_owner
-from opsuite_runs.port import Event
-from opsuite_runs.tokens import FEED
+from opsuite_runs.reading import news, reader
 from opsuite_runs.watch import Hub
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.audit_log import SqlAuditLog
@@ -72,7 +67,7 @@ from opsuite_storage import lock
 from opsuite_storage.listen import Listener
 from opsuite_storage.migrations import migrate
 from opsuite_storage.pages import open_pages
-from opsuite_storage.store import Store, open_store
+from opsuite_storage.store import open_store
 from opsuite_telemetry import logs
 from opsuite_telemetry.metrics import new_registry
 from opsuite_telemetry.tracing import Tracing, TracingSettings
@@ -119,7 +114,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     log.info("database_ready", dialect=store.dialect, revision=await migrate(store, MIGRATIONS))
     life = await store.read(lambda connection: event_log.life(connection, tables.events))
     draining = asyncio.Event()
-    hub = Hub(_reader(store), clock, draining=draining)
+    hub = Hub(reader(store, tables.events), clock, draining=draining)
     owner = new_owner()
     leases = Leases(tables.targets, lease=settings.lease)
     alone = store.dialect == "sqlite"
@@ -181,7 +176,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     )
     states = PolicyStates(policies)
     observing.on_look = states.changed
-    access = access_control(settings, clock)
+    access = access_control(settings, settings.data_dir, clock)
     server = RpcServer(
         [
             Service(
@@ -212,7 +207,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
             *rehearsals.services,
         ],
         access=access,
-        settings=server_settings(settings),
+        settings=server_settings(settings, _addresses(settings)),
         audit=audit_log,
         telemetry=Telemetry(tracing.tracer("opsuite.rpc"), registry, settings.metrics_namespace),
         draining=draining,
@@ -227,68 +222,22 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     background: list[Callable[[], Awaitable[None]]] = [
         keeper.run,
         deciders.watch_over,
-        lambda: _repeat(TIDY_EVERY, Tidying(store, clock, keeping).run),
+        lambda: repeat(TIDY_EVERY, Tidying(store, clock, keeping).run),
         lambda: _end_watches(draining, hub),
     ]
     if not alone:
-        background.append(lambda: _repeat(settings.poll_every, _news(store, hub)))
+        background.append(lambda: repeat(settings.poll_every, news(store, tables.events, hub)))
     for work in background:
-        stack.push_async_callback(end, asyncio.create_task(_supervised(work)))
+        stack.push_async_callback(end, asyncio.create_task(supervised(work)))
     stack.push_async_callback(deciders.close)
     stack.push_async_callback(deciders.drain)
     await deciders.recover()
     return Scaler(server, deciders)
 
 
-def access_control(settings: Settings, clock: Clock) -> AccessControl:
-    """Who is let in: the local token always, others by policy file and issuer."""
-    jwt = None
-    if settings.jwt_issuer:
-        # Loaded only with an issuer: it and its cryptography are a twentieth of the time that a start takes.
-        from opsuite_rpc.jwt import JwtSettings, JwtVerifier
-
-        is_url = settings.jwks.startswith(("http://", "https://"))
-        jwt = JwtVerifier(
-            JwtSettings(
-                settings.jwt_issuer,
-                settings.jwt_audience,
-                jwks_file=Path(settings.jwks) if settings.jwks and not is_url else None,
-                jwks_url=settings.jwks if is_url else None,
-            ),
-            clock,
-        )
-    policy = PolicyFile(settings.policy_file) if settings.policy_file else None
-    return AccessControl(
-        policy, local=local_token(settings.token_file or settings.data_dir / "token"), jwt=jwt, clock=clock
-    )
-
-
-def server_settings(settings: Settings) -> ServerSettings:
-    """Where and how the server listens."""
-    listen = settings.listen or (f"unix://{settings.data_dir.absolute()}/run/scaler.sock", f"127.0.0.1:{PORT}")
-    tls = None
-    if settings.tls_cert_file and settings.tls_key_file:
-        tls = TlsFiles(settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file)
-    side = SideSettings()
-    if settings.side_port_listen:
-        host, _, port = settings.side_port_listen.rpartition(":")
-        side = SideSettings(host, int(port))
-    return ServerSettings(
-        listen=listen,
-        tls=tls,
-        side=side,
-        drain_delay=settings.drain_delay,
-        drain_grace=settings.drain_grace,
-        version=_version(),
-        debug=settings.debug,
-    )
-
-
-def _version() -> str:
-    try:
-        return version_of("opsuite")
-    except PackageNotFoundError:
-        return ""
+def _addresses(settings: Settings) -> Sequence[str]:
+    """Where the server listens."""
+    return settings.listen or (f"unix://{settings.data_dir.absolute()}/run/scaler.sock", f"127.0.0.1:{PORT}")
 
 
 def _world_settings(settings: Settings) -> WorldSettings:
@@ -321,31 +270,6 @@ def _judge(formulas: CelFormulas) -> Callable[[ScalingPolicy], Sequence[Violatio
     return lambda policy: violations(policy, formulas.names)
 
 
-def _reader(store: Store) -> Callable[[str, int, int], Awaitable[Sequence[Event]]]:
-    async def read(topic: str, after: int, limit: int) -> Sequence[Event]:
-        if topic == FEED:
-            return await store.read(lambda connection: event_log.read_feed(connection, tables.events, after, limit))
-        return await store.read(
-            lambda connection: event_log.read_resource(connection, tables.events, topic, after, limit)
-        )
-
-    return read
-
-
-def _news(store: Store, hub: Hub) -> Callable[[], Awaitable[None]]:
-    """Look whether other replicas have written events whose notification was lost."""
-    known = 0
-
-    async def look() -> None:
-        nonlocal known
-        head = await store.read(lambda connection: event_log.head(connection, tables.events))
-        if head != known:
-            known = head
-            hub.wake()
-
-    return look
-
-
 def _wake(deciders: Deciders, hub: Hub, states: PolicyStates, owner: str, payload: str) -> None:
     """Another replica has done something; an empty payload means that nobody knows what."""
     about, _, whose = payload.partition(" ")
@@ -361,24 +285,3 @@ def _wake(deciders: Deciders, hub: Hub, states: PolicyStates, owner: str, payloa
 async def _end_watches(draining: asyncio.Event, hub: Hub) -> None:
     await draining.wait()
     hub.end_all()
-
-
-async def _repeat(every: timedelta, work: Callable[[], Awaitable[Any]]) -> None:
-    """Do `work` for ever, for the first time after a pause."""
-    while True:
-        await asyncio.sleep(every.total_seconds())
-        try:
-            await work()
-        except OpsuiteError as error:
-            log.warning("background_work_failed", why=error.message)
-
-
-async def _supervised(work: Callable[[], Awaitable[None]]) -> None:
-    """Start background work again when a fault ends it: a service without its sweeper is worse than a noisy log."""
-    while True:
-        try:
-            await work()
-            return
-        except Exception:
-            log.exception("background_work_crashed")
-            await asyncio.sleep(1)
