@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePath
 from typing import Any, Final, Protocol
 
@@ -24,7 +25,7 @@ from opsuite_platforms.ports import Ports, allocate, kept, moved, untaken
 from opsuite_platforms.process_table import ProcessTable, Wanted
 from opsuite_platforms.programs import Keeping, Tools, program_file
 from opsuite_platforms.replica_files import ReplicaFiles, Wish
-from opsuite_platforms.supervisor_groups import Infos, add, down, infos, restart, stop_and_forget
+from opsuite_platforms.supervisor_groups import Infos, add, down, infos, infos_of, restart, stop_and_forget
 from opsuite_platforms.together import Together
 from opsuite_platforms.workload_files import (
     Record,
@@ -39,6 +40,8 @@ from opsuite_platforms.workload_files import (
 from opsuite_platforms.workload_files import owner_of as owner_of  # others have it from here
 
 LOG_TAIL_BYTES = 1_048_576
+FEW = 4
+"""Replicas up to that number are looked at one by one: all take long where there are hundreds."""
 
 PHASES: Final[Mapping[str, ReplicaPhase]] = {
     "STOPPED": ReplicaPhase.STOPPED,
@@ -187,7 +190,7 @@ class SupervisedWorkloads:
     def _untaken(self, before: Record, after: Record) -> Ports:
         """The ports of its replicas, but for those that others of this machine took while the replica was down."""
         having = {group for group in self.groups_of(after) if before.ports.get(index_of(group))}
-        gone = {index_of(group) for group in down(having, self._look)}
+        gone = {index_of(group) for group in down(having, partial(self._look_at, before, having))}
         return untaken(after.spec, before.ports, gone, self._machine.is_free)
 
     def _remember(self, before: Record | None, after: Record, had: Ports) -> Record:
@@ -239,6 +242,15 @@ class SupervisedWorkloads:
 
     def _look(self) -> Infos:
         return self._looks.ask(None).result()
+
+    def _look_at(self, record: Record, groups: Collection[str]) -> Infos:
+        """At least at those; at all of them when they are many, or run another generation than recorded."""
+        if len(groups) <= FEW:
+            with self._machine.calls() as supervisor:
+                seen = infos_of(supervisor, {group: process_name(group, record.generation) for group in groups})
+            if len(seen) == len(groups):
+                return seen
+        return self._look()
 
     def _look_for_all(self, askers: Sequence[None]) -> Sequence[Infos]:
         with self._machine.calls() as supervisor:

@@ -34,6 +34,15 @@ def infos(supervisor: Any) -> Infos:
     return {info["group"]: info for info in supervisor.getAllProcessInfo()}
 
 
+def infos_of(supervisor: Any, processes: Mapping[str, str]) -> Infos:
+    """Processes by group, of those that are there by that name. While they are few, it takes less than all do."""
+    found = dict[str, Mapping[str, Any]]()
+    for group, process in processes.items():
+        with suppressed(Faults.BAD_NAME):
+            found[group] = supervisor.getProcessInfo(f"{group}:{process}")
+    return found
+
+
 def stop_and_forget(supervisor: Any, groups: Collection[str], look: Look | None = None) -> None:
     """Stop groups, all at once, and remove each; returns when none is left.
 
