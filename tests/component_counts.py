@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-MINIMUM: Final = {"docker": 90, "kubernetes": 175}
+MINIMUM: Final = {"docker": 105, "kubernetes": 195}
 """Tests that have to pass in `make test`. Who adds many raises it; who takes some away says so by lowering it."""
 
 COMPONENT_OF: Final = {"docker_url": "docker", "tiny_image": "docker", "control_plane": "kubernetes"}

@@ -50,10 +50,12 @@ class Gate:
             except OpsuiteError as error:
                 self._end(call, error)
 
-    def end_streams(self, error: OpsuiteError) -> None:
-        """End every stream of ours."""
-        for call in list(self.streams):
+    def end_streams(self, error: OpsuiteError) -> bool:
+        """End every stream of ours; whether there was one."""
+        ended = list(self.streams)
+        for call in ended:
             self._end(call, error)
+        return bool(ended)
 
     def _end(self, call: Call, error: OpsuiteError) -> None:
         del self.streams[call]  # once is enough: a second cancellation would hit the sending of the status

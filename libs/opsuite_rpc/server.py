@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Unavailable, Violation
+from opsuite_kernel.tasks import end
 from opsuite_rpc import listen
 from opsuite_rpc.access import AccessControl
 from opsuite_rpc.audit import AuditSink
@@ -34,6 +35,8 @@ from opsuite_telemetry.metrics import DEFAULT_NAMESPACE, RpcMetrics
 from opsuite_telemetry.tracing import RpcSpans
 
 SIDE_PORT_OFFSET: Final = 100
+NEVER_SECONDS: Final = 86_400.0
+LAST_WORDS_SECONDS: Final = 0.25
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger("opsuite.rpc")
@@ -193,20 +196,29 @@ class RpcServer:
         await self.stop()
 
     async def _finish_calls(self) -> None:
-        """Wait for our own calls. `stop(grace)` alone would wait for health watches as well, and they never end."""
+        """Wait for our own calls. `stop(grace)` alone would wait for health watches as well, and they never end.
+
+        Two stops must never be under way at once: the one that is late asks a server that the other has destroyed to
+        cancel its calls, which is the end of the process. So the first one is given more time than there is, and is
+        called off before the second one begins.
+        """
         if self._server is None:
             return
         grace = self._settings.drain_grace.total_seconds()
-        stopping = asyncio.create_task(self._server.stop(grace))
+        end_at = asyncio.get_running_loop().time() + grace
+        stopping = asyncio.create_task(self._server.stop(grace + NEVER_SECONDS))
         idle = asyncio.create_task(self.wait_until_idle())
         try:
             await asyncio.wait((idle,), timeout=min(grace, self._settings.watch_grace.total_seconds()))
-            self._gate.end_streams(Unavailable("the server is going away", reason="SERVER_DRAINING"))
-            await asyncio.wait((stopping, idle), return_when=asyncio.FIRST_COMPLETED)
+            has_ended_some = self._gate.end_streams(Unavailable("the server is going away", reason="SERVER_DRAINING"))
+            left = max(0.0, end_at - asyncio.get_running_loop().time())
+            await asyncio.wait((stopping, idle), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if has_ended_some:  # their last words are on the way
+                await asyncio.wait((stopping,), timeout=LAST_WORDS_SECONDS)
         finally:
-            idle.cancel()
-            await self._server.stop(0)  # the shorter of the two wins
-            await stopping
+            await end(idle)
+            await end(stopping)
+            await self._server.stop(0)
 
     async def stop(self) -> None:
         """End at once whatever still runs; safe to repeat."""

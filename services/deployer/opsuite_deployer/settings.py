@@ -1,7 +1,7 @@
 """Everything about the deployer that can be configured from outside, read once by `__main__`.
 
-Each field is an environment variable with the prefix DEPLOYER_: `DEPLOYER_DATABASE_URL`. What every service has (addresses, who
-is let in, telemetry), and how values are written, stands in `opsuite_rpc.service_settings`.
+Each field is an environment variable with the prefix DEPLOYER_: `DEPLOYER_DATABASE_URL`. What every service has, and
+how values are written, stands in `opsuite_rpc.service_settings`.
 """
 
 from __future__ import annotations
