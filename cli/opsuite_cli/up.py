@@ -98,7 +98,11 @@ def down(
     except OpsuiteError as error:
         screen.complain(explained(error))
         raise typer.Exit(REFUSED) from error
-    screen.say(f"{directory}: stopped {' and '.join(stopped)}" if stopped else f"{directory}: nothing was running")
+    screen.say(f"{directory}: stopped {_listed(stopped)}" if stopped else f"{directory}: nothing was running")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), names[-1]])
 
 
 def _data_dir(chosen: Path | None) -> Path:
@@ -195,7 +199,7 @@ def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
     supervisord = Supervisord(directory / "supervisor")
     if not keep_workloads and supervisord.answers():
         supervisord.stop()
-        stopped.append("its workloads")
+        stopped.append("the workloads")
     return stopped
 
 

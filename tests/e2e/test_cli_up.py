@@ -87,7 +87,7 @@ def test_workloads_outlive_the_deployer_and_end_with_down(suite: DeployerProcess
         running.communicate(timeout=60)
 
     assert is_there(port)
-    assert "stopped its workloads" in opsuite(suite, "down").out
+    assert "stopped the workloads" in opsuite(suite, "down").out
     assert not is_there(port)
 
 
@@ -144,7 +144,7 @@ def test_down_stops_a_deployer_that_is_still_there(suite: DeployerProcess) -> No
 
     assert stopped.status == 0
     assert "stopped the deployer" in stopped.out
-    assert "its workloads" not in stopped.out
+    assert "the workloads" not in stopped.out
 
 
 def test_down_where_nothing_runs_says_so(suite: DeployerProcess) -> None:

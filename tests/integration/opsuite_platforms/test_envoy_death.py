@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from envoy import Control, a_route, application, ask, control, free_port, load
+from envoy import Control, Edge, a_route, application, ask, control, free_port, load
 
 from opsuite_platforms.traffic.port import Route
 
@@ -54,6 +54,12 @@ async def answers(port: int, wanted: str) -> None:
                 return
         except OSError:
             pass
+        await asyncio.sleep(0.01)
+
+
+async def knows(edge: Edge, version: str) -> None:
+    """Return once the edge could send requests to that version."""
+    while f"-{version}::" not in await edge.console("/clusters"):  # noqa: ASYNC110  # the edge is asked
         await asyncio.sleep(0.01)
 
 
@@ -123,9 +129,10 @@ async def test_an_edge_that_missed_how_a_version_left_the_route_sends_nobody_to_
     """The next server knows nothing of the version that has left, and the edge still goes by it."""
     port, server_port, wrong = free_port(), free_port(), Counter[str]()
     async with application("blue") as blue, application("green") as green:
-        await here.edge(server=f"127.0.0.1:{server_port}")
+        edge = await here.edge(server=f"127.0.0.1:{server_port}")
         for old, new in ((blue, green), (green, blue), (blue, green)):
             async with serving(here, server_port, a_route(port, (old, 1), (new, 0))):
+                await knows(edge, new.name)
                 await answers(port, old.name)
             async with load(port) as seen, serving(here, server_port, a_route(port, (new, 1))):
                 await answers(port, new.name)
