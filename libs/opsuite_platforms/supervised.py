@@ -34,10 +34,10 @@ from opsuite_platforms.workload_files import (
     groups_of,
     index_of,
     next_record,
+    owner_of,
     process_name,
     refuse_earlier_owner,
 )
-from opsuite_platforms.workload_files import owner_of as owner_of  # others have it from here
 
 LOG_TAIL_BYTES = 1_048_576
 FEW = 4

@@ -113,7 +113,7 @@ def default_target(service: str, environ: Mapping[str, str] = os.environ) -> Tar
     address = environ.get(f"OPSUITE_{service.upper()}_ADDRESS")
     ca, certificate, key = (_path(environ, f"OPSUITE_{name}_FILE") for name in ("CA", "CERT", "KEY"))
     token_file = _path(environ, "OPSUITE_TOKEN_FILE")
-    if token_file is None and (default := directory / "token").exists() and _is_local(address or UNIX):
+    if token_file is None and (default := directory / "token").exists() and is_local(address or UNIX):
         token_file = default  # never shown to other machines: it is the key to this one
     return Target(
         address or f"{UNIX}{directory.absolute()}/run/{service}.sock",
@@ -127,7 +127,8 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
     return Path(environ[name]) if environ.get(name) else None
 
 
-def _is_local(address: str) -> bool:
+def is_local(address: str) -> bool:
+    """Whether an address is of this machine: a Unix socket, or loopback."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         return address.startswith(UNIX) or host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -167,7 +168,7 @@ async def connect(
     channel = grpc.aio.secure_channel(
         _grpc_address(target.address),
         _credentials(target),
-        options=[*OPTIONS, ("grpc.enable_http_proxy", 0 if _is_local(target.address) else 1)],
+        options=[*OPTIONS, ("grpc.enable_http_proxy", 0 if is_local(target.address) else 1)],
         interceptors=[_Unary(), _Streams()],
     )
     try:
@@ -197,7 +198,7 @@ def _channel_credentials(target: Target) -> grpc.ChannelCredentials:
     if (tls := target.tls) is not None:
         files = [None if path is None else _read(path) for path in (tls.ca, tls.key, tls.certificate)]
         return grpc.ssl_channel_credentials(*files)
-    if not _is_local(target.address):
+    if not is_local(target.address):
         raise InvalidInput([Violation("address", f"{target.address} is on another machine and needs TLS")])
     kind = grpc.LocalConnectionType
     return grpc.local_channel_credentials(kind.UDS if target.address.startswith(UNIX) else kind.LOCAL_TCP)

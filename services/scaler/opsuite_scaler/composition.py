@@ -40,6 +40,8 @@ from opsuite_scaler.adapters.audit_log import SqlAuditLog
 from opsuite_scaler.adapters.database import SqlStore
 from opsuite_scaler.adapters.formulas import CelFormulas
 from opsuite_scaler.adapters.keda.external_scaler_api import ExternalScalerServicer
+from opsuite_scaler.adapters.keda.push import KedaPush
+from opsuite_scaler.adapters.keda.waking import PushWaking
 from opsuite_scaler.adapters.metrics_api import MetricsServicer
 from opsuite_scaler.adapters.observing import Observing
 from opsuite_scaler.adapters.points import Points
@@ -145,6 +147,8 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     looking = Looking(
         targets=world.targets, sources=world.sources, rollouts=rollouts, foresight=rehearsals.forecasts, clock=clock
     )
+    pushes = PushWaking(KedaPush(world.keda), lambda policy: deciders.nudge(policy))
+    stack.push_async_callback(pushes.close)
     deciders = Deciders(
         store=transactions,
         targets=Targets(
@@ -154,6 +158,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
             clock=clock,
             formulas=formulas,
             watcher=observing,
+            pushes=pushes,
         ),
         leases=keeper,
         clock=clock,
@@ -252,6 +257,10 @@ def _world_settings(settings: Settings) -> WorldSettings:
         sources_file=settings.sources_file,
         secrets_dir=settings.secrets_dir,
         secret_env=settings.secret_env,
+        peer_ca=settings.peer_ca_file,
+        peer_certificate=settings.peer_cert_file,
+        peer_key=settings.peer_key_file,
+        target_token=settings.target_token_file,
     )
 
 

@@ -52,6 +52,15 @@ class Settings(ServiceSettings):
     deployer_token_file: Path | None = None
     """Token for the deployer; absent means OPSUITE_TOKEN_FILE, or the one in its data directory."""
 
+    peer_ca_file: Path | None = None
+    """Authorities of external scalers and external targets, PEM; absent means those that the system trusts."""
+    peer_cert_file: Path | None = None
+    """Certificate that these are shown, PEM."""
+    peer_key_file: Path | None = None
+    """Its key, PEM."""
+    target_token_file: Path | None = None
+    """Token that external targets are shown; over TLS, or on this machine."""
+
     # what is measured
     sources_file: Path | None = None
     """Metric sources beside the built-in ones (YAML)."""

@@ -190,14 +190,14 @@ async def test_a_policy_is_looked_at_when_its_server_changes_its_mind() -> None:
     nudges, client = asyncio.Queue[str](), KedaClient()
     waking = PushWaking(KedaPush(client), nudges.put_nowait)
     async with a_keda_server() as server:
-        await waking.attend({"checkout": asking(query_to(server))})
-        await waking.attend({"checkout": asking(query_to(server))})
+        waking.attend("checkout", asking(query_to(server)))
+        waking.attend("checkout", asking(query_to(server)))
         for said in (True, True, False, True):
             server.pushes.put_nowait(said)
         assert [await nudges.get() for _ in range(3)] == ["checkout"] * 3
 
-        await waking.attend({})
-        await waking.attend({"payment": asking(query_to(server))})
+        waking.leave("checkout")
+        waking.attend("payment", asking(query_to(server)))
         while len([method for method, _ in server.asked if method == "StreamIsActive"]) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         server.pushes.put_nowait(True)

@@ -15,6 +15,7 @@ import grpc.aio
 import pytest
 import yaml
 from aiohttp import web
+from authority import an_authority, served_with
 from docker import docker, engine_url, import_tiny_image
 from keda_server import CLASSES, KedaStub, a_keda_server, scaled_object
 from kube import control_plane, kubelet, service_account
@@ -292,3 +293,31 @@ async def test_an_external_scaler_sizes_a_workload_and_its_failure_shrinks_nothi
             told = await sizes(client, "shop")
         platform.close()
     assert told == [(1, 4), (4, 1)]
+
+
+async def test_an_external_scaler_that_pushes_over_tls_does_not_wait_for_the_tick(tmp_path: Path) -> None:
+    authority = an_authority(tmp_path / "ca")
+    theirs, ours = authority.issue("server"), authority.issue("scaler")
+    shown = {
+        "SCALER_PEER_CA_FILE": str(ours.ca),
+        "SCALER_PEER_CERT_FILE": str(ours.certificate),
+        "SCALER_PEER_KEY_FILE": str(ours.key),
+    }
+    with a_place() as place:
+        platform = ProcessPlatform(place / "suite")
+        await platform.start()
+        await platform.apply(a_workload("shop"), epoch=1)
+        async with (
+            a_keda_server(served_with(theirs, must_show_certificate=True)) as server,
+            scaling(place, **shown) as (_, client),
+        ):
+            server.values = [{"metricName": "queue", "metricValue": 1}]
+            asked = {"address": f"127.0.0.1:{server.port}", "tls": True}
+            metric = {"name": "queue", "custom": {"target": 5, "externalScaler": asked}}
+            await create(client, a_policy("shop", metrics=[metric], timing={"tick": "3600s"}))
+            await until(client, "shop", lambda status: status.readings["queue"].total == 1)
+
+            server.values = [{"metricName": "queue", "metricValue": 20}]
+            server.pushes.put_nowait(True)
+            await until(client, "shop", lambda status: status.spec_replicas == 4)
+        platform.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,13 @@ from pathlib import Path
 from opsuite_kernel.clock import Clock
 from opsuite_notify.secrets import SecretSource
 from opsuite_platforms.docker_workloads import DockerPlatform
-from opsuite_platforms.kubernetes import KubernetesPlatform
 from opsuite_platforms.kubernetes_api import KubernetesApi
-from opsuite_platforms.port import Platform
 from opsuite_platforms.process import ProcessPlatform
 from opsuite_platforms.usage_docker import DockerUsage
 from opsuite_platforms.usage_kubernetes import KubernetesUsage
 from opsuite_platforms.usage_process import ProcessUsage
-from opsuite_scaler.adapters.keda.client import KedaClient, KedaSource
+from opsuite_rpc.channel import Target, Tls, is_local
+from opsuite_scaler.adapters.keda.client import KedaClient, KedaSource, TlsFiles
 from opsuite_scaler.adapters.prometheus_ranges import PrometheusRanges
 from opsuite_scaler.adapters.sources.pushed import PushedMetrics, PushedSource
 from opsuite_scaler.adapters.sources.registry import ConfiguredSources, NamedSource
@@ -31,6 +31,7 @@ from opsuite_scaler.adapters.sources.usage import (
 from opsuite_scaler.adapters.targets.docker_services import DockerServices
 from opsuite_scaler.adapters.targets.external import ExternalTargets
 from opsuite_scaler.adapters.targets.kubernetes_scale import KubernetesScales, KubernetesWorkloads
+from opsuite_scaler.adapters.targets.processes import ProcessWorkloads
 from opsuite_scaler.adapters.targets.registry import ConfiguredTargets
 from opsuite_scaler.adapters.targets.workloads import PlatformWorkloads, WorkloadTargets
 from opsuite_scaler.application.ports import KEDA_SOURCE, PLATFORM_SOURCE, PUSH_SOURCE
@@ -50,6 +51,13 @@ class WorldSettings:
     sources_file: Path | None = None
     secrets_dir: Path | None = None
     secret_env: tuple[str, ...] = field(default=())
+    peer_ca: Path | None = None
+    """Who may vouch for external scalers and targets that are reached by TLS; None: those the system trusts."""
+    peer_certificate: Path | None = None
+    peer_key: Path | None = None
+    """Both or none: what is shown of ourselves to them."""
+    target_token: Path | None = None
+    """File with the token that external targets are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,8 @@ class World:
 
     targets: ConfiguredTargets
     sources: ConfiguredSources
+    keda: KedaClient
+    """Connections to external scalers."""
     ranges: PrometheusRanges | None
     """What was measured over time; None where no file names a Prometheus."""
 
@@ -75,19 +85,18 @@ def build_world(settings: WorldSettings, pushed: PushedMetrics, clock: Clock, st
     stack.push_async_callback(used_by_docker.close)
     swarm = DockerServices(settings.docker_url)
     stack.push_async_callback(swarm.close)
-    external = ExternalTargets()
+    external = ExternalTargets(opened_by(settings))
     stack.push_async_callback(external.close)
     scales = KubernetesScales(api, settings.kubernetes_namespace)
-    in_cluster = KubernetesPlatform(api, settings.kubernetes_namespace, clock=clock)
     used_in_cluster = KubernetesUsage(api)
 
     targets = ConfiguredTargets(
         {
             TargetKind.WORKLOAD: WorkloadTargets(
                 {
-                    "process": _workloads(processes, used_by_processes),
-                    "docker": _workloads(docker, used_by_docker),
-                    "kubernetes": KubernetesWorkloads(scales, in_cluster),
+                    "process": ProcessWorkloads(processes, settings.platform_dir, clock=clock),
+                    "docker": PlatformWorkloads(docker, used_by_docker.requests),
+                    "kubernetes": KubernetesWorkloads(scales),
                 }
             ),
             TargetKind.KUBERNETES_SCALE: scales,
@@ -107,17 +116,25 @@ def build_world(settings: WorldSettings, pushed: PushedMetrics, clock: Clock, st
             TargetKind.KUBERNETES_SCALE.value: measured_in_kubernetes(used_in_cluster, scales.selectors_of),
         }
     )
+    keda = KedaClient(TlsFiles(settings.peer_ca, settings.peer_certificate, settings.peer_key))
     sources = ConfiguredSources(
         {
             PLATFORM_SOURCE: NamedSource(usage),
             PUSH_SOURCE: NamedSource(PushedSource(pushed)),
-            KEDA_SOURCE: NamedSource(KedaSource(KedaClient())),
+            KEDA_SOURCE: NamedSource(KedaSource(keda)),
             **(named.build(secrets) if named else {}),
         }
     )
     stack.push_async_callback(sources.close)
-    return World(targets, sources, PrometheusRanges(named, secrets) if named else None)
+    return World(targets, sources, keda, PrometheusRanges(named, secrets) if named else None)
 
 
-def _workloads(platform: Platform, usage: ProcessUsage | DockerUsage) -> PlatformWorkloads:
-    return PlatformWorkloads(platform, usage.requests)
+def opened_by(settings: WorldSettings) -> Callable[[str], Target]:
+    """What opens an external target, by its address. Another machine is reached by TLS alone, this one if it is set."""
+    tls = Tls(settings.peer_ca, settings.peer_certificate, settings.peer_key)
+
+    def opened(address: str) -> Target:
+        is_plain = is_local(address) and tls == Tls()
+        return Target(address, token_file=settings.target_token, tls=None if is_plain else tls)
+
+    return opened

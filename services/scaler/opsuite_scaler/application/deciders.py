@@ -146,6 +146,7 @@ class Deciders:
     def _ended(self, lease: Lease, task: asyncio.Task[None]) -> None:
         if self._tasks.get(lease.run) is task:
             del self._tasks[lease.run], self._wishes[lease.run]
+            self._targets.leave(lease.run)
         if not task.cancelled() and (fault := task.exception()):
             log.error("decider_crashed", policy=lease.run, exc_info=fault)
             self._leases.drop(lease.run)

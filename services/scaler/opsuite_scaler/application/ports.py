@@ -106,3 +106,13 @@ class Foresight(Protocol):
 
     def forget(self, name: str) -> None:
         """The policy is gone: one that gets its name later has nothing to do with it."""
+
+
+class Pushes(Protocol):
+    """Hears from metric sources that speak by themselves, and has the policy looked at that asks them."""
+
+    def attend(self, name: str, policy: ScalingPolicy) -> None:
+        """This process looks after the policy, as it is now; repeating is cheap."""
+
+    def leave(self, name: str) -> None:
+        """It does not any more."""

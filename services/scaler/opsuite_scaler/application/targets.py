@@ -24,7 +24,7 @@ from opsuite_kernel.errors import Conflict, NotFound, OpsuiteError
 from opsuite_runs.faults import declare
 from opsuite_runs.port import FencedOut, Lease
 from opsuite_scaler.application.looking import Loaded, Looking, Sight, load
-from opsuite_scaler.application.ports import Scale
+from opsuite_scaler.application.ports import Pushes, Scale
 from opsuite_scaler.application.recording import cannot_see, record_decision, settle_all, settled
 from opsuite_scaler.application.records import (
     Activity,
@@ -91,13 +91,16 @@ class Targets:
         clock: Clock,
         formulas: Evaluate | None = None,
         watcher: Watcher | None = None,
+        pushes: Pushes | None = None,
     ) -> None:
+        """`pushes` None: every source waits to be asked."""
         self._store = store
         self._looking = looking
         self._leases = leases
         self._clock = clock
         self._formulas = formulas
         self._watcher = watcher or NobodyWatches()
+        self._pushes = pushes
 
     async def look(self, lease: Lease) -> Looked:
         """Look at the target of a lease once.
@@ -108,8 +111,15 @@ class Targets:
         if loaded is None:
             self._looking.forget(lease.run)
             raise FencedOut(lease.run)
+        if self._pushes is not None:
+            self._pushes.attend(lease.run, loaded.record.policy)
         with self._watcher.look(lease.run):
             return await self._look(lease, loaded)
+
+    def leave(self, policy: str) -> None:
+        """This process does not look after the target of a policy any more."""
+        if self._pushes is not None:
+            self._pushes.leave(policy)
 
     async def _look(self, lease: Lease, loaded: Loaded) -> Looked:
         tick = loaded.record.policy.timing.tick

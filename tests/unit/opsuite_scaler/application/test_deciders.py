@@ -28,6 +28,7 @@ class Looks:
     def __init__(self, *answers: Looked | BaseException) -> None:
         self.answers = list(answers)
         self.looked: list[str] = []
+        self.left: list[str] = []
         self.news = asyncio.Condition()
 
     async def look(self, lease: Lease) -> Looked:
@@ -38,6 +39,9 @@ class Looks:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def leave(self, policy: str) -> None:
+        self.left.append(policy)
 
     async def until(self, count: int) -> None:
         """Return when there were so many looks."""
@@ -193,6 +197,7 @@ async def test_a_lost_lease_ends_the_look_wherever_it_is() -> None:
         await looks.until(1)
         running.lost(Lease("one", "me", 1))
         await left(running, 0)
+        assert looks.left == ["one"]
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,6 @@ def number_in(value: pb.MetricValue) -> float:
     return max(0.0, number)
 
 
-def target_in(spec: pb.MetricSpec) -> float:
-    """The wanted value that a pair of fields means."""
-    return spec.targetSizeFloat if spec.targetSizeFloat > 0 else float(spec.targetSize)
-
-
 @contextmanager
 def translated(address: str) -> Iterator[None]:
     """Whatever a server says in place of an answer is a failure of it."""

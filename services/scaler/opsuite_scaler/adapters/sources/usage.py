@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from opsuite_platforms.kubernetes_workloads import PART_OF, WORKLOAD
-from opsuite_platforms.supervised import owner_of
 from opsuite_platforms.usage import Usage, UsageSampler
 from opsuite_platforms.usage_kubernetes import KubernetesUsage
+from opsuite_platforms.workload_files import owner_of
 from opsuite_scaler.adapters.sources.source import failed, missing, values
 from opsuite_scaler.domain.policy import MetricKind, MetricSpec, TargetKind, TargetRef
 from opsuite_scaler.domain.snapshot import Member, Reading

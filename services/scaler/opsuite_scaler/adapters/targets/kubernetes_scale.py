@@ -128,7 +128,7 @@ class KubernetesScales:
 class KubernetesWorkloads:
     """Fits `targets.workloads.Workloads`: Deployments that the deployer looks after, with all that pods tell."""
 
-    def __init__(self, scales: KubernetesScales, _: object = None) -> None:
+    def __init__(self, scales: KubernetesScales) -> None:
         self._scales = scales
 
     async def get_scale(self, ref: TargetRef) -> Scale:

@@ -16,9 +16,9 @@ from typing import Any, Final
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.process import ProcessPlatform
-from opsuite_platforms.supervised import PHASES, owner_of
+from opsuite_platforms.supervised import PHASES
 from opsuite_platforms.usage_process import requests_of
-from opsuite_platforms.workload_files import Record, WorkloadFiles, groups_of
+from opsuite_platforms.workload_files import Record, WorkloadFiles, groups_of, owner_of
 from opsuite_scaler.adapters.targets import workloads
 from opsuite_scaler.application.ports import Scale
 from opsuite_scaler.domain.policy import TargetRef
