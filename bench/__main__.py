@@ -13,7 +13,20 @@ from typing import Any
 
 import pytest
 
-from bench import containers, growth, history, rollbacks, rollouts, rpcs, scaling, starting, traffic, watchers
+from bench import (
+    containers,
+    growth,
+    history,
+    looks,
+    rollbacks,
+    rollouts,
+    rpcs,
+    scaling,
+    scaling_table,
+    starting,
+    traffic,
+    watchers,
+)
 from bench import pipelines as pipelines_
 from bench import steps as steps_
 from bench.table import Row, render
@@ -29,6 +42,8 @@ MEASURES: dict[str, Measure] = {
     "containers": containers.main,
     "rollouts": rollouts.main,
     "scaling": scaling.main,
+    "rehearsals": scaling_table.main,
+    "looks": looks.main,
     "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,

@@ -2,6 +2,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from fakes.reports import as_bytes
 
 from opsuite_scaler.adapters.forecasting import fit_holt_winters
 from opsuite_scaler.domain.policy import (
@@ -24,7 +25,7 @@ from opsuite_scaler.domain.policy import (
 from opsuite_scaler.domain.simulation.contenders import Baseline, Contender, Tools, play, ticks_of
 from opsuite_scaler.domain.simulation.generators import Shape, generate
 from opsuite_scaler.domain.simulation.plant import Site
-from opsuite_scaler.domain.simulation.report import as_bytes, best_of, measured
+from opsuite_scaler.domain.simulation.report import best_of, measured
 from opsuite_scaler.domain.simulation.traces import Trace
 
 LOAD = MetricSpec("load", MetricKind.EXTERNAL, TargetType.AVERAGE_VALUE, 70)

@@ -2,10 +2,11 @@ from array import array
 from datetime import timedelta
 
 import pytest
+from fakes.reports import as_bytes
 
 from opsuite_scaler.domain.simulation.backtest import Change, Track
 from opsuite_scaler.domain.simulation.plant import Site
-from opsuite_scaler.domain.simulation.report import as_bytes, best_of, measured, partings, percentile, reversals
+from opsuite_scaler.domain.simulation.report import best_of, measured, partings, percentile, reversals
 from opsuite_scaler.domain.simulation.traces import MONDAY
 
 MINUTE = timedelta(minutes=1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -159,11 +158,6 @@ def partings(first: Track, second: Track, most: int = 100) -> list[Parting]:
         else:
             break
     return found
-
-
-def as_bytes(report: object) -> bytes:
-    """Any of these, or mappings and lists of them, as JSON: equal reports give equal bytes."""
-    return json.dumps(report, default=asdict, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def percentile(ordered: Sequence[float], percent: int) -> float:
