@@ -97,6 +97,8 @@ class _Subscription:
     """What it was sent last."""
     nonce: str = ""
     sent: Snapshot | None = None
+    compared: Snapshot | None = None
+    """Snapshot that it was last compared with: of that one there is nothing more to send, unless an answer is due."""
     settled: int = 0
     """Version up to which the client has taken or refused all of this kind."""
     taken: int = 0
@@ -181,8 +183,11 @@ class Session:
         """The response to send now, serialised; None when nothing is to be said before the client has spoken."""
         kept_back = KEPT_BACK if self._needs_routes_first(snapshot) else ()
         for kind, subscription in self._kinds.items():
+            if subscription.compared is snapshot and not subscription.is_owed:
+                continue
             if kind in kept_back or not subscription.is_settled or not self._are_settled(AFTER[kind]):
                 continue
+            subscription.compared = snapshot
             is_wanted = kind not in BY_NAME or subscription.names
             body = snapshot.body(kind, subscription.names)
             if is_wanted and (subscription.is_owed or body != subscription.body):
