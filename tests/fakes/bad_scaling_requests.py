@@ -1,6 +1,6 @@
 """Requests to the scaler that are wrong, in the JSON form of the contract: for each RPC what is refused, and how.
 
-There is a policy "shop" (1 to 5 replicas) in the pool "gpu", and nothing else.
+There is a policy "shop" (1 to 5 replicas) in the pool "gpu"; what else there is, `bad_simulation_requests` tells.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class Row:
     code: grpc.StatusCode = INVALID
     reason: str = "INVALID_INPUT"
     fields: frozenset[str] = frozenset()
+    beyond: str = ""
+    """Path of a time that is set to one that no calendar holds, which JSON cannot say."""
 
 
 def bad(why: str, form: Mapping[str, Any], *fields: str, reason: str = "INVALID_INPUT") -> Row:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import grpc
@@ -19,67 +22,176 @@ from fakes.bad_scaling_requests import (
     TARGET_TABLES,
     Row,
 )
+from fakes.bad_simulation_requests import (
+    CANCELLED,
+    FORECAST_TABLES,
+    NAME_IS_TAKEN,
+    SIMULATION_TABLES,
+    SUCCEEDED,
+    USED,
+    backtest,
+    trace,
+)
 from google.protobuf import json_format, message_factory
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message import Message
-from scaler import ScalerProcess, a_policy, create
+from scaler import Client, ScalerProcess, a_policy, create
 
-from opsuite.scaler.v1 import metrics_service_pb2, pool_service_pb2, scaler_service_pb2, target_service_pb2
+from opsuite.scaler.v1 import (
+    forecast_service_pb2,
+    metrics_service_pb2,
+    pool_service_pb2,
+    scaler_service_pb2,
+    simulation_service_pb2,
+    target_service_pb2,
+)
+from opsuite.scaler.v1.forecast_service_pb2_grpc import ForecastServiceStub
+from opsuite.scaler.v1.metrics_service_pb2_grpc import MetricsServiceStub
+from opsuite.scaler.v1.pool_service_pb2_grpc import CapacityPoolServiceStub
+from opsuite.scaler.v1.scaler_service_pb2_grpc import ScalerServiceStub
+from opsuite.scaler.v1.simulation_service_pb2_grpc import SimulationServiceStub
+from opsuite.scaler.v1.target_service_pb2_grpc import ScalableTargetServiceStub
 from opsuite_kernel.errors import InvalidInput, OpsuiteError
+from opsuite_rpc.channel import Target, connect
+
+Tables = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A service, how it is called, and what it refuses."""
+
+    descriptor: ServiceDescriptor
+    stub: Callable[[Any], Any]
+    tables: Tables
+
 
 SERVICES: Final = {
-    "scaler": (scaler_service_pb2.DESCRIPTOR.services_by_name["ScalerService"], SCALER_TABLES),
-    "targets": (target_service_pb2.DESCRIPTOR.services_by_name["ScalableTargetService"], TARGET_TABLES),
-    "metrics": (metrics_service_pb2.DESCRIPTOR.services_by_name["MetricsService"], METRICS_TABLES),
-    "pools": (pool_service_pb2.DESCRIPTOR.services_by_name["CapacityPoolService"], POOL_TABLES),
+    "scaler": Served(scaler_service_pb2.DESCRIPTOR.services_by_name["ScalerService"], ScalerServiceStub, SCALER_TABLES),
+    "targets": Served(
+        target_service_pb2.DESCRIPTOR.services_by_name["ScalableTargetService"],
+        ScalableTargetServiceStub,
+        TARGET_TABLES,
+    ),
+    "metrics": Served(
+        metrics_service_pb2.DESCRIPTOR.services_by_name["MetricsService"], MetricsServiceStub, METRICS_TABLES
+    ),
+    "pools": Served(
+        pool_service_pb2.DESCRIPTOR.services_by_name["CapacityPoolService"], CapacityPoolServiceStub, POOL_TABLES
+    ),
+    "forecasts": Served(
+        forecast_service_pb2.DESCRIPTOR.services_by_name["ForecastService"], ForecastServiceStub, FORECAST_TABLES
+    ),
+    "simulations": Served(
+        simulation_service_pb2.DESCRIPTOR.services_by_name["SimulationService"],
+        SimulationServiceStub,
+        SIMULATION_TABLES,
+    ),
 }
-METHODS: Final = [(stub, method) for stub, (_, tables) in SERVICES.items() for method in tables]
+METHODS: Final = [(name, method) for name, served in SERVICES.items() for method in served.tables]
 NOT_STATE: Final = {"audit", "alembic_version"}
 """Refusals are audited: that is what this table is for."""
 NOT_COMPARED: Final = {"lease_expires_at", "looked_at", "readings", "state"}
 """What the loop writes all the time."""
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A scaler in which there is what the tables speak of."""
+
+    scaler: ScalerProcess
+    names: Mapping[str, str]
+    """Names that the server gave, by those that stand for them in the tables."""
+
+    def request_of(self, row: Row, kind: Descriptor) -> Message:
+        """The request of a row."""
+        text = json.dumps(row.form)
+        for stands_in, name in self.names.items():
+            text = text.replace(stands_in, name)
+        request = json_format.Parse(text, message_factory.GetMessageClass(kind)())
+        if row.beyond:
+            time: Any = reduce(getattr, row.beyond.split("."), request)
+            time.seconds = 10**15
+        return request
+
+
 @pytest.fixture(scope="module")
-def filled(scaler: ScalerProcess) -> ScalerProcess:
-    """With a policy that is never looked at, in a pool."""
+def filled(scaler: ScalerProcess) -> Filled:
+    """With policies that are never looked at, a pool, a trace and backtests."""
     asyncio.run(_fill(scaler))
-    return scaler
+    return Filled(scaler, asyncio.run(_play(scaler)))
 
 
 async def _fill(scaler: ScalerProcess) -> None:
     async with scaler.client() as client:
         pool = pool_service_pb2.CapacityPool(name="capacityPools/gpu", capacity=5)
         await client.pools.CreateCapacityPool(pool_service_pb2.CreateCapacityPoolRequest(pool=pool))
-        await create(client, a_policy("shop", pool="capacityPools/gpu", timing={"tick": "3600s"}))
-        # The first look finds no workload; after it nothing happens for an hour.
-        request = scaler_service_pb2.WatchScalingStatusRequest(name="scalingPolicies/shop")
-        async for answer in client.scaler.WatchScalingStatus(request):
-            seen = [*(status.error for status in answer.snapshot.statuses), *(event.message for event in answer.events)]
-            if any(seen):
-                return
+        rarely = {"tick": "3600s"}
+        await create(client, a_policy("shop", pool="capacityPools/gpu", timing=rarely))
+        await create(client, a_policy("tide", forecast={"mode": "FORECAST_MODE_RAISE_FLOOR"}, timing=rarely))
+        for name in ("shop", "tide"):
+            await _first_look(client, name)
 
 
-@pytest.mark.parametrize(("stub", "method"), METHODS)
-async def test_bad_input_is_refused_and_changes_nothing(filled: ScalerProcess, stub: str, method: str) -> None:
-    descriptor, tables = SERVICES[stub]
-    request_type = message_factory.GetMessageClass(descriptor.methods_by_name[method].input_type)
+async def _first_look(client: Client, name: str) -> None:
+    """Return after it: it finds no workload, and after it nothing happens for an hour."""
+    request = scaler_service_pb2.WatchScalingStatusRequest(name=f"scalingPolicies/{name}")
+    async for answer in client.scaler.WatchScalingStatus(request):
+        seen = [*(status.error for status in answer.snapshot.statuses), *(event.message for event in answer.events)]
+        if any(seen):
+            return
+
+
+async def _play(scaler: ScalerProcess) -> Mapping[str, str]:
+    """Keep a trace and play two backtests, of which one is cancelled; their names."""
+    keep = {"requestId": USED, "name": "traces/kept", "trace": trace()}
+    long = backtest(trace={"generator": {"name": "step", "duration": "31536000s"}})
+    async with connect(Target(scaler.address, scaler.token)) as connection:
+        stub: Any = SimulationServiceStub(connection.channel)
+        await stub.ImportTrace(json_format.ParseDict(keep, simulation_service_pb2.ImportTraceRequest()))
+        succeeded = [answer async for answer in stub.RunBacktest(_run(backtest()))][-1]
+        begun = await anext(aiter(stub.RunBacktest(_run(long))))
+        cancelled = await stub.CancelBacktest(simulation_service_pb2.CancelBacktestRequest(name=begun.name))
+    assert succeeded.backtest.state == simulation_service_pb2.BACKTEST_STATE_SUCCEEDED
+    assert cancelled.backtest.state == simulation_service_pb2.BACKTEST_STATE_CANCELLED
+    return {SUCCEEDED: succeeded.name, CANCELLED: begun.name}
+
+
+def _run(form: Mapping[str, Any]) -> simulation_service_pb2.RunBacktestRequest:
+    return json_format.ParseDict(dict(form), simulation_service_pb2.RunBacktestRequest())
+
+
+@pytest.mark.parametrize(("service", "method"), METHODS)
+async def test_bad_input_is_refused_and_changes_nothing(filled: Filled, service: str, method: str) -> None:
+    served = SERVICES[service]
+    assert not await _wrong(filled, served, method, served.tables[method])
+
+
+@pytest.mark.xfail(strict=True, reason="the id of the refused request is remembered, and repeating it succeeds")
+async def test_an_import_to_a_name_that_is_taken_changes_nothing(filled: Filled) -> None:
+    assert not await _wrong(filled, SERVICES["simulations"], "ImportTrace", [NAME_IS_TAKEN])
+
+
+async def _wrong(filled: Filled, served: Served, method: str, rows: Sequence[Row]) -> list[object]:
+    """What is not answered as its row says, or changes something."""
+    kind = served.descriptor.methods_by_name[method].input_type
     wrong: list[object] = []
-    async with filled.client() as client:
-        call = getattr(getattr(client, stub), method)
-        for row in tables[method]:
-            before = dump(filled)
-            told = await _told(call, json_format.ParseDict(dict(row.form), request_type()))
+    async with connect(Target(filled.scaler.address, filled.scaler.token)) as connection:
+        call = getattr(served.stub(connection.channel), method)
+        for row in rows:
+            before = dump(filled.scaler)
+            told = await _told(call, filled.request_of(row, kind))
             if told != _expected(row):
                 wrong.append((row.why, told, _expected(row)))
-            if dump(filled) != before:
-                wrong.append((row.why, "something has changed"))
-    assert not wrong
+            after = dump(filled.scaler)
+            wrong += [(row.why, "has changed", table) for table in before if after[table] != before[table]]
+    return wrong
 
 
 def test_every_rpc_has_a_table() -> None:
-    for descriptor, tables in SERVICES.values():
-        assert set(tables) == {method.name for method in descriptor.methods}
-        assert all(rows or method in NOTHING_TO_REFUSE for method, rows in tables.items())
+    for served in SERVICES.values():
+        assert set(served.tables) == {method.name for method in served.descriptor.methods}
+        assert all(rows or method in NOTHING_TO_REFUSE for method, rows in served.tables.items())
 
 
 def _expected(row: Row) -> tuple[grpc.StatusCode, str, frozenset[str]]:

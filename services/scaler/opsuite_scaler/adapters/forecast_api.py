@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.scaler.v1 import forecast_service_pb2 as pb
 from opsuite.scaler.v1 import forecast_service_pb2_grpc as stubs
-from opsuite.scaler.v1.policy_pb2 import ScalingPolicy
+from opsuite.scaler.v1.policy_pb2 import ForecastSettings as ForecastSettingsMessage
+from opsuite.scaler.v1.policy_pb2 import ScalingPolicy as PolicyMessage
+from opsuite_kernel.errors import InvalidInput
 from opsuite_scaler.adapters.calls import Context, policy_id
 from opsuite_scaler.adapters.decision_messages import foreseen_message
+from opsuite_scaler.adapters.formulas import CelFormulas
 from opsuite_scaler.adapters.policy_messages import policy_of
 from opsuite_scaler.application.forecasts import Forecasts, Shown
 from opsuite_scaler.application.trace_sources import TraceSources
 from opsuite_scaler.domain.demand import per_replica
 from opsuite_scaler.domain.forecast.errors import Errors
 from opsuite_scaler.domain.forecast.forecaster import RIVALS, Point
-from opsuite_scaler.domain.policy import MetricSpec
+from opsuite_scaler.domain.policy import ForecastMode, ForecastSettings, MetricSpec, ScalingPolicy
+from opsuite_scaler.domain.rules import violations
 
 
 class ForecastServicer(stubs.ForecastServiceServicer):
@@ -50,9 +55,9 @@ class ForecastServicer(stubs.ForecastServiceServicer):
     ) -> pb.EvaluateForecastResponse:
         """Say how wrong it would have been."""
         name = policy_id(request.name)
-        given = ScalingPolicy(forecast=request.settings if request.HasField("settings") else None)
-        settings = policy_of(given).forecast if request.HasField("settings") else None
-        judged = await self._forecasts.judge(name, await self._policies.policy(name), settings)
+        policy = await self._policies.policy(name)
+        settings = _settings(request.settings, policy) if request.HasField("settings") else None
+        judged = await self._forecasts.judge(name, policy, settings)
         return pb.EvaluateForecastResponse(
             error=_error(judged.errors, judged.model, judged.metric, is_off=judged.is_off),
             foreseen=_points(judged.foreseen, judged.metric),
@@ -63,6 +68,16 @@ class ForecastServicer(stubs.ForecastServiceServicer):
         policy = policy_id(name)
         shown = await self._forecasts.show(policy, await self._policies.policy(policy), anew=anew)
         return _forecast(name, shown)
+
+
+def _settings(message: ForecastSettingsMessage, policy: ScalingPolicy) -> ForecastSettings:
+    """Settings to try on a policy, whatever they are to be used for. Raises InvalidInput."""
+    settings = policy_of(PolicyMessage(forecast=message)).forecast
+    tried = replace(policy, forecast=replace(settings, mode=ForecastMode.FORECAST_ONLY))
+    told = [one for one in violations(tried, CelFormulas().names) if one.field.startswith("forecast.")]
+    if told:
+        raise InvalidInput([replace(one, field=one.field.removeprefix("forecast.")).below("settings") for one in told])
+    return settings
 
 
 def _forecast(name: str, shown: Shown) -> pb.Forecast:

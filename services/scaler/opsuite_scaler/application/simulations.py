@@ -30,6 +30,8 @@ from opsuite_scaler.domain.simulation.traces import MAX_STEPS
 log: Final = structlog.get_logger(__name__)
 BEAT_EVERY: Final = timedelta(seconds=5)
 MOST_TICKS: Final = 20_000_000
+MOST_REPLICAS_NEEDED: Final = 10**9
+"""Far more than a policy may ask for, and still a number that can be reckoned with."""
 SILENT_AFTER: Final = timedelta(seconds=60)
 """A backtest whose server was silent for so long has ended with it."""
 
@@ -63,9 +65,9 @@ class Simulations:
     async def run(self, job: Job, display_name: str, call: Call) -> str:
         """Begin a backtest, which goes on whoever leaves; returns its id.
 
-        Raises: Exhausted (too many at once), InvalidInput (too long).
+        Raises: Exhausted (too many at once), InvalidInput (too long or short, too much load).
         """
-        refuse_too_long(job)
+        refuse_unplayable(job)
         self._refuse_too_many()
         now = self._clock.now()
         record = BacktestRecord(new_id(now), display_name, BacktestState.RUNNING, 0.0, now, call.actor, beat_at=now)
@@ -126,7 +128,7 @@ class Simulations:
 
     async def compare(self, job: Job) -> Outcome:
         """Play a job at once and keep nothing. Raises: Exhausted, InvalidInput, and what the simulator does."""
-        refuse_too_long(job)
+        refuse_unplayable(job)
         self._refuse_too_many()
         self._comparing += 1
         try:
@@ -205,12 +207,20 @@ class Simulations:
             )
 
 
-def refuse_too_long(job: Job) -> None:
-    """Raises: InvalidInput (more ticks than anybody waits for)."""
+def refuse_unplayable(job: Job) -> None:
+    """Raises: InvalidInput (more ticks than anybody waits for or none, a load that no number of replicas serves)."""
+    found: list[Violation] = []
     lengths = [ticks_of(contender, job.trace) for contender in job.contenders]
     if max(lengths) > MAX_STEPS or sum(lengths) > MOST_TICKS:
         problem = f"takes {sum(lengths)} ticks; {MAX_STEPS} for each contender and {MOST_TICKS} in all are allowed"
-        raise InvalidInput([Violation("trace", problem, "TOO_LONG")])
+        found.append(Violation("trace", problem, "TOO_LONG"))
+    if min(lengths) < 1:
+        found.append(Violation("trace", "is shorter than a tick of a contender", "TOO_SHORT"))
+    if max(job.trace.values) / job.site.capacity > MOST_REPLICAS_NEEDED:
+        problem = f"needs more than {MOST_REPLICAS_NEEDED} replicas of the plant's capacity_per_replica"
+        found.append(Violation("trace", problem, "RANGE"))
+    if found:
+        raise InvalidInput(found)
 
 
 def as_of(record: BacktestRecord, now: datetime) -> BacktestRecord:

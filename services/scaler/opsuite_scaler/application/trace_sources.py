@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from statistics import fmean
 from typing import Final
@@ -19,6 +21,9 @@ from opsuite_scaler.domain.simulation.generators import KINDS, Shape, generate
 from opsuite_scaler.domain.simulation.traces import MAX_STEPS, Mark, Trace
 
 DEFAULT_STEP: Final = timedelta(seconds=15)
+SHORTEST_STEP, LONGEST_STEP = timedelta(milliseconds=100), timedelta(days=1)
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Of a trace: policies look back and ahead of it, and no calendar goes on for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class TraceSources:
             case str():
                 return await self._kept(wanted)
             case Made():
-                return KeptTrace("", "load", _made(wanted))
+                return KeptTrace("", "load", await asyncio.to_thread(_made, wanted))
             case Recorded():
                 return await self._recorded(wanted)
             case Asked():
@@ -95,15 +100,19 @@ class TraceSources:
         metric = wanted.metric or next(iter(names), "")
         if metric not in names:
             raise _invalid("recorded.metric", f"is none of {', '.join(names) or 'no metrics'}")
+        if wanted.start is not None and wanted.end is not None and wanted.end <= wanted.start:
+            raise _invalid("recorded.end_time", "must be after start_time")
         points = await self._histories.loads(wanted.policy, metric, wanted.start)
         until = [one for one in points if wanted.end is None or one[0] <= wanted.end]
         return KeptTrace("", metric, evenly(wanted.policy, until, "recorded"))
 
     async def _asked(self, wanted: Asked) -> KeptTrace:
-        if self._ranges is None:
-            raise NotFound("metric source", wanted.source)
         if wanted.span.end <= wanted.span.start:
             raise _invalid("prometheus.end_time", "must be after start_time")
+        if wanted.span.step > wanted.span.end - wanted.span.start:
+            raise _invalid("prometheus.step", "must not be longer than the range")
+        if self._ranges is None:
+            raise NotFound("metric source", wanted.source)
         points = await self._ranges.range(wanted.source, wanted.query, wanted.span)
         return KeptTrace("", "load", evenly(wanted.source, points, "prometheus", wanted.span.step))
 
@@ -113,7 +122,24 @@ def _made(wanted: Made) -> Trace:
         raise _invalid("generator.name", f"is none of {', '.join(KINDS)}")
     if not 2 <= wanted.shape.steps <= MAX_STEPS:
         raise _invalid("generator.duration", f"must be from 2 to {MAX_STEPS} steps")
-    return generate(wanted.kind, wanted.seed, wanted.shape)
+    try:
+        trace = generate(wanted.kind, wanted.seed, wanted.shape)
+    except ArithmeticError as error:  # one that does something each hour has steps of an hour at most
+        raise _invalid("generator.step", f"is too long for {wanted.kind}") from error
+    if not math.isfinite(max(trace.values)):
+        raise _invalid("generator.scale", "must leave the load finite")
+    return trace
+
+
+def refuse_impossible(trace: Trace, path: str) -> None:
+    """Raises: InvalidInput (steps or times that nothing can be played in)."""
+    if not SHORTEST_STEP <= trace.step <= LONGEST_STEP:
+        problem = f"must have steps of {SHORTEST_STEP.total_seconds():g} s to {LONGEST_STEP.total_seconds():g} s"
+    elif trace.start < EARLIEST or trace.start > LATEST or trace.duration > LATEST - trace.start:
+        problem = f"must lie between the years {EARLIEST.year} and {LATEST.year}"
+    else:
+        return
+    raise InvalidInput([Violation(path, problem, "RANGE")], reason="TRACE_INVALID")
 
 
 def evenly(name: str, points: Sequence[tuple[datetime, float]], path: str, step: timedelta | None = None) -> Trace:
