@@ -30,8 +30,8 @@ from fakes.bad_simulation_requests import (
     SUCCEEDED,
     USED,
     backtest,
-    trace,
 )
+from fakes.bad_traces import trace
 from google.protobuf import json_format, message_factory
 from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from google.protobuf.message import Message
