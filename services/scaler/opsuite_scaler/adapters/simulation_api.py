@@ -247,7 +247,7 @@ def _lender(players: Mapping[str, pb.Contender], policies: Mapping[str, ScalingP
     baselines = {path: Baseline(one.baseline) for path, one in players.items() if path not in policies}
     lender = next(iter(policies.values()), None)
     if lender is None:
-        problem, wanting = "needs a contender with a policy, whose metrics and bounds it takes", list(baselines)
+        problem, wanting = "takes metrics and bounds of a policy: the request must hold a policy", list(baselines)
     else:
         problem = "needs a policy with a metric to go by"
         wanting = [path for path, one in baselines.items() if one in NEEDS_A_METRIC and not lender.metrics]
