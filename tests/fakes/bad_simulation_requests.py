@@ -42,9 +42,6 @@ def unforeseen(name: str) -> Row:
 
 TOO_LITTLE: Final = Row("it has no history", {"name": "scalingPolicies/tide"}, REFUSED, "TOO_LITTLE_HISTORY")
 
-NAME_IS_TAKEN: Final = Row("the name is taken", {"name": "traces/kept", "trace": trace()}, REFUSED, "TRACE_EXISTS")
-"""Of ImportTrace."""
-
 FORECAST_TABLES: Final[Mapping[str, Sequence[Row]]] = {
     "GetForecast": [*named("scalingPolicies"), unforeseen("shop"), TOO_LITTLE],
     "RefreshForecast": [*named("scalingPolicies"), unforeseen("shop"), TOO_LITTLE],
@@ -253,6 +250,7 @@ SIMULATION_TABLES: Final[Mapping[str, Sequence[Row]]] = {
         bad("no UUID", {"requestId": "1", "name": "traces/new", "trace": trace()}, "request_id"),
         bad("a name of another kind", {"name": "backtests/new", "trace": trace()}, "name"),
         bad("an empty trace", {"name": "traces/new", "trace": {}}, "trace.step", "trace.values"),
+        Row("the name is taken", {"name": "traces/kept", "trace": trace()}, REFUSED, "TRACE_EXISTS"),
         bad(
             "no load",
             {"name": "traces/new", "trace": trace(values=[-1, "NaN"], missing=[{"begin": 0, "end": 3}])},

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from fakes.clock import FakeClock
@@ -122,13 +123,29 @@ async def test_a_repeated_call_is_the_same_backtest(rows: SqlBacktests) -> None:
     assert await simulations.run(a_job(), "", call) == first
 
 
-async def test_a_helper_that_dies_ends_the_backtest_badly(simulations: Simulations) -> None:
+def helpers() -> list[psutil.Process]:
+    """Processes that play backtests for this one."""
+    return [one for one in psutil.Process().children() if "opsuite_scaler.adapters.simulator" in one.cmdline()]
+
+
+async def test_a_helper_that_is_killed_ends_the_backtest_badly(simulations: Simulations) -> None:
+    running = await simulations.run(a_job(), "", ANNE)
+    while not (found := helpers()):  # noqa: ASYNC110  # processes are looked at
+        await asyncio.sleep(0.001)
+    found[0].kill()
+
+    record = await ended(simulations, running)
+
+    assert (record.state, record.error) == (BacktestState.FAILED, "the helper that plays backtests died")
+
+
+async def test_a_fault_in_the_helper_ends_the_backtest_badly(simulations: Simulations) -> None:
     without_metrics = replace(POLICY, metrics=())
     job = replace(a_job(), contenders=(Contender("kpa", without_metrics, Baseline.KPA),))
 
     record = await ended(simulations, await simulations.run(job, "", ANNE))
 
-    assert (record.state, record.error) == (BacktestState.FAILED, "the helper that plays backtests died")
+    assert (record.state, record.error) == (BacktestState.FAILED, "the helper that plays backtests failed")
 
 
 async def test_backtests_are_listed_by_pages_newest_first(rows: SqlBacktests) -> None:

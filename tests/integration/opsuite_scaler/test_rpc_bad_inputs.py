@@ -25,7 +25,6 @@ from fakes.bad_scaling_requests import (
 from fakes.bad_simulation_requests import (
     CANCELLED,
     FORECAST_TABLES,
-    NAME_IS_TAKEN,
     SIMULATION_TABLES,
     SUCCEEDED,
     USED,
@@ -165,11 +164,6 @@ def _run(form: Mapping[str, Any]) -> simulation_service_pb2.RunBacktestRequest:
 async def test_bad_input_is_refused_and_changes_nothing(filled: Filled, service: str, method: str) -> None:
     served = SERVICES[service]
     assert not await _wrong(filled, served, method, served.tables[method])
-
-
-@pytest.mark.xfail(strict=True, reason="the id of the refused request is remembered, and repeating it succeeds")
-async def test_an_import_to_a_name_that_is_taken_changes_nothing(filled: Filled) -> None:
-    assert not await _wrong(filled, SERVICES["simulations"], "ImportTrace", [NAME_IS_TAKEN])
 
 
 async def _wrong(filled: Filled, served: Served, method: str, rows: Sequence[Row]) -> list[object]:

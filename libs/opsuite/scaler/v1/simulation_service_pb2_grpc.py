@@ -132,7 +132,8 @@ class SimulationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExportTrace(self, request, context):
-        """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT
+        (also ANSWER_TOO_LARGE: more than 4 MiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

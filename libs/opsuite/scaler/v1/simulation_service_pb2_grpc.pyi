@@ -50,7 +50,9 @@ class SimulationServiceStub:
     ImportTrace: _grpc.UnaryUnaryMultiCallable[_simulation_service_pb2.ImportTraceRequest, _simulation_service_pb2.ImportTraceResponse]
     """Keeps a trace under a name. Errors: INVALID_ARGUMENT (points out of order; CSV), FAILED_PRECONDITION (TRACE_EXISTS)."""
     ExportTrace: _grpc.UnaryUnaryMultiCallable[_simulation_service_pb2.ExportTraceRequest, _simulation_service_pb2.ExportTraceResponse]
-    """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT
+    (also ANSWER_TOO_LARGE: more than 4 MiB).
+    """
 
 @_typing.type_check_only
 class SimulationServiceAsyncStub(SimulationServiceStub):
@@ -74,7 +76,9 @@ class SimulationServiceAsyncStub(SimulationServiceStub):
     ImportTrace: _aio.UnaryUnaryMultiCallable[_simulation_service_pb2.ImportTraceRequest, _simulation_service_pb2.ImportTraceResponse]  # type: ignore[assignment]
     """Keeps a trace under a name. Errors: INVALID_ARGUMENT (points out of order; CSV), FAILED_PRECONDITION (TRACE_EXISTS)."""
     ExportTrace: _aio.UnaryUnaryMultiCallable[_simulation_service_pb2.ExportTraceRequest, _simulation_service_pb2.ExportTraceResponse]  # type: ignore[assignment]
-    """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT
+    (also ANSWER_TOO_LARGE: more than 4 MiB).
+    """
 
 class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Plays load against policies by the same function that decides in earnest. The same input gives the same bytes."""
@@ -143,6 +147,8 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _simulation_service_pb2.ExportTraceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_simulation_service_pb2.ExportTraceResponse, _abc.Awaitable[_simulation_service_pb2.ExportTraceResponse]]:
-        """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+        """Returns a trace: a kept one, a generated one, or what was recorded of a policy. Errors: NOT_FOUND, INVALID_ARGUMENT
+        (also ANSWER_TOO_LARGE: more than 4 MiB).
+        """
 
 def add_SimulationServiceServicer_to_server(servicer: SimulationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

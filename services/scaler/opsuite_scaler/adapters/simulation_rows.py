@@ -16,7 +16,7 @@ from opsuite_runs import audit, idempotency
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.simulation_tables import backtests, traces
 from opsuite_scaler.application.rehearsal import BacktestRecord, BacktestState, KeptTrace, Page, Played, Series
-from opsuite_scaler.application.store import Call
+from opsuite_scaler.application.store import Call, Replay
 from opsuite_scaler.domain.simulation.report import Best, Measures
 from opsuite_scaler.domain.simulation.traces import Trace
 from opsuite_storage.store import Store as Database
@@ -42,8 +42,9 @@ class SqlBacktests:
         row = _row(record) | {"id": record.id, "created_at": record.created_at, "created_by": record.created_by}
 
         def body(connection: sa.Connection) -> str:
-            if known := self._replayed(connection, call, record.id):
+            if known := self._replayed(connection, call):
                 return known
+            self._remember(connection, call, record.id)
             connection.execute(sa.insert(backtests).values(row))
             self._forget_oldest(connection)
             self._audit(connection, call)
@@ -83,11 +84,12 @@ class SqlBacktests:
         taken = sa.select(traces.c.name).where(traces.c.name == kept.name)
 
         def body(connection: sa.Connection) -> bool:
-            if self._replayed(connection, call, kept.name):
+            if self._replayed(connection, call):
                 return True
             is_taken = connection.execute(taken).first() is not None
             if is_taken and not replace:
                 return False
+            self._remember(connection, call, kept.name)
             same = sa.update(traces).where(traces.c.name == kept.name) if is_taken else sa.insert(traces)
             connection.execute(same.values(row))
             self._audit(connection, call)
@@ -115,17 +117,18 @@ class SqlBacktests:
         if (found := connection.execute(oldest).scalar()) is not None:
             connection.execute(sa.delete(backtests).where(_b.id <= found, ~_IS_RUNNING))
 
-    def _replayed(self, connection: sa.Connection, call: Call, answer: str) -> str | None:
-        """The first answer to this call; None if it is new, and then `answer` is remembered."""
+    def _replayed(self, connection: sa.Connection, call: Call) -> str | None:
+        """The first answer to this call; None if it is new."""
         if call.replay is None:
             return None
-        key = (call.replay.principal, call.replay.method, call.replay.request_id)
-        known = idempotency.replay(connection, tables.requests, key, call.replay.fingerprint)
-        if known is not None:
-            return known.decode()
-        now = self._clock.now()
-        idempotency.remember(connection, tables.requests, key, call.replay.fingerprint, answer.encode(), now)
-        return None
+        known = idempotency.replay(connection, tables.requests, _key(call.replay), call.replay.fingerprint)
+        return None if known is None else known.decode()
+
+    def _remember(self, connection: sa.Connection, call: Call, answer: str) -> None:
+        """What a repeat of this call is answered."""
+        if call.replay is not None:
+            key, now = _key(call.replay), self._clock.now()
+            idempotency.remember(connection, tables.requests, key, call.replay.fingerprint, answer.encode(), now)
 
     def _audit(self, connection: sa.Connection, call: Call) -> None:
         if call.audit is not None:
@@ -229,3 +232,7 @@ def _trace(row: sa.RowMapping) -> KeptTrace:
     step = timedelta(seconds=row["step_seconds"])
     trace = Trace(row["name"], step, tuple(values), content[count * values.itemsize :], row["started_at"])
     return KeptTrace(row["name"], row["metric"], trace)
+
+
+def _key(replay: Replay) -> tuple[str, str, str]:
+    return replay.principal, replay.method, replay.request_id

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from opsuite_kernel.errors import InvalidInput, OpsuiteError, Unavailable, Violation
+from opsuite_kernel.errors import Internal, InvalidInput, OpsuiteError, Unavailable, Violation
 from opsuite_scaler.application.playing import played
 from opsuite_scaler.application.rehearsal import Job, Outcome
 from opsuite_scaler.domain.simulation.contenders import Tools
@@ -77,6 +77,8 @@ async def _talk(process: asyncio.subprocess.Process, job: Job, progress: Callabl
                 raise told.error()
             progress(told)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
+        if await process.wait() > 0:  # a fault of ours, told on standard error: repeating it changes nothing
+            raise Internal("the helper that plays backtests failed", reason="SIMULATOR_FAILED") from error
         raise Unavailable("the helper that plays backtests died", reason="SIMULATOR_DIED") from error
 
 

@@ -88,6 +88,12 @@ def test_the_optimum_has_no_more_than_what_serves_the_load() -> None:
     assert best.violation_minutes == 0
 
 
+def test_scalers_that_never_move_never_part() -> None:
+    still = a_track([100, 100], size=[2, 2])
+
+    assert partings(still, still) == []
+
+
 def test_partings_name_the_times_and_reasons() -> None:
     ours = a_track([0] * 10, [2] * 10, changes=[a_change(2, 2, 4), a_change(6, 4, 2)])
     theirs = a_track([0] * 10, [2] * 10, changes=[a_change(4, 2, 4), a_change(6, 4, 2)])

@@ -146,6 +146,8 @@ def partings(first: Track, second: Track, most: int = 100) -> list[Parting]:
     """Where the sizes of two scalers on one trace differed, the earliest first, `most` at most. Ticks may differ."""
     found: list[Parting] = []
     moments = sorted({*_moments(first), *_moments(second)})
+    if not moments:
+        return []
     end = min(len(one.size) * one.tick.total_seconds() for one in (first, second))
     for at, until in zip(moments, [*moments[1:], end], strict=True):
         ours, theirs = _at(first, at), _at(second, at)
