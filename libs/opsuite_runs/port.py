@@ -54,3 +54,24 @@ class AuditEntry:
     outcome: str
     details: Mapping[str, str] = field(default_factory=dict)
     trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Names one mutating call, so that repeating it returns its first answer."""
+
+    principal: str
+    method: str
+    request_id: str
+    fingerprint: bytes
+    """Of the whole request: the same id with another one is a mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls, and what only the call knows."""
+
+    actor: str
+    replay: Replay | None = None
+    audit: AuditEntry | None = None
+    """What the audit log keeps of the call if it succeeds; None: somebody else sees to that."""

@@ -12,7 +12,7 @@ from opsuite_kernel.clock import SystemClock
 from opsuite_kernel.errors import Conflict, NotFound, Unavailable
 from opsuite_runs import events as event_log
 from opsuite_runs.lease import Leases, new_owner
-from opsuite_runs.port import Event, Lease
+from opsuite_runs.port import Call, Event, Lease
 from opsuite_runs.watch import Hub
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.database import SqlStore
@@ -24,7 +24,6 @@ from opsuite_scaler.application.policies import NewPolicy, Policies, Standing
 from opsuite_scaler.application.pools import Pools
 from opsuite_scaler.application.ports import Scale, SourceInfo
 from opsuite_scaler.application.records import Activity
-from opsuite_scaler.application.store import Call
 from opsuite_scaler.application.targets import Looked, Targets
 from opsuite_scaler.domain.policy import MetricSpec, ScalingPolicy, TargetRef
 from opsuite_scaler.domain.rules import violations

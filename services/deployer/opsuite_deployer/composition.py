@@ -24,7 +24,7 @@ from opsuite.deployer.v1 import (
     workload_service_pb2_grpc,
 )
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.audit_log import SqlAuditLog
+from opsuite_deployer.adapters.audit_log import DeployerAuditLog
 from opsuite_deployer.adapters.database import SqlStore
 from opsuite_deployer.adapters.deployment_api import DeploymentServicer
 from opsuite_deployer.adapters.environment_api import EnvironmentServicer
@@ -190,7 +190,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     stack.push_async_callback(edges.stop)
 
     # the work
-    audit_log = SqlAuditLog(store, clock)
+    audit_log = DeployerAuditLog(store, tables.audit, clock)
     limits = Limits(timeout=timedelta(minutes=settings.deployment_timeout_minutes), starting=settings.starting_timeout)
     rules = Rules(limits, settings.max_concurrent_deployments, new_id)
     router = EnvoyRouter(routes, grace=settings.edge_grace, clock=clock)

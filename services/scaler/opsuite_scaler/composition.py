@@ -30,13 +30,13 @@ from opsuite_rpc.channel import default_target
 from opsuite_rpc.served import access_control, server_settings
 from opsuite_rpc.server import RpcServer, Service, Telemetry
 from opsuite_runs import events as event_log
+from opsuite_runs.audit_log import SqlAuditLog
 from opsuite_runs.background import repeat, supervised
 from opsuite_runs.keeper import LeaseKeeper
 from opsuite_runs.lease import Leases, new_owner
 from opsuite_runs.reading import news, reader
 from opsuite_runs.watch import Hub
 from opsuite_scaler.adapters import tables
-from opsuite_scaler.adapters.audit_log import SqlAuditLog
 from opsuite_scaler.adapters.database import SqlStore
 from opsuite_scaler.adapters.formulas import CelFormulas
 from opsuite_scaler.adapters.keda.external_scaler_api import ExternalScalerServicer
@@ -141,7 +141,7 @@ async def build(settings: Settings, stack: AsyncExitStack) -> Scaler:
     )
     stack.push_async_callback(asyncio.to_thread, tracing.close)
     observing = Observing(tracing.tracer("opsuite.scaler"), registry, settings.metrics_namespace)
-    audit_log = SqlAuditLog(store, clock)
+    audit_log = SqlAuditLog(store, tables.audit, clock)
 
     # the work
     looking = Looking(

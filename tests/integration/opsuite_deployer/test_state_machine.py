@@ -37,13 +37,13 @@ from opsuite_deployer.adapters.pipeline_messages import document_of, pipeline_of
 from opsuite_deployer.application.deployments import Call, Reference
 from opsuite_deployer.application.entry import DeployWish
 from opsuite_deployer.application.pipelines import Registration
-from opsuite_deployer.application.ports import Replay
 from opsuite_deployer.composition import MIGRATIONS
 from opsuite_deployer.domain.deployment import TERMINAL
 from opsuite_deployer.domain.errors import IllegalTransition
 from opsuite_deployer.domain.turn import Verb
 from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Stale
 from opsuite_platforms.port import Exit, ExitKind
+from opsuite_runs.port import Replay
 from opsuite_storage.migrations import migrate
 from opsuite_storage.store import open_store
 

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from fakes.clock import FakeClock
 
 from opsuite_kernel.errors import Conflict, Exhausted, InvalidInput, NotFound
+from opsuite_runs.port import Call, Replay
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.simulation_rows import SqlBacktests
 from opsuite_scaler.adapters.simulator import ProcessSimulator
 from opsuite_scaler.application.playing import played
 from opsuite_scaler.application.rehearsal import BacktestRecord, BacktestState, Job, KeptTrace, Outcome
 from opsuite_scaler.application.simulations import SILENT_AFTER, Simulations
-from opsuite_scaler.application.store import Call, Replay
 from opsuite_scaler.composition import MIGRATIONS
 from opsuite_scaler.domain.policy import (
     ForecastMode,

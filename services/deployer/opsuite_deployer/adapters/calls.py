@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import grpc
 from google.protobuf.message import Message
 
 from opsuite_deployer.application.deployments import Call, Reference
-from opsuite_deployer.application.ports import Replay
-from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audits_itself
+from opsuite_runs.calls import replay_of
 from opsuite_runs.port import AuditEntry
 
 Context = grpc.aio.ServicerContext
@@ -27,15 +24,6 @@ def call_of(request: Message) -> Call:
         replay=replay_of(request),
         audit=AuditEntry(call.principal.name, call.action, call.resource, "OK", call.details, call.trace_id),
     )
-
-
-def replay_of(request: Message) -> Replay | None:
-    """Replay protection of the present call; None without a request id."""
-    request_id: str = getattr(request, "request_id", "")
-    if not request_id:
-        return None
-    fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-    return Replay(current_principal().name, request.DESCRIPTOR.full_name, request_id, fingerprint)
 
 
 def reference_of(name: str) -> Reference:

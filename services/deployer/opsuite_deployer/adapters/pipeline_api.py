@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opsuite.deployer.v1 import pipeline_service_pb2 as pb
 from opsuite.deployer.v1 import pipeline_service_pb2_grpc as stubs
-from opsuite_deployer.adapters.calls import Context, page_size, replay_of
+from opsuite_deployer.adapters.calls import Context, page_size
 from opsuite_deployer.adapters.pipeline_judging import all_violations
 from opsuite_deployer.adapters.pipeline_messages import document_of, message_of, pipeline_of
 from opsuite_deployer.adapters.queries import Queries
@@ -12,6 +12,7 @@ from opsuite_deployer.application.pipelines import Pipelines, Registration
 from opsuite_kernel.errors import InvalidInput
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audited_as, shape_violations
+from opsuite_runs.calls import replay_of
 
 
 class PipelineServicer(stubs.PipelineServiceServicer):

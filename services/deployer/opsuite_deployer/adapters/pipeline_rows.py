@@ -9,9 +9,10 @@ import sqlalchemy as sa
 from opsuite_deployer.adapters import tables
 from opsuite_deployer.adapters.revisions import built_from
 from opsuite_deployer.adapters.transaction import Transaction
-from opsuite_deployer.application.ports import Replay, Revision
+from opsuite_deployer.application.ports import Revision
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_runs import idempotency
+from opsuite_runs.port import Replay
 from opsuite_storage.prepared import Prepared
 
 _REVISION = Prepared(

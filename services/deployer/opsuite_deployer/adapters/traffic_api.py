@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from opsuite.deployer.v1 import traffic_service_pb2 as pb
 from opsuite.deployer.v1 import traffic_service_pb2_grpc as stubs
-from opsuite_deployer.adapters.calls import Context, replay_of
+from opsuite_deployer.adapters.calls import Context
 from opsuite_deployer.adapters.deployment_messages import timestamp
 from opsuite_deployer.adapters.workload_api import edge_message, workload_of
 from opsuite_deployer.application.traffic import Traffic, Weights, etag_of
@@ -14,6 +14,7 @@ from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_platforms.traffic.port import Endpoint, Route, Track
 from opsuite_platforms.traffic.store import EdgeReport
 from opsuite_rpc.access import current_principal
+from opsuite_runs.calls import replay_of
 
 
 class TrafficServicer(stubs.TrafficServiceServicer):

@@ -9,7 +9,7 @@ from typing import Final
 from opsuite.deployer.v1 import workload_pb2
 from opsuite.deployer.v1 import workload_service_pb2 as pb
 from opsuite.deployer.v1 import workload_service_pb2_grpc as stubs
-from opsuite_deployer.adapters.calls import Context, replay_of
+from opsuite_deployer.adapters.calls import Context
 from opsuite_deployer.adapters.deployment_messages import timestamp
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.application.workload_view import RevisionView, Workloads, WorkloadView
@@ -17,6 +17,7 @@ from opsuite_deployer.domain.pipeline import WorkloadPlatform
 from opsuite_platforms.port import Replica, ReplicaPhase
 from opsuite_platforms.traffic.port import EdgeStatus
 from opsuite_rpc.calls import time_remaining
+from opsuite_runs.calls import replay_of
 
 PLATFORMS: Final = {
     platform: workload_pb2.WorkloadPlatform.Value(f"WORKLOAD_PLATFORM_{platform.name}") for platform in WorkloadPlatform

@@ -9,7 +9,7 @@ from datetime import datetime
 from opsuite_deployer.application.admission import Rules, Started, admit, apply_arrival, ask, next_id, recorded_pipeline
 from opsuite_deployer.application.entry import Chosen, DeployWish, admit_to, choose
 from opsuite_deployer.application.fleet import Fleet
-from opsuite_deployer.application.ports import Problem, Replay, Revision, Standing, Store, Tx
+from opsuite_deployer.application.ports import Problem, Revision, Standing, Store, Tx
 from opsuite_deployer.application.preflight import PlannedStep, Preflight, planned
 from opsuite_deployer.application.rollout_records import would_start
 from opsuite_deployer.domain.deployment import (
@@ -44,7 +44,7 @@ from opsuite_deployer.domain.rollback import check_target, rollback_deployment
 from opsuite_deployer.domain.rollout_parts import check_wish, plan_of
 from opsuite_deployer.domain.turn import EventKind, Happened, Verb, Wish
 from opsuite_kernel.clock import Clock
-from opsuite_runs.port import AuditEntry
+from opsuite_runs.port import AuditEntry, Replay
 
 
 @dataclass(frozen=True, slots=True)

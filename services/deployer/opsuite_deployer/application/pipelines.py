@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from opsuite_deployer.application.ports import Replay, Revision, Store, Tx
+from opsuite_deployer.application.ports import Revision, Store, Tx
 from opsuite_deployer.domain.errors import EtagMismatch, PipelineInUse, PipelineNotFound
 from opsuite_deployer.domain.pipeline import Pipeline
 from opsuite_deployer.domain.rules import Policy, violations
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_runs.port import Replay
 
 _MADE: Final = "made"
 """Stands, behind the number of a revision, in what is remembered of a registration that made one."""

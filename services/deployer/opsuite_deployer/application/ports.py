@@ -17,7 +17,7 @@ from opsuite_deployer.domain.pipeline import NotificationRule, Pipeline
 from opsuite_deployer.domain.turn import Happened, Wish
 from opsuite_notify.port import Message, SecretRef
 from opsuite_platforms.port import OutputLine
-from opsuite_runs.port import AuditEntry, Lease
+from opsuite_runs.port import AuditEntry, Lease, Replay
 
 T = TypeVar("T")
 
@@ -83,17 +83,6 @@ class StepLine:
     step: str
     attempt: int
     line: OutputLine
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Names one mutating call, so that repeating it returns its first answer."""
-
-    principal: str
-    method: str
-    request_id: str
-    fingerprint: bytes
-    """Of the whole request: the same id with another one is a mistake."""
 
 
 class Tx(WorkloadTx, Protocol):

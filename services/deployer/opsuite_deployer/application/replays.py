@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from opsuite_deployer.application.ports import Replay, Store
+from opsuite_deployer.application.ports import Store
 from opsuite_kernel.errors import Unavailable
+from opsuite_runs.port import Replay
 
 T = TypeVar("T")
 

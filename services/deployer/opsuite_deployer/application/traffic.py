@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from opsuite_deployer.application.platforms import Platforms
-from opsuite_deployer.application.ports import Replay, Store
+from opsuite_deployer.application.ports import Store
 from opsuite_deployer.application.replays import once
 from opsuite_deployer.application.routing import routed_endpoint
 from opsuite_deployer.application.workload_ports import RevisionRecord
@@ -30,6 +30,7 @@ from opsuite_kernel.errors import InvalidInput, NotFound, OpsuiteError, Violatio
 from opsuite_platforms.port import ReplicaPhase
 from opsuite_platforms.traffic.port import Endpoint, Route, RouteStatus, Track, TrafficRouter
 from opsuite_platforms.traffic.store import EdgeReport, RouteStore, StoredRoute
+from opsuite_runs.port import Replay
 
 log = structlog.get_logger(__name__)
 

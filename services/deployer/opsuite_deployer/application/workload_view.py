@@ -9,13 +9,14 @@ from datetime import timedelta
 from typing import Final
 
 from opsuite_deployer.application.platforms import Platforms
-from opsuite_deployer.application.ports import Replay, Store, Tx
+from opsuite_deployer.application.ports import Store, Tx
 from opsuite_deployer.application.replays import once
 from opsuite_deployer.application.workload_ports import RevisionRecord, WorkloadRecord
 from opsuite_deployer.domain.errors import RolloutUnderWay, WorkloadNotFound
 from opsuite_kernel.errors import NotFound, TimedOut
 from opsuite_platforms.port import Platform, ReplicaPhase, WorkloadStatus
 from opsuite_platforms.traffic.port import RouteStatus, TrafficRouter
+from opsuite_runs.port import Replay
 
 LOOK_EVERY: Final = timedelta(milliseconds=200)
 

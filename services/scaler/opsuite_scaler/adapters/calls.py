@@ -1,40 +1,17 @@
-"""What every servicer takes from a call: who calls, how it is replayed, and which policy a name means."""
+"""What servicers take from a request: which policy a name means, a time, how long a page is."""
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 
 import grpc
 from google.protobuf.message import Message
 
 from opsuite_kernel.errors import InvalidInput, Violation
-from opsuite_rpc.access import current_principal
-from opsuite_rpc.calls import audits_itself
-from opsuite_runs.port import AuditEntry
 from opsuite_scaler.adapters.policy_names import POLICIES, POOLS
 from opsuite_scaler.adapters.values import time_of
-from opsuite_scaler.application.store import Call, Replay
 
 Context = grpc.aio.ServicerContext
-
-
-def call_of(request: Message) -> Call:
-    """Who makes the present call, its replay protection if the request has an id, and its audit entry."""
-    call = audits_itself()
-    return Call(
-        actor=call.principal.name,
-        replay=_replay_of(request),
-        audit=AuditEntry(call.principal.name, call.action, call.resource, "OK", call.details, call.trace_id),
-    )
-
-
-def _replay_of(request: Message) -> Replay | None:
-    request_id: str = getattr(request, "request_id", "")
-    if not request_id:
-        return None
-    fingerprint = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
-    return Replay(current_principal().name, request.DESCRIPTOR.full_name, request_id, fingerprint)
 
 
 def policy_id(name: str) -> str:

@@ -14,7 +14,9 @@ from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audited_as, shape_violations
-from opsuite_scaler.adapters.calls import Context, activity_ids, call_of, moment, page_size, policy_id
+from opsuite_runs.calls import call_of
+from opsuite_runs.port import Call
+from opsuite_scaler.adapters.calls import Context, activity_ids, moment, page_size, policy_id
 from opsuite_scaler.adapters.decision_messages import (
     activity_message,
     outcome_message,
@@ -32,7 +34,6 @@ from opsuite_scaler.adapters.watches import Watches
 from opsuite_scaler.adapters.words import lines_of
 from opsuite_scaler.application.policies import NewPolicy, Policies, SizeWish
 from opsuite_scaler.application.records import PolicyRecord
-from opsuite_scaler.application.store import Call
 from opsuite_scaler.domain.decide import decide
 from opsuite_scaler.domain.decision import State
 from opsuite_scaler.domain.expressions import Evaluate

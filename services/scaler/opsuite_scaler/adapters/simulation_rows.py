@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from opsuite_kernel.clock import Clock
 from opsuite_runs import audit, idempotency
+from opsuite_runs.port import Call, Replay
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.simulation_tables import backtests, traces
 from opsuite_scaler.application.rehearsal import BacktestRecord, BacktestState, KeptTrace, Page, Played, Series
-from opsuite_scaler.application.store import Call, Replay
 from opsuite_scaler.domain.simulation.report import Best, Measures
 from opsuite_scaler.domain.simulation.traces import Trace
 from opsuite_storage.store import Store as Database

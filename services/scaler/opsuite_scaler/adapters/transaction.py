@@ -12,11 +12,10 @@ from opsuite_kernel.clock import Clock
 from opsuite_runs import audit, idempotency
 from opsuite_runs import events as event_log
 from opsuite_runs.lease import Leases
-from opsuite_runs.port import AuditEntry, Event
+from opsuite_runs.port import AuditEntry, Event, Replay
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.decision_messages import event_message
 from opsuite_scaler.application.records import Happened, name_of
-from opsuite_scaler.application.store import Replay
 from opsuite_storage.listen import notify
 from opsuite_storage.prepared import Prepared
 from opsuite_storage.store import Store as Database

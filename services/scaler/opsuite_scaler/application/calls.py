@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from opsuite_scaler.application.store import Call, Tx
+from opsuite_runs.port import Call
+from opsuite_scaler.application.store import Tx
 
 
 def begin(tx: Tx, call: Call) -> str | None:

@@ -11,6 +11,7 @@ from typing import Final
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Unavailable, Violation
 from opsuite_kernel.ids import new_id
+from opsuite_runs.port import Call
 from opsuite_scaler.application.calls import begin, finish
 from opsuite_scaler.application.errors import (
     ActivityNotFound,
@@ -31,7 +32,7 @@ from opsuite_scaler.application.records import (
     Result,
     TargetRecord,
 )
-from opsuite_scaler.application.store import Call, Store, Tx
+from opsuite_scaler.application.store import Store, Tx
 from opsuite_scaler.domain.decision import Decision, Outcome, Verdict
 from opsuite_scaler.domain.expressions import Evaluate
 from opsuite_scaler.domain.policy import ModeSetting, ScalingPolicy

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from opsuite_runs.port import Call
 from opsuite_scaler.application.calls import begin, finish
 from opsuite_scaler.application.errors import EtagMismatch, PoolInUse, PoolNotFound
 from opsuite_scaler.application.looking import claims_of, wanted_by
 from opsuite_scaler.application.records import PoolRecord
-from opsuite_scaler.application.store import Call, Store, Tx
+from opsuite_scaler.application.store import Store, Tx
 from opsuite_scaler.domain.pools import allocate
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from opsuite_scaler.application.store import Call
+from opsuite_runs.port import Call
 from opsuite_scaler.domain.simulation.contenders import Contender
 from opsuite_scaler.domain.simulation.plant import Site
 from opsuite_scaler.domain.simulation.report import Best, Measures, Parting

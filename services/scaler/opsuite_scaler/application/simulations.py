@@ -13,6 +13,7 @@ import structlog
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Conflict, Exhausted, InvalidInput, NotFound, OpsuiteError, Violation
 from opsuite_kernel.ids import new_id
+from opsuite_runs.port import Call
 from opsuite_scaler.application.rehearsal import (
     BacktestRecord,
     Backtests,
@@ -23,7 +24,6 @@ from opsuite_scaler.application.rehearsal import (
     Page,
     Simulator,
 )
-from opsuite_scaler.application.store import Call
 from opsuite_scaler.domain.simulation.contenders import ticks_of
 from opsuite_scaler.domain.simulation.traces import MAX_STEPS
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
-from opsuite_runs.port import AuditEntry, Lease
+from opsuite_runs.port import AuditEntry, Lease, Replay
 from opsuite_scaler.application.records import (
     Activity,
     Happened,
@@ -19,27 +18,6 @@ from opsuite_scaler.application.records import (
 from opsuite_scaler.domain.policy import TargetRef
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Names one mutating call, so that repeating it returns its first answer."""
-
-    principal: str
-    method: str
-    request_id: str
-    fingerprint: bytes
-    """Of the whole request: the same id with another one is a mistake."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Who calls, and what only the call knows."""
-
-    actor: str
-    replay: Replay | None = None
-    audit: AuditEntry | None = None
-    """What the audit log keeps of the call if it succeeds; None: somebody else sees to that."""
 
 
 class Tx(Protocol):
