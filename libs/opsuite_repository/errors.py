@@ -63,6 +63,15 @@ class Locked(Conflict):
         self.holder = holder
 
 
+class Cancelled(Conflict):
+    """Whoever asked for the work took it back. What was done so far does no harm, and helps the next try."""
+
+    reason: ClassVar[str] = "CANCELLED"
+
+    def __init__(self) -> None:
+        super().__init__("cancelled")
+
+
 class AlreadyExists(Conflict):
     """A file of that name is there with other content; it was left as it is."""
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from opsuite_repository.errors import Malformed
 from opsuite_repository.format.compression import DEFAULT_LEVEL, compress, decompress
-from opsuite_repository.format.sealing import Buffer, Sealer
+from opsuite_repository.format.sealing import OVERHEAD_BYTES, Buffer, Sealer
 
 BlobId: TypeAlias = bytes
 """32 bytes: the SHA-256 of the content."""
@@ -40,6 +40,11 @@ class SealedBlob(NamedTuple):
     stored: bytes
     uncompressed_length: int
     """Of the content; 0 when it is stored uncompressed."""
+
+    @property
+    def content_bytes(self) -> int:
+        """How long the content is, compressed or not."""
+        return self.uncompressed_length or len(self.stored) - OVERHEAD_BYTES
 
 
 def blob_id(content: Buffer) -> BlobId:

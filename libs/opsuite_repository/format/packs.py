@@ -80,6 +80,15 @@ class PackBuilder:
         self._entries.append(entry)
         return entry
 
+    def absorb(self, other: PackBuilder) -> bool:
+        """Append all of another pack of the same type, if that fits into one; whether it did."""
+        if self.size_bytes + other.size_bytes > self._target_bytes:
+            return False
+        offset = self.size_bytes
+        self._entries += [entry._replace(offset=entry.offset + offset) for entry in other._entries]
+        self._append(other._data)
+        return True
+
     def finish(self) -> Pack:
         """The pack file with its header, and its name."""
         if not self._entries:
@@ -88,7 +97,7 @@ class PackBuilder:
         self._append(header + _LENGTH.pack(len(header)))
         return Pack(self._hash.digest(), self._data, self._entries)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: Buffer) -> None:
         self._data += data
         self._hash.update(data)
 
