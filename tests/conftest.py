@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import component_counts
 import hypothesis
@@ -20,5 +21,7 @@ if os.environ.get("CI") == "true":
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """See `component_counts`."""
+    """See `component_counts`. Ctrl-C is tested too: a shell that began the tests in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     component_counts.install(config)

@@ -17,11 +17,12 @@ from typing import Annotated, Final
 
 import typer
 
-from opsuite_cli import calls, options, own_scaler, screen
+from opsuite_cli import calls, options, screen
 from opsuite_cli.calls import REFUSED
 from opsuite_cli.explaining import explained
 from opsuite_cli.health import status_of
 from opsuite_cli.options import Options
+from opsuite_cli.own_services import ALL, HEALER, SCALER, OwnService
 from opsuite_kernel.errors import OpsuiteError, Unavailable
 
 ADDRESS: Final = "127.0.0.1:7401"
@@ -51,18 +52,22 @@ def up(
         bool | None,
         typer.Option("--scaler/--no-scaler", help="Run the scaler too; otherwise if opsuite[scaler] is there."),
     ] = None,
+    healer: Annotated[
+        bool | None,
+        typer.Option("--healer/--no-healer", help="Run the healer too; otherwise if opsuite[healer] is there."),
+    ] = None,
 ) -> None:
     """Run the suite in the foreground; Ctrl-C lets running work end and stops it. Workloads and edge go on: see `down`.
 
-    Every setting of the deployer and the scaler (DEPLOYER_…, SCALER_…, see their READMEs) is read from the environment.
+    Every setting of the services (DEPLOYER_…, SCALER_…, HEALER_…, see their READMEs) is read from the environment.
     """
     if importlib.util.find_spec("opsuite_deployer") is None or importlib.util.find_spec("supervisor") is None:
         screen.complain(["error: the server is not installed", "hint: pip install 'opsuite[all]'"])
         raise typer.Exit(REFUSED)
     directory = _data_dir(data_dir)
     environment = settings_of(directory, listen or [], root or [], os.environ)
-    if scaler is not False and own_scaler.is_installed():
-        environment.setdefault("DEPLOYER_SCALER_ADDRESS", own_scaler.first_address(directory, os.environ))
+    if scaler is not False and SCALER.is_installed():
+        environment.setdefault("DEPLOYER_SCALER_ADDRESS", SCALER.first_address(directory, os.environ))
     # A process group of its own: Ctrl-C is for this process, which passes on one signal, not two.
     child = subprocess.Popen(
         [sys.executable, "-m", "opsuite_deployer"], env=environment, stdin=subprocess.DEVNULL, process_group=0
@@ -71,14 +76,18 @@ def up(
         signal.signal(number, lambda _number, _frame: child.send_signal(signal.SIGTERM))
     addresses = environment["DEPLOYER_LISTEN"].split(",")
     options.choose(Options(addresses[0], directory / "token"))
-    beside = None
+    beside: list[subprocess.Popen[bytes]] = []
     if _serves(child):
-        beside, told = scaler_for(directory, scaler, addresses, os.environ)
-        _greet(directory, addresses, edge_for(directory, edge), told)
+        told = {"edge": edge_for(directory, edge)}
+        for service, wanted in ((SCALER, scaler), (HEALER, healer)):
+            started, told[service.name] = service_for(service, directory, wanted, addresses, os.environ)
+            beside += [started] if started else []
+        _greet(directory, addresses, told)
     status = child.wait()
-    if beside is not None and beside.poll() is None:
-        beside.terminate()
-        beside.wait()
+    for one in beside:
+        one.terminate()  # one that has ended already is left alone
+    for one in beside:
+        one.wait()
     if status == 0:
         screen.say("the deployer has stopped; workloads go on until: opsuite down")
     raise typer.Exit(status if status >= 0 else 128 - status)
@@ -155,21 +164,19 @@ def edge_for(directory: Path, wanted: bool | None) -> str:
     return f"{own_edge.ID}, sends requests to what rollouts route; log in {directory / 'edges' / own_edge.ID}"
 
 
-def scaler_for(
-    directory: Path, wanted: bool | None, addresses: Sequence[str], environ: Mapping[str, str]
+def service_for(
+    service: OwnService, directory: Path, wanted: bool | None, addresses: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[subprocess.Popen[bytes] | None, str]:
-    """Start the scaler, or none; what is to be said of it. The deployer works without it, so it stops nothing."""
+    """Start a service, or none; what is to be said of it."""
     if wanted is False:
         return None, "none"
-    if not own_scaler.is_installed():
-        return None, f"none: it is not installed ({own_scaler.HOW_TO_GET_IT})"
-    usual = ADDRESS in addresses
-    environment = own_scaler.settings_of(directory, addresses[0], usual=usual, environ=environ)
-    started = own_scaler.start(environment)
-    return started, environment["SCALER_LISTEN"].replace(",", " ")
+    if not service.is_installed():
+        return None, f"none: it is not installed ({service.how_to_get_it})"
+    environment = service.settings_of(directory, addresses[0], usual=ADDRESS in addresses, environ=environ)
+    return service.start(environment), environment[f"{service.prefix}LISTEN"].replace(",", " ")
 
 
-def _greet(directory: Path, addresses: Sequence[str], edge: str, scaler: str) -> None:
+def _greet(directory: Path, addresses: Sequence[str], beside: Mapping[str, str]) -> None:
     from opsuite_rpc.channel import data_directory
 
     lines = [
@@ -177,8 +184,7 @@ def _greet(directory: Path, addresses: Sequence[str], edge: str, scaler: str) ->
         *(f"  address   {address}" for address in addresses),
         f"  token     {directory / 'token'}",
         f"  work      {directory / 'work'}",
-        f"  edge      {edge}",
-        f"  scaler    {scaler}",
+        *(f"  {name:<9} {told}" for name, told in beside.items()),
     ]
     if directory != data_directory().absolute():
         lines += ["in other terminals first:", f"  export OPSUITE_DATA_DIR={shlex.quote(str(directory))}"]
@@ -193,9 +199,10 @@ def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
     if (pid := _holder(directory)) is not None:
         _end(pid)
         stopped.append("the deployer")
-    if (pid := _holder(own_scaler.data_of(directory))) is not None:
-        _end(pid)
-        stopped.append("the scaler")
+    for service in ALL.values():
+        if (pid := _holder(service.data_of(directory))) is not None:
+            _end(pid)
+            stopped.append(f"the {service.name}")
     supervisord = Supervisord(directory / "supervisor")
     if not keep_workloads and supervisord.answers():
         supervisord.stop()

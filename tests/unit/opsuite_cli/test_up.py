@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from opsuite_cli import own_edge, own_scaler
-from opsuite_cli.up import edge_for, scaler_for, settings_of
+from opsuite_cli import own_edge
+from opsuite_cli.own_services import ALL, HEALER, SCALER, OwnService
+from opsuite_cli.up import edge_for, service_for, settings_of
 
 DATA = Path("/data")
 
@@ -53,7 +55,7 @@ def test_an_edge_that_nobody_wants_is_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_the_scaler_shares_the_workloads_and_asks_the_deployer() -> None:
-    environment = own_scaler.settings_of(DATA, "unix:///data/run/deployer.sock", usual=True, environ={})
+    environment = SCALER.settings_of(DATA, "unix:///data/run/deployer.sock", usual=True, environ={})
 
     assert environment == {
         "SCALER_DATA_DIR": "/data/scaler",
@@ -66,25 +68,34 @@ def test_the_scaler_shares_the_workloads_and_asks_the_deployer() -> None:
 
 
 def test_the_scaler_keeps_to_its_socket_beside_a_deployer_elsewhere() -> None:
-    assert own_scaler.addresses_of(DATA, usual=False, environ={}) == ["unix:///data/run/scaler.sock"]
+    assert SCALER.addresses_of(DATA, usual=False, environ={}) == ["unix:///data/run/scaler.sock"]
 
 
 def test_what_the_environment_says_of_the_scaler_wins() -> None:
     environ = {"SCALER_LISTEN": "127.0.0.1:9", "DEPLOYER_WORKLOAD_PORTS": "20000-20010"}
 
-    environment = own_scaler.settings_of(DATA, "127.0.0.1:8", usual=True, environ=environ)
+    environment = SCALER.settings_of(DATA, "127.0.0.1:8", usual=True, environ=environ)
 
     assert environment["SCALER_LISTEN"] == "127.0.0.1:9"
     assert environment["SCALER_WORKLOAD_PORTS"] == "20000-20010"
 
 
-def test_a_scaler_that_nobody_wants_is_not_started() -> None:
-    assert scaler_for(DATA, wanted=False, addresses=[], environ={}) == (None, "none")
+def test_the_healer_asks_the_scaler_too() -> None:
+    environment = HEALER.settings_of(DATA, "unix:///data/run/deployer.sock", usual=True, environ={})
+
+    assert environment["HEALER_SCALER_ADDRESS"] == "unix:///data/run/scaler.sock"
+    assert environment["HEALER_SCALER_TOKEN_FILE"] == "/data/token"
 
 
-def test_without_its_extra_there_is_no_scaler_and_a_way_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_scaler, "is_installed", lambda: False)
+@pytest.mark.parametrize("service", ALL.values(), ids=ALL)
+def test_a_service_that_nobody_wants_is_not_started(service: OwnService) -> None:
+    assert service_for(service, DATA, wanted=False, addresses=[], environ={}) == (None, "none")
 
-    _, told = scaler_for(DATA, wanted=None, addresses=[], environ={})
 
-    assert told == "none: it is not installed (pip install 'opsuite[scaler]')"
+@pytest.mark.parametrize("service", ALL.values(), ids=ALL)
+def test_without_its_extra_a_service_is_not_started_and_there_is_a_way_to_get_it(service: OwnService) -> None:
+    absent = replace(service, needed=("a_package_that_is_not_there",))
+
+    _, told = service_for(absent, DATA, wanted=None, addresses=[], environ={})
+
+    assert told == f"none: it is not installed (pip install 'opsuite[{service.name}]')"
