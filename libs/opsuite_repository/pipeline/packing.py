@@ -70,6 +70,10 @@ class Packer:
             self._claimed[kind].add(id_)
             return True
 
+    def has(self, kind: BlobType, id_: BlobId) -> bool:
+        """Whether the blob is stored, or claimed and about to be."""
+        return self._repository.index.has(kind, id_) or id_ in self._claimed[kind]
+
     def add(self, *blobs: SealedBlob) -> None:
         """Put blobs of one type into a pack. Raises what the storing of an earlier pack raised."""
         self.check()

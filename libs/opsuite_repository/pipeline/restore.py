@@ -89,7 +89,7 @@ def restore(
     cancelled: threading.Event | None = None,
     guard: Callable[[], None] | None = None,
 ) -> RestoreResult:
-    """Restore; the index of the repository has to be loaded. What fails for one file is a finding, and the rest goes on.
+    """Restore; the index has to be loaded. What fails for one file is a finding, and the rest goes on.
 
     A file whose content cannot be had whole is not left behind. Raises NotFound when the snapshot has no such
     subfolder, Cancelled, and what the storage raises when it cannot be reached at all.

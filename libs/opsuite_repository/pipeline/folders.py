@@ -1,0 +1,94 @@
+"""Folders on their way to becoming trees, and what a backup counts meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from opsuite_repository.format.trees import Node
+from opsuite_repository.pipeline.findings import Finding
+from opsuite_repository.pipeline.small_files import BatchResult
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted, by any number of threads."""
+
+    files_new: int = 0
+    files_changed: int = 0
+    files_unmodified: int = 0
+    dirs_new: int = 0
+    dirs_changed: int = 0
+    dirs_unmodified: int = 0
+    size_bytes: int = 0
+    """Of the content of all files."""
+    findings: list[Finding] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, result: BatchResult) -> None:
+        """Count the files of a batch."""
+        with self._lock:
+            self.files_new += result.files_new
+            self.files_changed += result.files_changed
+            self.files_unmodified += result.files_unmodified
+            self.size_bytes += result.size_bytes
+            self.findings += result.findings
+
+    def add_folder(self, *, is_new: bool, is_unmodified: bool) -> None:
+        """Count a folder."""
+        with self._lock:
+            self.dirs_new += is_new
+            self.dirs_unmodified += is_unmodified
+            self.dirs_changed += not (is_new or is_unmodified)
+
+    def found(self, *findings: Finding) -> None:
+        """Remember what went wrong."""
+        with self._lock:
+            self.findings += findings
+
+
+class PendingFolder:
+    """A folder of which some entries are still missing."""
+
+    def __init__(
+        self,
+        path: bytes,
+        node: Node | None,
+        above: PendingFolder | None,
+        place: int,
+        before: dict[str, Any],
+        finish: Callable[[PendingFolder], None],
+    ) -> None:
+        self.path = path
+        self.node = node
+        """None for the root, which has no name and no metadata."""
+        self.above = above
+        self.place = place
+        """Which entry of the folder above it is."""
+        self.before = before
+        """Its node in the parent snapshot, as raw JSON; empty if there was none."""
+        self.nodes: list[str | None] = []
+        """The JSON of each entry, by name; None for what is missing yet, or is not stored."""
+        self._finish = finish
+        self._missing = 1  # whoever lists the folder counts as one
+        self._lock = threading.Lock()
+
+    def expect(self, count: int) -> None:
+        """So many entries are to come."""
+        self.nodes = [None] * count
+        with self._lock:
+            self._missing += count
+
+    def complete(self, count: int = 1) -> None:
+        """So many have come, or never will; the last one finishes the folder on the thread that brings it."""
+        with self._lock:
+            self._missing -= count
+            is_last = self._missing == 0
+        if is_last:
+            self._finish(self)
+
+    def encode(self) -> bytes:
+        """The tree."""
+        return f'{{"nodes":[{",".join(filter(None, self.nodes))}]}}\n'.encode()
