@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from opsuite_healer.adapters.unit import SqlUnit
-from opsuite_healer.application.quiet import Quiet
+from opsuite_healer.application.quiet import Hush, Quiet
 from opsuite_healer.application.troubles import Troubles
 from opsuite_healer.composition.house import House, Part
 from opsuite_healer.composition.incidents import Incidents
@@ -24,4 +25,9 @@ class Alerts:
 
 def alerts(house: House, incidents: Incidents) -> Alerts:
     """Build it."""
-    raise NotImplementedError
+    return Alerts(Part(), incidents.troubles_of, _NeverQuiet())
+
+
+class _NeverQuiet:
+    async def of(self, labels: Mapping[str, str], now: datetime) -> Hush:
+        return Hush()
