@@ -1,8 +1,8 @@
 """Making a snapshot of files, or of one stream.
 
 Packs are stored first, then the index that names them, then the snapshot: whoever dies in between leaves files that
-nobody refers to. The caller holds the lock (`locking`); `guard` is asked before the snapshot is written and raises when
-the lock was lost.
+nobody refers to. The caller holds the lock (`locking`); `guard` is asked now and then, and before the snapshot
+is written, and raises when the lock was lost.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def back_up(
     and what was stored already serves the next backup.
     """
     root, missing = targets_of(request.paths)
-    backup = _Backup(repository, request, _absolute(request.paths), progress, cancelled)
+    backup = _Backup(repository, request, _absolute(request.paths), progress, cancelled, guard)
     backup.tally.found(*missing)
     with backup.packer as packer:
         readers = backup.readers()
@@ -125,7 +125,7 @@ def back_up(
         with readers:
             archiver.walk(root, backup.parent_tree)
             tree = archiver.wait()
-    return backup.finished(tree, guard)
+    return backup.finished(tree)
 
 
 def back_up_stream(
@@ -146,13 +146,13 @@ def back_up_stream(
     backup in the same way.
     """
     path = os.fsencode(name if name.startswith("/") else f"/{name}")
-    backup = _Backup(repository, request, (os.fsdecode(path),), progress, cancelled)
+    backup = _Backup(repository, request, (os.fsdecode(path),), progress, cancelled, guard)
     with backup.packer as packer:
         storing = StreamArchiver(repository, packer, backup.reading, backup.meter, backup.course, backup.tally)
         tree = storing.store(path, stream, from_datetime(backup.time))
         if finish is not None:
             finish()
-    return backup.finished(tree, guard)
+    return backup.finished(tree)
 
 
 class _Backup:
@@ -165,6 +165,7 @@ class _Backup:
         paths: tuple[str, ...],
         progress: ProgressSink | None,
         cancelled: threading.Event | None,
+        guard: Callable[[], None] | None,
     ) -> None:
         self._repository = repository
         self._request = request
@@ -174,7 +175,7 @@ class _Backup:
         self._hostname = request.hostname or socket.gethostname()
         self._parent = self._found_parent()
         self.packer = Packer(repository, pack_bytes=request.pack_bytes, dry_run=request.dry_run)
-        self.course = Course(cancelled)
+        self.course = Course(cancelled, guard)
         self.tally = Tally()
         self.meter = self._meter(progress)
         self.reading = self._reading()
@@ -190,15 +191,13 @@ class _Backup:
         engine = SmallFiles(self._repository.sealer, self.reading, PackerStore(self.packer))
         return FileReaders([engine], chunks, tally=self.tally, meter=self.meter, course=self.course)
 
-    def finished(self, tree: BlobId, guard: Callable[[], None] | None) -> BackupResult:
+    def finished(self, tree: BlobId) -> BackupResult:
         """Write the snapshot, unless it is not wanted, now that everything it refers to is stored."""
         self.course.check()
         summary, parent = self._summary(), self._parent[0] if self._parent else None
         is_same = self._request.skip_if_unchanged and tree == self.parent_tree
         name = None
         if not (self._request.dry_run or is_same):
-            if guard is not None:
-                guard()
             snapshot = self._snapshot(tree, parent, summary)
             name = self._repository.write_document(FileType.SNAPSHOT, snapshot.encode())
         self.meter.finish()

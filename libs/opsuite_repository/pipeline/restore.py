@@ -4,80 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 
 from opsuite_repository.format.snapshots import Snapshot
-from opsuite_repository.pipeline.findings import Finding
-from opsuite_repository.pipeline.progress import ProgressSink
+from opsuite_repository.pipeline.progress import Meter, ProgressSink
+from opsuite_repository.pipeline.restore_request import Overwrite, Ownership, RestoreRequest, RestoreResult
+from opsuite_repository.pipeline.restorer import Restorer, subfolder
+from opsuite_repository.pipeline.work import Course
 from opsuite_repository.repository import Repository
 
-
-class Overwrite(StrEnum):
-    """What to do with a file that is there already."""
-
-    ALWAYS = "always"
-    """Give it the content and metadata of the snapshot."""
-    IF_CHANGED = "if-changed"
-    """The same, but believe that the content is right where size and time of change are."""
-    IF_NEWER = "if-newer"
-    """Only when the file in the snapshot was changed later."""
-    NEVER = "never"
-
-
-class Ownership(StrEnum):
-    """Whose the restored files are."""
-
-    IDS = "ids"
-    """The numbers that the snapshot holds."""
-    NAMES = "names"
-    """Whoever has the name here that the owner had there; the numbers where nobody has."""
-    NONE = "none"
-    """Whoever restores."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreRequest:
-    """What to restore, where, and how."""
-
-    target: Path
-    """The folder that becomes the root of the snapshot. Made if it is missing."""
-    subfolder: bytes = b"/"
-    """A folder of the snapshot that is to be the root instead; a single file is put into the target."""
-    includes: tuple[str, ...] = ()
-    """Patterns as restic's `--include`; empty: everything."""
-    excludes: tuple[str, ...] = ()
-    case_insensitive_includes: tuple[str, ...] = ()
-    case_insensitive_excludes: tuple[str, ...] = ()
-    overwrite: Overwrite = Overwrite.ALWAYS
-    delete: bool = False
-    """Remove what is in restored folders and not in the snapshot."""
-    sparse: bool = False
-    """Leave holes where the content is nothing but zeroes."""
-    ownership: Ownership = Ownership.IDS
-    extended_attributes: bool = True
-    verify: bool = False
-    """Read everything again afterwards and compare."""
-    dry_run: bool = False
-    processes: int | None = None
-    """How many processes write small files beside this one; None: as many as there are processors. 0: none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreResult:
-    """What came of it."""
-
-    files_restored: int
-    files_unchanged: int
-    """Left alone, because they were right already or not to be overwritten."""
-    folders_restored: int
-    others_restored: int
-    """Links, devices, pipes."""
-    deleted: int
-    bytes_restored: int
-    files_verified: int
-    findings: tuple[Finding, ...]
+__all__ = ["Overwrite", "Ownership", "RestoreRequest", "RestoreResult", "restore"]
 
 
 def restore(
@@ -92,6 +27,20 @@ def restore(
     """Restore; the index has to be loaded. What fails for one file is a finding, and the rest goes on.
 
     A file whose content cannot be had whole is not left behind. Raises NotFound when the snapshot has no such
-    subfolder, Cancelled, and what the storage raises when it cannot be reached at all.
+    subfolder, Cancelled, and what the storage raises when it cannot be reached at all. `guard` is asked now and then
+    and raises when the lock was lost: from then on packs may vanish.
     """
-    raise NotImplementedError
+    course = Course(cancelled, guard)
+    root = subfolder(repository, snapshot, request.subfolder)
+    is_whole = not (request.subfolder.strip(b"/") or request.includes or request.excludes)
+    before = snapshot.summary if is_whole else None
+    meter = Meter(
+        progress,
+        files_total=before.total_files_processed if before else None,
+        bytes_total=before.total_bytes_processed if before else None,
+    )
+    restorer = Restorer(repository, request, course, meter)
+    restorer.run(root)
+    result = restorer.result()
+    meter.finish()
+    return result

@@ -11,20 +11,26 @@ from opsuite_repository.errors import Cancelled
 
 
 class Course:
-    """Whether the work goes on. The first failure of any thread ends it for all."""
+    """Whether the work goes on. The first failure of any thread ends it for all.
 
-    def __init__(self, cancelled: threading.Event | None = None) -> None:
+    `guard` is asked at every check, so it has to be quick: whether the lock is still held.
+    """
+
+    def __init__(self, cancelled: threading.Event | None = None, guard: Callable[[], None] | None = None) -> None:
         self._cancelled = cancelled
+        self._guard = guard
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self._ended: list[Callable[[], None]] = []
 
     def check(self) -> None:
-        """Raises the failure, or Cancelled."""
+        """Raises the failure, Cancelled, or what the guard raises."""
         if self._failure is not None:
             raise self._failure
         if self._cancelled is not None and self._cancelled.is_set():
             raise Cancelled
+        if self._guard is not None:
+            self._guard()
 
     @property
     def has_failed(self) -> bool:

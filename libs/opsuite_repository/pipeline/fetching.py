@@ -1,0 +1,151 @@
+"""Getting many blobs out of packs with few reads, and each to all the places that want it.
+
+Blobs are collected until a window is full; then those of one pack that lie near one another are read at once. Threads
+do that, and open, check and write what was read; memory is bounded by bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from opsuite_repository.errors import Damaged, FileMissing, Malformed
+from opsuite_repository.format.blob_index import Location
+from opsuite_repository.format.blobs import BlobId, BlobType, PackId, open_blob
+from opsuite_repository.format.sealing import OVERHEAD_BYTES
+from opsuite_repository.pipeline.work import Budget, Course
+from opsuite_repository.repository import Repository
+from opsuite_repository.storage.port import FileType
+
+WINDOW_BYTES: Final = 64 << 20
+WINDOW_BLOBS: Final = 8192
+RUN_BYTES: Final = 4 << 20
+"""A read is no longer than that, unless a single blob is."""
+GAP_BYTES: Final = 64 << 10
+"""So many bytes nobody wants are read along rather than asking twice."""
+IN_FLIGHT_BYTES: Final = 32 << 20
+_THREADS: Final = max(4, os.cpu_count() or 1)
+
+
+class Taker(Protocol):
+    """Whoever wants a blob."""
+
+    def take(self, offset: int, content: bytes) -> None:
+        """The content for that place. Raises nothing: what goes wrong is the taker's."""
+        ...
+
+    def miss(self, why: str) -> None:
+        """A blob cannot be had."""
+        ...
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A blob and everybody who wants it."""
+
+    id: BlobId
+    place: Location
+    takers: list[tuple[Taker, int]] = field(default_factory=list)
+
+
+class Fetcher:
+    """Collects wishes and fulfils them. One thread wishes; takers are served on others."""
+
+    def __init__(self, repository: Repository, course: Course) -> None:
+        self._repository = repository
+        self._course = course
+        self._window: dict[BlobId, Wanted] = {}
+        self._window_bytes = 0
+        self._budget = Budget(IN_FLIGHT_BYTES)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch")
+
+    def size_of(self, id_: BlobId) -> int | None:
+        """How long the blob is; None if no pack has it."""
+        place = self._repository.index.find(BlobType.DATA, id_)
+        return None if place is None else place.uncompressed_length or place.length - OVERHEAD_BYTES
+
+    def want(self, id_: BlobId, taker: Taker, offset: int) -> None:
+        """Have a blob that is in the index brought to `taker`, at some time before `close` returns."""
+        wanted = self._window.get(id_)
+        if wanted is None:
+            place = self._repository.index.find(BlobType.DATA, id_)
+            if place is None:
+                taker.miss(f"no pack of the index has the blob {id_.hex()}")
+                return
+            wanted = self._window[id_] = Wanted(id_, place)
+            self._window_bytes += place.length
+        wanted.takers.append((taker, offset))
+        if self._window_bytes >= WINDOW_BYTES or len(self._window) >= WINDOW_BLOBS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Start on all that was collected."""
+        window, self._window, self._window_bytes = self._window, {}, 0
+        for run in runs(list(window.values())):
+            self._course.check()
+            taken = self._budget.take(_length(run))
+            self._threads.submit(self._fetch, run, taken)
+
+    def close(self) -> None:
+        """Until everything that was started has come. Call `flush` before, unless the course has failed."""
+        self._threads.shutdown()
+
+    def _fetch(self, run: Sequence[Wanted], taken: int) -> None:
+        try:
+            with self._course.guarded():
+                self._course.check()
+                self._serve(run)
+        finally:
+            self._budget.give(taken)
+
+    def _serve(self, run: Sequence[Wanted]) -> None:
+        begin, name = run[0].place.offset, run[0].place.pack.hex()
+        try:
+            stored = memoryview(self._repository.storage.read(FileType.DATA, name, begin, _length(run)))
+        except (Damaged, FileMissing):
+            stored = memoryview(b"")
+        for wanted in run:
+            at = wanted.place.offset - begin
+            self._hand_out(wanted, stored[at : at + wanted.place.length])
+
+    def _hand_out(self, wanted: Wanted, stored: memoryview) -> None:
+        try:
+            content = self._opened(wanted, stored)
+        except Damaged as error:
+            for taker, _ in wanted.takers:
+                taker.miss(error.message)
+            return
+        for taker, offset in wanted.takers:
+            taker.take(offset, content)
+
+    def _opened(self, wanted: Wanted, stored: memoryview) -> bytes:
+        """The content; from another pack when this one is damaged. Raises Damaged when none is sound."""
+        try:
+            return open_blob(self._repository.sealer, wanted.id, stored, wanted.place.uncompressed_length)
+        except Malformed:
+            return self._repository.read_blob(BlobType.DATA, wanted.id)
+
+
+def runs(wanted: Sequence[Wanted]) -> Iterator[list[Wanted]]:
+    """The blobs in the order of their packs, cut into what is to be read at once."""
+    by_pack: defaultdict[PackId, list[Wanted]] = defaultdict(list)
+    for each in wanted:
+        by_pack[each.place.pack].append(each)
+    for group in by_pack.values():
+        group.sort(key=lambda each: each.place.offset)
+        run = [group[0]]
+        for each in group[1:]:
+            gap = each.place.offset - run[-1].place.offset - run[-1].place.length
+            if gap > GAP_BYTES or each.place.offset + each.place.length - run[0].place.offset > RUN_BYTES:
+                yield run
+                run = []
+            run.append(each)
+        yield run
+
+
+def _length(run: Sequence[Wanted]) -> int:
+    return run[-1].place.offset + run[-1].place.length - run[0].place.offset
