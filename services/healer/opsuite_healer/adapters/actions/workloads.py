@@ -1,0 +1,70 @@
+"""The replicas of a target, wherever it runs.
+
+A workload that is rolled out lives as revisions with names of their own (`part_of`); a target that names the workload
+means all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from opsuite_healer.domain.targets import TargetRef
+from opsuite_kernel.errors import NotFound
+from opsuite_platforms.port import Platform, Replica, ReplicaPhase
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A replica, and the workload or revision that it is a copy of."""
+
+    workload: str
+    replica: Replica
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it does what it is for, as far as its platform can tell."""
+        return self.replica.phase is ReplicaPhase.RUNNING
+
+
+class Workloads:
+    """Finds targets on platforms. Raises, from each: NotFound, Unavailable."""
+
+    def __init__(self, platforms: Mapping[str, Platform], namespaced: Callable[[str], Platform]) -> None:
+        """`namespaced` makes the Kubernetes platform of a namespace."""
+        self._platforms = platforms
+        self._namespaced = namespaced
+
+    def platform(self, target: TargetRef) -> Platform:
+        """What it runs on."""
+        if target.platform == "kubernetes" and target.namespace:
+            return self._namespaced(target.namespace)
+        try:
+            return self._platforms[target.platform]
+        except KeyError:
+            raise NotFound("platform", target.platform or "-", reason="NO_PLATFORM") from None
+
+    async def copies(self, target: TargetRef) -> Sequence[Copy]:
+        """The replicas of a workload and of its revisions, or the one that is meant."""
+        platform = self.platform(target)
+        found = await self._all(platform, target.workload)
+        if not target.replica:
+            return found
+        chosen = [copy for copy in found if copy.replica.name == target.replica]
+        if not chosen:
+            raise NotFound("replica", target.canonical)
+        return chosen
+
+    async def _all(self, platform: Platform, workload: str) -> Sequence[Copy]:
+        try:
+            names: Sequence[str] = [workload]
+            statuses = [await platform.observe(workload)]
+        except NotFound:
+            names = await platform.list_workloads(part_of=workload)
+            if not names:
+                raise
+            statuses = await asyncio.gather(*(platform.observe(name) for name in names))
+        return [
+            Copy(name, replica) for name, status in zip(names, statuses, strict=True) for replica in status.replicas
+        ]
