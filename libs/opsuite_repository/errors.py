@@ -63,6 +63,12 @@ class Locked(Conflict):
         self.holder = holder
 
 
+class LockLost(Conflict):
+    """Our lock was removed or could not be refreshed in time: others may be changing the repository already."""
+
+    reason: ClassVar[str] = "LOCK_LOST"
+
+
 class Cancelled(Conflict):
     """Whoever asked for the work took it back. What was done so far does no harm, and helps the next try."""
 

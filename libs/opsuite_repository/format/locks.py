@@ -37,6 +37,12 @@ class Lock:
     pid: int
     uid: int = 0
     gid: int = 0
+    process: str = ""
+    """What tells the process from all others (see `holders`). Ours alone have it; restic passes over such fields."""
+    since: Instant | None = None
+    """When the work began; `time` moves on with every refresh. Ours alone have it."""
+    role: str = ""
+    """Holders of one role keep each other out, although their locks are shared. Ours alone have it."""
 
     def encode(self) -> bytes:
         """The JSON document."""
@@ -48,6 +54,9 @@ class Lock:
             "pid": self.pid,
         }
         document.update({key: value for key, value in (("uid", self.uid), ("gid", self.gid)) if value})
+        if self.process:
+            since = format_instant(self.since or self.time)
+            document["opsuite"] = {"process": self.process, "since": since, "role": self.role}
         return go_json(document).encode()
 
     def __str__(self) -> str:
@@ -59,6 +68,7 @@ def parse(document: Buffer) -> Lock:
     """The lock in a JSON document. Raises Malformed."""
     raw = parse_object(document)
     try:
+        ours = raw.get("opsuite") or {}
         return Lock(
             time=parse_instant(raw["time"]),
             exclusive=bool(raw.get("exclusive", False)),
@@ -67,14 +77,22 @@ def parse(document: Buffer) -> Lock:
             pid=int(raw.get("pid", 0)),
             uid=int(raw.get("uid", 0)),
             gid=int(raw.get("gid", 0)),
+            process=str(ours.get("process", "")),
+            since=parse_instant(ours["since"]) if "since" in ours else None,
+            role=str(ours.get("role", "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Malformed(f"the lock cannot be read: {type(error).__name__} {error}") from error
 
 
-def conflicting(others: Iterable[Lock], *, exclusive: bool) -> Lock | None:
+def conflicts(other: Lock, *, exclusive: bool, role: str = "") -> bool:
+    """Whether the lock of another forbids one of that kind and role."""
+    return exclusive or other.exclusive or bool(role and other.role == role)
+
+
+def conflicting(others: Iterable[Lock], *, exclusive: bool, role: str = "") -> Lock | None:
     """The first of the others' locks that forbids one of that kind, or None."""
-    return next((other for other in others if exclusive or other.exclusive), None)
+    return next((other for other in others if conflicts(other, exclusive=exclusive, role=role)), None)
 
 
 def is_stale(lock: Lock, *, now: datetime, hostname: str, is_alive: bool) -> bool:
