@@ -28,6 +28,7 @@ check: setup ## Format, lint, types, import contracts, proto lint and breaking, 
 	$(BIN)/buf lint
 	$(BIN)/buf breaking protos --against protos/baseline.binpb
 	$(BIN)/python scripts/protos.py --check
+	$(BIN)/python scripts/openapi.py --check
 	$(UV) lock --check --quiet
 	$(BIN)/lint-imports
 	$(BIN)/mypy
@@ -45,6 +46,7 @@ fmt: setup ## Format code and protos
 
 protos: setup ## Regenerate the stubs below libs/opsuite
 	$(BIN)/python scripts/protos.py
+	$(BIN)/python scripts/openapi.py
 
 bench: setup ## Measure against floors and peers in one run
 	$(BIN)/python -m bench
