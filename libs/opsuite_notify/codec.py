@@ -12,6 +12,8 @@ from opsuite_notify.port import (
     EnvSecret,
     FileSecret,
     Message,
+    PagerDutyChannel,
+    Phase,
     SecretRef,
     Severity,
     SlackChannel,
@@ -30,6 +32,8 @@ def channel_to_json(channel: Channel) -> Json:
             return {"kind": "slack", "url": _secret_to_json(url)}
         case EmailChannel(to):
             return {"kind": "email", "to": list(to)}
+        case PagerDutyChannel(routing_key, url):
+            return {"kind": "pagerduty", "routing_key": _secret_to_json(routing_key), "url": url}
 
 
 def channel_from_json(value: Mapping[str, Any]) -> Channel:
@@ -42,6 +46,8 @@ def channel_from_json(value: Mapping[str, Any]) -> Channel:
             return SlackChannel(_secret_from_json(value["url"]))
         case "email":
             return EmailChannel(tuple(value["to"]))
+        case "pagerduty":
+            return PagerDutyChannel(_secret_from_json(value["routing_key"]), value["url"])
         case kind:
             raise ValueError(f"unknown kind of channel: {kind}")
 
@@ -57,6 +63,8 @@ def message_to_json(message: Message) -> Json:
         "severity": message.severity.value,
         "fields": [[name, value] for name, value in message.fields.items()],
         "url": message.url,
+        "phase": message.phase.value,
+        "source": message.source,
     }
 
 
@@ -71,6 +79,8 @@ def message_from_json(value: Mapping[str, Any]) -> Message:
         severity=Severity(value["severity"]),
         fields=dict(value["fields"]),
         url=value["url"],
+        phase=Phase(value.get("phase", Phase.TRIGGERED.value)),
+        source=value.get("source", ""),
     )
 
 

@@ -19,6 +19,7 @@ _COLORS: Final = {
     Severity.SUCCESS: "good",
     Severity.WARNING: "warning",
     Severity.ERROR: "danger",
+    Severity.CRITICAL: "danger",
 }
 _SLACK_TEXT_LIMIT: Final = 3000
 _SLACK_FIELD_LIMIT: Final = 20
@@ -35,6 +36,7 @@ def webhook_body(message: Message) -> bytes:
             "time": message.time.isoformat(),
             "key": message.key,
             "url": message.url,
+            "phase": message.phase.value,
             "fields": dict(message.fields),
         }
     )

@@ -16,6 +16,8 @@ from typing import Final, Protocol
 TITLE_LIMIT: Final = 200
 """Characters of a title; it has to fit the subject of an e-mail."""
 
+PAGERDUTY_URL: Final = "https://events.pagerduty.com/v2/enqueue"
+
 _EVENT: Final = re.compile(r"[A-Z][A-Z0-9_]{0,99}")
 _ADDRESS: Final = re.compile(r"[^\s@,;:<>()\[\]\\\"]+@[A-Za-z0-9.-]+")
 
@@ -27,6 +29,15 @@ class Severity(Enum):
     SUCCESS = "success"
     WARNING = "warning"
     ERROR = "error"
+    CRITICAL = "critical"
+
+
+class Phase(Enum):
+    """Where what a message tells of stands, for receivers that keep an alert of their own for each key."""
+
+    TRIGGERED = "trigger"
+    ACKNOWLEDGED = "acknowledge"
+    RESOLVED = "resolve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,9 @@ class Message:
     """Facts by name, in the order they are shown."""
     url: str = ""
     """Where to read more; empty means nowhere."""
+    phase: Phase = Phase.TRIGGERED
+    source: str = ""
+    """What is in trouble, in one name: "kubernetes/shop/checkout"; empty means the sender."""
 
     def __post_init__(self) -> None:
         if not _EVENT.fullmatch(self.event):
@@ -102,7 +116,16 @@ class EmailChannel:
             raise ValueError("an e-mail needs bare addresses such as ops@example.org")
 
 
-Channel = WebhookChannel | SlackChannel | EmailChannel
+@dataclass(frozen=True, slots=True)
+class PagerDutyChannel:
+    """A service of PagerDuty, or of whatever understands its Events API v2."""
+
+    routing_key: SecretRef
+    """Integration key of 32 characters."""
+    url: str = PAGERDUTY_URL
+
+
+Channel = WebhookChannel | SlackChannel | EmailChannel | PagerDutyChannel
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import Denied, OpsuiteError
 from opsuite_notify.formats import email, signature, slack_body, webhook_body
 from opsuite_notify.http_post import HttpPoster
+from opsuite_notify.pagerduty import pagerduty_body
 from opsuite_notify.port import (
     Channel,
     EmailChannel,
     Message,
     NotNow,
+    PagerDutyChannel,
     Refused,
     SendResult,
     SlackChannel,
@@ -72,6 +74,9 @@ class ChannelSender:
                 return await self._send_webhook(delivery_id, channel, message)
             case SlackChannel():
                 return await self._http.post(self._secrets.resolve(channel.url).reveal(), slack_body(message), {})
+            case PagerDutyChannel():
+                key = self._secrets.resolve(channel.routing_key).reveal()
+                return await self._http.post(channel.url, pagerduty_body(key, message), {})
             case EmailChannel():
                 return await self._send_email(delivery_id, channel, message)
 

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from opsuite_healer.adapters.incidents import tables
+from opsuite_healer.adapters.incidents.deliveries import IncidentOutbox
+from opsuite_healer.adapters.incidents.outbox_rows import OUTBOX, SqlMessages
+from opsuite_healer.adapters.incidents.transaction import SqlIncidents
 from opsuite_healer.adapters.unit import SqlUnit
 from opsuite_healer.application.incident_book import IncidentBook
+from opsuite_healer.application.incidents.book import PART, Book
+from opsuite_healer.application.incidents.escalating import Escalating
+from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.application.messages import Messages
 from opsuite_healer.application.quiet import Quiet
 from opsuite_healer.application.troubles import Troubles
 from opsuite_healer.composition.house import House, Part
+from opsuite_healer.settings import Settings
+from opsuite_notify.dispatcher import Dispatcher
+from opsuite_notify.port import EnvSecret
+from opsuite_notify.secrets import SecretSource
+from opsuite_notify.senders import ChannelSender
+from opsuite_notify.smtp import SmtpMailer, SmtpSettings
+from opsuite_runs.attending import Attendants
+from opsuite_runs.claims import SqlClaims
+from opsuite_runs.keeper import LeaseKeeper
+from opsuite_runs.lease import Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +42,57 @@ class Incidents:
 
 def incidents(house: House, quiet: Callable[[], Quiet]) -> Incidents:
     """Build it. `quiet` is asked for when it is needed first: alerts, who know, are built on top of this."""
-    raise NotImplementedError
+    wording = Wording(house.settings.public_url)
+
+    def book_of(unit: SqlUnit) -> Book:
+        return Book(SqlIncidents(unit), wording)
+
+    attendants, keeper = _attendants(house, quiet, wording)
+    sender = ChannelSender(house.secrets, house.clock, smtp=mailer(house.settings, house.secrets))
+    outbox = IncidentOutbox(house.store, wording)
+    dispatcher = Dispatcher(outbox, sender, house.clock)
+    house.store.on_nudge(PART, lambda run: attendants.nudge(run) if run else attendants.wake())
+    house.store.on_nudge(OUTBOX, lambda _: dispatcher.wake())
+
+    async def send() -> None:
+        if house.is_alone:
+            await outbox.release_all()  # whoever was sending is dead: this process holds the data directory
+        async with sender:
+            await dispatcher.run()
+
+    async def recover() -> None:
+        house.stack.push_async_callback(attendants.close)
+        await attendants.recover()
+
+    part = Part(
+        services=(),
+        background=(keeper.run, attendants.watch_over, send),
+        recover=(recover,),
+        drain=(attendants.drain,),
+    )
+    return Incidents(part, book_of, book_of, SqlMessages)
+
+
+def _attendants(house: House, quiet: Callable[[], Quiet], wording: Wording) -> tuple[Attendants, LeaseKeeper]:
+    leases = Leases(tables.incidents, lease=house.settings.lease)
+    keeper = LeaseKeeper(house.database, leases, house.clock, lease=house.settings.lease, alone=house.is_alone)
+    escalating = Escalating(house.store.part(SqlIncidents), quiet, wording, is_draining=lambda: attendants.is_draining)
+    attendants = Attendants(
+        escalating.attend,
+        claims=SqlClaims(house.database, leases, house.owner, is_alive=lambda: tables.IS_OPEN),
+        leases=keeper,
+        poll_every=house.settings.poll_every,
+        alone=house.is_alone,
+    )
+    keeper.on_lost = attendants.lost
+    return attendants, keeper
+
+
+def mailer(settings: Settings, secrets: SecretSource) -> SmtpMailer | None:
+    """Sends e-mails; None where no server is set."""
+    if not settings.smtp_host:
+        return None
+    smtp = SmtpSettings(settings.smtp_host, settings.smtp_port, settings.smtp_sender, settings.smtp_security)
+    if settings.smtp_username:
+        smtp = replace(smtp, username=settings.smtp_username, password=EnvSecret(settings.smtp_password_env))
+    return SmtpMailer(smtp, secrets)
