@@ -55,7 +55,61 @@ class CommandProbe:
     """The whole environment of the program."""
 
 
-Probe = HttpProbe | TcpProbe | GrpcProbe | CommandProbe
+@dataclass(frozen=True, slots=True)
+class PrometheusProbe:
+    """An expression that Prometheus evaluates to one number, the `value` of the answer. No number is UNKNOWN."""
+
+    url: str
+    """Of Prometheus, or of whatever else speaks its API: `http://127.0.0.1:9090`."""
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlProbe:
+    """A connection over which `SELECT 1` is answered."""
+
+    url: str
+    """`postgresql://user@host:5432/database`."""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisProbe:
+    """A connection over which PING is answered."""
+
+    url: str
+    """`redis://host:6379/0`, `rediss://…`."""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateProbe:
+    """A TLS handshake that shows a certificate; seconds until it expires are the `value`. Nobody's trust is asked."""
+
+    address: str
+    """`host:port`, an IPv6 host in brackets."""
+    server_name: str = ""
+    """Name that is asked for (SNI); empty means the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskProbe:
+    """Space on a file system of this machine; percent in use are the `value`, as `df` counts them."""
+
+    path: str
+
+
+Probe = (
+    HttpProbe
+    | TcpProbe
+    | GrpcProbe
+    | CommandProbe
+    | PrometheusProbe
+    | PostgresqlProbe
+    | RedisProbe
+    | CertificateProbe
+    | DiskProbe
+)
 
 
 class Outcome(Enum):
@@ -76,6 +130,8 @@ class ProbeResult:
     message: str
     """Why, for people: `HTTP 503, expected 200`. Holds nothing that the target sent except numbers and names."""
     latency: timedelta
+    value: float | None = None
+    """The number that was asked for, by probes that ask for one: then HEALTHY only says that there is a number."""
 
 
 class Prober(Protocol):

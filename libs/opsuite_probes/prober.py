@@ -1,4 +1,7 @@
-"""Asks over the network: HTTP, TCP and gRPC health, and programs by whatever runs them."""
+"""Asks over the network: HTTP, TCP and gRPC health here, what has a protocol of its own by the modules beside this one.
+
+Programs are asked by whatever runs them. Drivers of databases are loaded with the first question to one.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,27 @@ from grpc_health.v1 import health_pb2
 
 from opsuite_kernel.clock import Clock, SystemClock
 from opsuite_probes.address import MalformedAddress, split_address
+from opsuite_probes.answer import Answer
 from opsuite_probes.body import holds
+from opsuite_probes.certificate import ask_certificate
+from opsuite_probes.disk import ask_disk
 from opsuite_probes.port import (
     BODY_LIMIT_BYTES,
+    CertificateProbe,
     CommandAsker,
     CommandProbe,
+    DiskProbe,
     GrpcProbe,
     HttpProbe,
     Outcome,
+    PostgresqlProbe,
     Probe,
     ProbeResult,
+    PrometheusProbe,
+    RedisProbe,
     TcpProbe,
 )
-
-Answer = tuple[Outcome, str]
+from opsuite_probes.prometheus import ask_prometheus
 
 # Faults of this machine or of its network, which say nothing about the target.
 _OURS: Final = frozenset(
@@ -75,24 +85,25 @@ class NetworkProber:
     async def ask(self, probe: Probe, *, timeout: timedelta) -> ProbeResult:
         """The answer, at the latest after `timeout`."""
         began = self._clock.monotonic()
-        outcome, message = await self._answer(probe, timeout)
-        return ProbeResult(outcome, message, timedelta(seconds=self._clock.monotonic() - began))
+        answer = await self._answer(probe, timeout)
+        latency = timedelta(seconds=self._clock.monotonic() - began)
+        return ProbeResult(answer.outcome, answer.message, latency, answer.value)
 
     async def _answer(self, probe: Probe, timeout: timedelta) -> Answer:
         try:
             async with asyncio.timeout(timeout.total_seconds()):
                 return await self._ask_once(probe, timeout)
         except MalformedAddress as error:
-            return Outcome.UNKNOWN, f"cannot be asked: {error}"
+            return Answer(Outcome.UNKNOWN, f"cannot be asked: {error}")
         except (aiohttp.InvalidURL, UnicodeError):
             # The URL is not quoted: it may hold a password.
-            return Outcome.UNKNOWN, "cannot be asked: the URL or host is malformed"
+            return Answer(Outcome.UNKNOWN, "cannot be asked: the URL or host is malformed")
         except TimeoutError:
-            return Outcome.UNHEALTHY, f"no answer within {timeout.total_seconds():g} s"
+            return Answer(Outcome.UNHEALTHY, f"no answer within {timeout.total_seconds():g} s")
         except OSError as error:
             return _answer_for(error)
         except aiohttp.ClientError as error:
-            return Outcome.UNHEALTHY, f"no valid HTTP answer ({type(error).__name__})"
+            return Answer(Outcome.UNHEALTHY, f"no valid HTTP answer ({type(error).__name__})")
 
     async def _ask_once(self, probe: Probe, timeout: timedelta) -> Answer:
         match probe:
@@ -104,22 +115,34 @@ class NetworkProber:
                 return await _ask_grpc(probe)
             case CommandProbe():
                 return await self._ask_command(probe, timeout)
+            case PrometheusProbe():
+                return await ask_prometheus(self._http(), probe)
+            case CertificateProbe():
+                return await ask_certificate(probe, self._clock)
+            case DiskProbe():
+                return await ask_disk(probe)
+            case PostgresqlProbe():
+                return await _ask_postgresql(probe)
+            case RedisProbe():
+                return await _ask_redis(probe)
 
     async def _ask_http(self, probe: HttpProbe) -> Answer:
         if not probe.url.lower().startswith(("http://", "https://")):
             raise MalformedAddress("the URL is not of http or https")
         async with self._http().get(probe.url, allow_redirects=False) as response:
             if response.status != probe.expected_status:
-                return Outcome.UNHEALTHY, f"HTTP {response.status}, expected {probe.expected_status}"
+                return Answer(Outcome.UNHEALTHY, f"HTTP {response.status}, expected {probe.expected_status}")
             if probe.body_contains and not await holds(response.content, probe.body_contains.encode()):
-                return Outcome.UNHEALTHY, f"HTTP {response.status}, but the body does not hold the expected text"
-            return Outcome.HEALTHY, f"HTTP {response.status}"
+                return Answer(
+                    Outcome.UNHEALTHY, f"HTTP {response.status}, but the body does not hold the expected text"
+                )
+            return Answer(Outcome.HEALTHY, f"HTTP {response.status}")
 
     async def _ask_command(self, probe: CommandProbe, timeout: timedelta) -> Answer:
         if self._commands is None:
-            return Outcome.UNKNOWN, "cannot be asked: no commands can be run here"
+            return Answer(Outcome.UNKNOWN, "cannot be asked: no commands can be run here")
         answer = await self._commands(probe, timeout=timeout)
-        return answer.outcome, answer.message
+        return Answer(answer.outcome, answer.message)
 
     def _http(self) -> aiohttp.ClientSession:
         """The session: shared for its set-up, while cookies, connections and resolved names are not kept."""
@@ -138,11 +161,23 @@ class NetworkProber:
         return self._session
 
 
+async def _ask_postgresql(probe: PostgresqlProbe) -> Answer:
+    from opsuite_probes.postgresql import ask_postgresql  # the driver is loaded only where it is used
+
+    return await ask_postgresql(probe)
+
+
+async def _ask_redis(probe: RedisProbe) -> Answer:
+    from opsuite_probes.redis import ask_redis  # the driver is loaded only where it is used
+
+    return await ask_redis(probe)
+
+
 async def _ask_tcp(probe: TcpProbe) -> Answer:
     host, port = split_address(probe.address)
     transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, host, port)
     transport.close()
-    return Outcome.HEALTHY, "connected"
+    return Answer(Outcome.HEALTHY, "connected")
 
 
 async def _ask_grpc(probe: GrpcProbe) -> Answer:
@@ -154,7 +189,7 @@ async def _ask_grpc(probe: GrpcProbe) -> Answer:
         except grpc.aio.AioRpcError as error:
             return _answer_for_status(error)
     name = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status)
-    return (Outcome.HEALTHY if name == "SERVING" else Outcome.UNHEALTHY), name
+    return Answer(Outcome.HEALTHY if name == "SERVING" else Outcome.UNHEALTHY, name)
 
 
 def _check_method(
@@ -171,15 +206,17 @@ def _check_method(
 def _answer_for(error: OSError) -> Answer:
     """What a failed connection says about the target."""
     if isinstance(error, ssl.SSLError | ssl.CertificateError | aiohttp.ClientSSLError):
-        return Outcome.UNHEALTHY, "TLS handshake failed: the certificate is not valid for us, or it does not speak TLS"
+        return Answer(
+            Outcome.UNHEALTHY, "TLS handshake failed: the certificate is not valid for us, or it does not speak TLS"
+        )
     if isinstance(error, socket.gaierror | aiohttp.ClientConnectorDNSError):
-        return Outcome.UNKNOWN, "cannot be asked: the host name does not resolve"
+        return Answer(Outcome.UNKNOWN, "cannot be asked: the host name does not resolve")
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if cause.errno in _OURS:
-        return Outcome.UNKNOWN, f"cannot be asked: {cause.strerror}"
+        return Answer(Outcome.UNKNOWN, f"cannot be asked: {cause.strerror}")
     if isinstance(cause, ConnectionRefusedError):
-        return Outcome.UNHEALTHY, "connection refused"
-    return Outcome.UNHEALTHY, f"connection failed: {cause.strerror or type(cause).__name__}"
+        return Answer(Outcome.UNHEALTHY, "connection refused")
+    return Answer(Outcome.UNHEALTHY, f"connection failed: {cause.strerror or type(cause).__name__}")
 
 
 def _answer_for_status(error: grpc.aio.AioRpcError) -> Answer:
@@ -187,14 +224,14 @@ def _answer_for_status(error: grpc.aio.AioRpcError) -> Answer:
     details = error.details() or ""
     match error.code():
         case grpc.StatusCode.UNAVAILABLE if "resolv" in details:
-            return Outcome.UNKNOWN, "cannot be asked: the host name does not resolve"
+            return Answer(Outcome.UNKNOWN, "cannot be asked: the host name does not resolve")
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
-            return Outcome.UNKNOWN, "cannot be asked: the health service wants credentials"
+            return Answer(Outcome.UNKNOWN, "cannot be asked: the health service wants credentials")
         case grpc.StatusCode.UNAVAILABLE if "refused" in details:
-            return Outcome.UNHEALTHY, "connection refused"
+            return Answer(Outcome.UNHEALTHY, "connection refused")
         case grpc.StatusCode.UNIMPLEMENTED:
-            return Outcome.UNHEALTHY, "has no health service"
+            return Answer(Outcome.UNHEALTHY, "has no health service")
         case grpc.StatusCode.NOT_FOUND:
-            return Outcome.UNHEALTHY, "its health service does not know the service asked for"
+            return Answer(Outcome.UNHEALTHY, "its health service does not know the service asked for")
         case code:
-            return Outcome.UNHEALTHY, f"gRPC {code.name}"
+            return Answer(Outcome.UNHEALTHY, f"gRPC {code.name}")
