@@ -81,7 +81,30 @@ class OwnService:
         )
 
 
+class OwnGateway(OwnService):
+    """The gateway has no platforms and no token of its own: it has addresses of services, and one for browsers."""
+
+    def addresses_of(self, directory: Path, *, usual: bool, environ: Mapping[str, str]) -> Sequence[str]:
+        """Where it listens: on loopback, where the deployer has its usual address too; else where it is told to."""
+        if given := environ.get("GATEWAY_LISTEN"):
+            return given.split(",")
+        return [f"127.0.0.1:{self.port}"] if usual else []
+
+    def settings_of(self, directory: Path, deployer: str, *, usual: bool, environ: Mapping[str, str]) -> dict[str, str]:
+        """The environment that it is started with; what the caller's environment says wins."""
+        chosen = {
+            "GATEWAY_DATA_DIR": str(self.data_of(directory)),
+            "GATEWAY_LISTEN": ",".join(self.addresses_of(directory, usual=usual, environ=environ)),
+            "OPSUITE_DEPLOYER_ADDRESS": deployer,
+        }
+        for peer in (ALL[name] for name in self.peers):
+            if peer.is_installed():
+                chosen[f"OPSUITE_{peer.prefix}ADDRESS"] = peer.first_address(directory, environ)
+        return {**chosen, **environ}
+
+
 SCALER: Final = OwnService("scaler", 7403, ("opsuite_scaler", "cel", "statsmodels"))
 HEALER: Final = OwnService("healer", 7402, ("opsuite_healer", "cel", "redis"), peers=("scaler",))
-ALL: Final[Mapping[str, OwnService]] = {one.name: one for one in (SCALER, HEALER)}
+GATEWAY: Final = OwnGateway("gateway", 8080, ("opsuite_gateway", "aiohttp"), peers=("scaler", "healer"))
+ALL: Final[Mapping[str, OwnService]] = {one.name: one for one in (SCALER, HEALER, GATEWAY)}
 """In the order in which they are started."""

@@ -22,7 +22,7 @@ from opsuite_cli.calls import REFUSED
 from opsuite_cli.explaining import explained
 from opsuite_cli.health import status_of
 from opsuite_cli.options import Options
-from opsuite_cli.own_services import ALL, HEALER, SCALER, OwnService
+from opsuite_cli.own_services import ALL, GATEWAY, HEALER, SCALER, OwnService
 from opsuite_kernel.errors import OpsuiteError, Unavailable
 
 ADDRESS: Final = "127.0.0.1:7401"
@@ -56,10 +56,14 @@ def up(
         bool | None,
         typer.Option("--healer/--no-healer", help="Run the healer too; otherwise if opsuite[healer] is there."),
     ] = None,
+    gateway: Annotated[
+        bool | None,
+        typer.Option("--gateway/--no-gateway", help="Run the gateway too; otherwise if opsuite[gateway] is there."),
+    ] = None,
 ) -> None:
     """Run the suite in the foreground; Ctrl-C lets running work end and stops it. Workloads and edge go on: see `down`.
 
-    Every setting of the services (DEPLOYER_…, SCALER_…, HEALER_…, see their READMEs) is read from the environment.
+    Every setting of the services (DEPLOYER_…, SCALER_…, …, see their READMEs) is read from the environment.
     """
     if importlib.util.find_spec("opsuite_deployer") is None or importlib.util.find_spec("supervisor") is None:
         screen.complain(["error: the server is not installed", "hint: pip install 'opsuite[all]'"])
@@ -79,7 +83,7 @@ def up(
     beside: list[subprocess.Popen[bytes]] = []
     if _serves(child):
         told = {"edge": edge_for(directory, edge)}
-        for service, wanted in ((SCALER, scaler), (HEALER, healer)):
+        for service, wanted in ((SCALER, scaler), (HEALER, healer), (GATEWAY, gateway)):
             started, told[service.name] = service_for(service, directory, wanted, addresses, os.environ)
             beside += [started] if started else []
         _greet(directory, addresses, told)
@@ -173,7 +177,10 @@ def service_for(
     if not service.is_installed():
         return None, f"none: it is not installed ({service.how_to_get_it})"
     environment = service.settings_of(directory, addresses[0], usual=ADDRESS in addresses, environ=environ)
-    return service.start(environment), environment[f"{service.prefix}LISTEN"].replace(",", " ")
+    listens = environment[f"{service.prefix}LISTEN"].replace(",", " ")
+    if not listens:
+        return None, f"none: {service.prefix}LISTEN says where it is to listen"
+    return service.start(environment), listens
 
 
 def _greet(directory: Path, addresses: Sequence[str], beside: Mapping[str, str]) -> None:

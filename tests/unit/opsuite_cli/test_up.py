@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from opsuite_cli import own_edge
-from opsuite_cli.own_services import ALL, HEALER, SCALER, OwnService
+from opsuite_cli.own_services import ALL, GATEWAY, HEALER, SCALER, OwnService
 from opsuite_cli.up import edge_for, service_for, settings_of
 
 DATA = Path("/data")
@@ -99,3 +99,21 @@ def test_without_its_extra_a_service_is_not_started_and_there_is_a_way_to_get_it
     _, told = service_for(absent, DATA, wanted=None, addresses=[], environ={})
 
     assert told == f"none: it is not installed (pip install 'opsuite[{service.name}]')"
+
+
+def test_the_gateway_knows_the_services_and_listens_for_browsers() -> None:
+    environment = GATEWAY.settings_of(DATA, "unix:///data/run/deployer.sock", usual=True, environ={})
+
+    assert environment == {
+        "GATEWAY_DATA_DIR": "/data/gateway",
+        "GATEWAY_LISTEN": "127.0.0.1:8080",
+        "OPSUITE_DEPLOYER_ADDRESS": "unix:///data/run/deployer.sock",
+        "OPSUITE_SCALER_ADDRESS": "unix:///data/run/scaler.sock",
+        "OPSUITE_HEALER_ADDRESS": "unix:///data/run/healer.sock",
+    }
+
+
+def test_beside_a_deployer_elsewhere_the_gateway_wants_to_be_told_where_to_listen() -> None:
+    _, told = service_for(GATEWAY, DATA, wanted=None, addresses=["127.0.0.1:9"], environ={})
+
+    assert told == "none: GATEWAY_LISTEN says where it is to listen"
