@@ -23,6 +23,8 @@ class RecentRollout:
     """None while it is under way; then the deployer itself decides what becomes of it."""
     is_healthy: bool
     """Whether it ended well, as far as the deployer could see."""
+    is_rollback: bool = False
+    """Whether it put an older version back: then going back once more is no help."""
 
 
 class RecentRollouts(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from opsuite_healer.adapters.actions.params import Reader
 from opsuite_healer.application.actions import ActionCall, ActionOutcome, ActionResult
@@ -29,6 +29,14 @@ class Action(Protocol):
 
     async def run(self, call: ActionCall, before: Mapping[str, str]) -> ActionResult:
         """Take it. A repeat with the same call and `before` does nothing a second time."""
+
+
+@runtime_checkable
+class GivesUp(Protocol):
+    """An action that goes on elsewhere when its caller has no more time for it."""
+
+    async def give_up(self, call: ActionCall) -> None:
+        """Stop it there."""
 
 
 def done(message: str, facts: Mapping[str, str] | None = None, undo: ActionSpec | None = None) -> ActionResult:

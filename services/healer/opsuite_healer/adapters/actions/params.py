@@ -66,6 +66,10 @@ class Reader:
         """A list, separated by commas."""
         return tuple(part.strip() for part in self.text(name).split(",") if part.strip())
 
+    def below(self, prefix: str) -> Mapping[str, str]:
+        """Those whose names begin with a prefix, without it."""
+        return {name.removeprefix(prefix): value for name, value in self._params.items() if name.startswith(prefix)}
+
     def require(self, name: str, why: str) -> None:
         """Tell that it is missing, if it is."""
         if not self.text(name):

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import structlog
 
-from opsuite_healer.adapters.actions.action import Action, failed, refused
+from opsuite_healer.adapters.actions.action import Action, GivesUp, failed, refused
 from opsuite_healer.adapters.actions.params import LONGEST_VALUE, Reader, path_of
 from opsuite_healer.application.actions import ActionCall, ActionResult
 from opsuite_healer.domain.actions import ActionKind, ActionSpec
@@ -45,10 +45,7 @@ class Registry:
     async def run(self, call: ActionCall, before: Mapping[str, str], timeout: timedelta) -> ActionResult:
         """Take the action; at most `timeout`."""
         try:
-            async with asyncio.timeout(timeout.total_seconds()):
-                return await self._usable(call).run(call, before)
-        except TimeoutError:
-            return failed(f"it did not end within {timeout.total_seconds():g} s", {"reason": "TIMED_OUT"})
+            return await self._run(self._usable(call), call, before, timeout)
         except (Unavailable, TimedOut, Stale, Gone) as error:
             return failed(error.message, {"reason": error.reason})
         except OpsuiteError as error:
@@ -56,6 +53,17 @@ class Registry:
         except Exception as error:
             log.exception("action_crashed", kind=call.spec.kind, key=call.key)
             return failed(f"it ended with {type(error).__name__}: see the log", {"reason": "INTERNAL"})
+
+    async def _run(
+        self, action: Action, call: ActionCall, before: Mapping[str, str], timeout: timedelta
+    ) -> ActionResult:
+        try:
+            async with asyncio.timeout(timeout.total_seconds()):
+                return await action.run(call, before)
+        except TimeoutError:
+            if isinstance(action, GivesUp):
+                await action.give_up(call)
+            return failed(f"it did not end within {timeout.total_seconds():g} s", {"reason": "TIMED_OUT"})
 
     def _usable(self, call: ActionCall) -> Action:
         action = self._actions.get(call.spec.kind)
