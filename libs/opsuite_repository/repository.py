@@ -10,11 +10,12 @@ from __future__ import annotations
 import getpass
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from opsuite_repository.errors import (
     AlreadyExists,
@@ -29,7 +30,7 @@ from opsuite_repository.format import config, keys, snapshots, unpacked
 from opsuite_repository.format.blob_index import BlobIndex, Location
 from opsuite_repository.format.blobs import BlobId, BlobType, open_blob
 from opsuite_repository.format.chunking import seed_of
-from opsuite_repository.format.index import decode_index
+from opsuite_repository.format.index import IndexedPack, decode_index
 from opsuite_repository.format.packs import TRAILER_BYTES, Pack, PackEntry, header_length, open_header
 from opsuite_repository.format.sealing import Buffer, MasterKey, Sealer
 from opsuite_repository.format.snapshots import Snapshot
@@ -40,6 +41,8 @@ from opsuite_repository.storage.port import CONFIG_NAME, FileType, Storage, path
 MOST_KEYS: Final = 20
 """So many key files are tried, as by restic: each costs half a second."""
 _READERS: Final = 4
+
+Result = TypeVar("Result")
 
 
 class OpenedKey(NamedTuple):
@@ -98,24 +101,50 @@ class Repository:
         return seed_of(self.key.master)
 
     def load_index(self) -> None:
-        """Make known every pack of every index file there is now. Raises Damaged, naming the file."""
-        index = BlobIndex()
+        """Make known every pack of every index file there is now. Raises Damaged, naming the file.
+
+        To be done after taking a lock: a prune that saw no lock may remove what an older index knows.
+        """
+        self.index = BlobIndex.of(self._indexed_packs())
+
+    def _indexed_packs(self) -> Iterator[IndexedPack]:
         for name, document in self.read_documents(FileType.INDEX):
             with naming(path_of(FileType.INDEX, name)):
-                for pack in decode_index(document):
-                    index.add(pack)
-        self.index = index
+                yield from decode_index(document)
 
     def read_documents(self, kind: FileType) -> Iterator[tuple[str, bytes]]:
         """The name and the JSON of every file of that kind; a few are read ahead, never all. Raises Damaged."""
-        waiting: deque[tuple[str, Future[bytes]]] = deque()
+        for name, document in self.try_documents(kind):
+            if isinstance(document, Damaged):
+                raise document
+            yield name, document
+
+    def try_documents(self, kind: FileType) -> Iterator[tuple[str, bytes | Damaged]]:
+        """The same, with what is wrong with a file in the place of its JSON.
+
+        Files that vanish meanwhile are passed over, and what was written in their place is read as well.
+        """
+        seen: set[str] = set()
+        is_complete = False
         with ThreadPoolExecutor(_READERS) as readers:
-            for name in [file.name for file in self.storage.list(kind)]:
-                waiting.append((name, readers.submit(self.read_document, kind, name)))
-                if len(waiting) > _READERS:
-                    yield _finished(*waiting.popleft())
-            while waiting:
-                yield _finished(*waiting.popleft())
+            while not is_complete:
+                is_complete = True
+                names = [file.name for file in self.storage.list(kind) if file.name not in seen]
+                seen.update(names)
+                for name, document in _read_ahead(names, readers, partial(self._try_document, kind)):
+                    if document is None:
+                        is_complete = False
+                    else:
+                        yield name, document
+
+    def _try_document(self, kind: FileType, name: str) -> bytes | Damaged | None:
+        """The JSON, or what is wrong with it; None when it is gone."""
+        try:
+            return self.read_document(kind, name)
+        except Damaged as error:
+            return error
+        except FileMissing:
+            return None
 
     def read_document(self, kind: FileType, name: str) -> bytes:
         """The JSON of an index, snapshot or lock file. Raises FileMissing, Damaged."""
@@ -183,8 +212,17 @@ class Repository:
             return open_header(self.sealer, sealed, size)
 
 
-def _finished(name: str, reading: Future[bytes]) -> tuple[str, bytes]:
-    return name, reading.result()
+def _read_ahead(
+    names: list[str], readers: ThreadPoolExecutor, read: Callable[[str], Result]
+) -> Iterator[tuple[str, Result]]:
+    waiting: deque[tuple[str, Future[Result]]] = deque()
+    for name in names:
+        waiting.append((name, readers.submit(read, name)))
+        if len(waiting) > _READERS:
+            first, reading = waiting.popleft()
+            yield first, reading.result()
+    for name, reading in waiting:
+        yield name, reading.result()
 
 
 def add_key(storage: Storage, master: MasterKey, password: str, *, cost: keys.Cost | None = None) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from sys import getsizeof
 from typing import Final, NamedTuple
 
@@ -41,6 +41,24 @@ class BlobIndex:
         self._packs = _Ids()
         self._blobs = {kind: _Blobs() for kind in BlobType}
         self._claimed: dict[BlobType, set[BlobId]] = {kind: set() for kind in BlobType}
+        self.retired: BlobIndex | None = None
+        """Packs that a prune will remove: blobs may be read from them still, but count as not being there."""
+
+    @classmethod
+    def of(cls, packs: Iterable[IndexedPack]) -> BlobIndex:
+        """An index of these packs. One that is marked as unused in every place where it stands is retired."""
+        index, retired = cls(), cls()
+        marked: list[IndexedPack] = []
+        for pack in packs:
+            if pack.unused_since is None:
+                index.add(pack)
+            else:
+                marked.append(pack)
+        for pack in marked:
+            if not index.has_pack(pack.id):
+                retired.add(pack)
+                index.retired = retired
+        return index
 
     def add(self, pack: IndexedPack) -> None:
         """Make the blobs of a pack known. Repeating it is fine; so are blobs that are in another pack already."""
@@ -56,15 +74,17 @@ class BlobIndex:
         """Where to read the blob: the first place that became known."""
         blobs = self._blobs[kind]
         row = blobs.ids.row(id_)
-        return None if row is None else self._location(blobs, row)
+        if row is None:
+            return self.retired.find(kind, id_) if self.retired else None
+        return self._location(blobs, row)
 
     def find_all(self, kind: BlobType, id_: BlobId) -> list[Location]:
         """Every place where the blob is, in case the first one is damaged."""
         blobs = self._blobs[kind]
-        row = blobs.ids.row(id_)
+        row, retired = blobs.ids.row(id_), self.retired.find_all(kind, id_) if self.retired else []
         if row is None:
-            return []
-        return [self._location(blobs, each) for each in (row, *blobs.copies.get(id_, ()))]
+            return retired
+        return [*(self._location(blobs, each) for each in (row, *blobs.copies.get(id_, ()))), *retired]
 
     def has(self, kind: BlobType, id_: BlobId) -> bool:
         """Whether the blob is in a known pack."""
@@ -86,6 +106,22 @@ class BlobIndex:
     def count(self, kind: BlobType) -> int:
         """How many different blobs are known."""
         return self._blobs[kind].ids.distinct
+
+    def number(self, kind: BlobType, id_: BlobId) -> int | None:
+        """A number of the blob that stays the same: for sets of blobs that take a byte each (see `numbers`)."""
+        return self._blobs[kind].ids.row(id_)
+
+    def numbers(self, kind: BlobType) -> int:
+        """All numbers of blobs are below this one."""
+        return len(self._blobs[kind].ids)
+
+    def copies(self, kind: BlobType) -> Iterator[BlobId]:
+        """The blobs that are in more than one place."""
+        return iter(self._blobs[kind].copies)
+
+    def has_pack(self, id_: PackId) -> bool:
+        """Whether the pack is known."""
+        return self._packs.row(id_) is not None
 
     @property
     def memory_bytes(self) -> int:

@@ -13,6 +13,7 @@ from opsuite_repository.errors import Malformed
 from opsuite_repository.format.blobs import ID_BYTES, BlobType, PackId
 from opsuite_repository.format.packs import PackEntry
 from opsuite_repository.format.sealing import Buffer
+from opsuite_repository.format.times import Instant, format_instant, parse_instant
 from opsuite_repository.format.unpacked import parse_object
 
 MOST_BLOBS: Final = 50_000
@@ -25,6 +26,8 @@ class IndexedPack(NamedTuple):
 
     id: PackId
     entries: Sequence[PackEntry]
+    unused_since: Instant | None = None
+    """When a prune found that nobody refers to it: nobody shall from then on. restic passes over this field."""
 
 
 def encode_index(packs: Iterable[IndexedPack]) -> bytes:
@@ -34,7 +37,8 @@ def encode_index(packs: Iterable[IndexedPack]) -> bytes:
 
 def _encode_pack(pack: IndexedPack) -> str:
     blobs = ",".join(map(_encode_entry, pack.entries))
-    return f'{{"id":"{pack.id.hex()}","blobs":[{blobs}]}}'
+    mark = f',"unused_since":"{format_instant(pack.unused_since)}"' if pack.unused_since else ""
+    return f'{{"id":"{pack.id.hex()}","blobs":[{blobs}]{mark}}}'
 
 
 def _encode_entry(entry: PackEntry) -> str:
@@ -50,7 +54,8 @@ def decode_index(document: Buffer) -> Iterator[IndexedPack]:
         raise Malformed("the index has no list of packs")
     for pack in packs:
         try:
-            yield IndexedPack(_id(pack["id"]), [_decode_entry(blob) for blob in pack["blobs"] or ()])
+            since = parse_instant(pack["unused_since"]) if "unused_since" in pack else None
+            yield IndexedPack(_id(pack["id"]), [_decode_entry(blob) for blob in pack["blobs"] or ()], since)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Malformed(f"a pack of the index cannot be read: {type(error).__name__} {error}") from error
 

@@ -117,6 +117,16 @@ def _encode_entry(entry: PackEntry) -> bytes:
     return _PLAIN.pack(code, entry.length, entry.id)
 
 
+def pack_bytes(entries: Iterable[PackEntry]) -> int:
+    """How long the pack file of these blobs is."""
+    return OVERHEAD_BYTES + TRAILER_BYTES + sum(map(bytes_in_pack, entries))
+
+
+def bytes_in_pack(entry: PackEntry) -> int:
+    """How much of a pack file one blob takes, its line in the header included."""
+    return entry.length + (_COMPRESSED.size if entry.uncompressed_length else _PLAIN.size)
+
+
 def header_length(trailer: Buffer, pack_bytes: int) -> int:
     """How long the sealed header is, read from the last TRAILER_BYTES of a pack of that size. Raises Malformed."""
     if len(trailer) != TRAILER_BYTES:

@@ -150,8 +150,8 @@ def test_a_clock_that_was_set_costs_nobody_their_own_lock(repository: Repository
 
 
 def test_the_lock_of_a_process_of_ours_that_is_dead_is_in_nobodys_way(repository: Repository, hands: Hands) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", "from opsuite_repository.holders import this_process; "
-                             "print(this_process())"], stdout=subprocess.PIPE, text=True)  # fmt: skip
+    telling = "from opsuite_repository.holders import this_process; print(this_process())"
+    dead = subprocess.Popen([sys.executable, "-c", telling], stdout=subprocess.PIPE, text=True)
     process = dead.communicate()[0].strip()
     assert process
     leave(repository, exclusive=True, process=process, pid=dead.pid)

@@ -12,12 +12,14 @@ from opsuite_repository.format.blob_index import BlobIndex, Location
 from opsuite_repository.format.blobs import BlobType
 from opsuite_repository.format.index import IndexedPack, decode_index, encode_index
 from opsuite_repository.format.packs import PackEntry
+from opsuite_repository.format.times import Instant
 
 # Few ids, and all with the same first bytes: every insertion meets others in the table.
 IDS = st.integers(0, 40).map(lambda number: bytes(31) + bytes((number,)))
 NUMBERS = st.integers(0, 2**32 - 1)
 ENTRIES = st.builds(PackEntry, st.sampled_from(BlobType), IDS, NUMBERS, st.integers(1, 2**32 - 1), NUMBERS)
-PACKS = st.lists(st.builds(IndexedPack, IDS, st.lists(ENTRIES)))
+MARKS = st.none() | st.builds(Instant, st.integers(0, 2**62))
+PACKS = st.lists(st.builds(IndexedPack, IDS, st.lists(ENTRIES), MARKS))
 
 
 @given(PACKS)
@@ -115,3 +117,20 @@ def test_a_blob_is_given_to_one_writer_only() -> None:
     assert not index.claim(BlobType.DATA, id_)
     index.release(BlobType.DATA, id_)
     assert not index.claim(BlobType.DATA, id_)
+
+
+def test_blobs_of_retired_packs_can_be_read_but_are_not_relied_upon() -> None:
+    entry, both = PackEntry(BlobType.DATA, b"e" * 32, 0, 50, 0), PackEntry(BlobType.DATA, b"b" * 32, 50, 60, 0)
+    index = BlobIndex.of(
+        [
+            IndexedPack(b"r" * 32, [entry, both], Instant(1)),
+            IndexedPack(b"k" * 32, [both], Instant(1)),
+            IndexedPack(b"k" * 32, [both]),  # one place that does not say so is enough
+        ]
+    )
+    assert index.find(BlobType.DATA, entry.id) == Location(b"r" * 32, 0, 50, 0)
+    assert [place.pack for place in index.find_all(BlobType.DATA, both.id)] == [b"k" * 32, b"r" * 32]
+    assert not index.has(BlobType.DATA, entry.id)
+    assert index.claim(BlobType.DATA, entry.id)
+    assert not index.claim(BlobType.DATA, both.id)
+    assert (index.has_pack(b"k" * 32), index.has_pack(b"r" * 32)) == (True, False)
