@@ -18,7 +18,7 @@ from opsuite_repository.format.times import Instant
 IDS = st.integers(0, 40).map(lambda number: bytes(31) + bytes((number,)))
 NUMBERS = st.integers(0, 2**32 - 1)
 ENTRIES = st.builds(PackEntry, st.sampled_from(BlobType), IDS, NUMBERS, st.integers(1, 2**32 - 1), NUMBERS)
-MARKS = st.none() | st.builds(Instant, st.integers(0, 2**62))
+MARKS = st.none() | st.integers(0, 2**62).map(Instant)
 PACKS = st.lists(st.builds(IndexedPack, IDS, st.lists(ENTRIES), MARKS))
 
 
