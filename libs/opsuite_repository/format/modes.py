@@ -43,3 +43,15 @@ def permissions(go_mode: int) -> int:
         if go_mode & go:
             mode |= unix
     return mode
+
+
+def written(go_mode: int) -> str:
+    """As Go writes a mode: `drwxr-xr-x`, `-rw-r--r--`, `Lrwxrwxrwx`, `dtrwxrwxrwx`."""
+    kinds = "".join(letter for at, letter in enumerate("dalTLDpSugct?") if go_mode & 1 << (31 - at))
+    rights = "".join(letter if go_mode & 1 << (8 - at) else "-" for at, letter in enumerate("rwxrwxrwx"))
+    return (kinds or "-") + rights
+
+
+def to_unix(go_mode: int, kind: int) -> int:
+    """An `st_mode`, `kind` being one of stat's `S_IF…`."""
+    return permissions(go_mode) | kind
