@@ -26,10 +26,11 @@ from opsuite_repository.pipeline.excludes import Patterns
 from opsuite_repository.pipeline.findings import HARMLESS, Finding
 from opsuite_repository.pipeline.folders import Tally
 from opsuite_repository.pipeline.packing import Packer
+from opsuite_repository.pipeline.processes import Engines, HelperPool, lent
 from opsuite_repository.pipeline.progress import Meter, ProgressSink
 from opsuite_repository.pipeline.reading import FileReaders, PackerStore
 from opsuite_repository.pipeline.selection import CACHE_TAG, Selection, absolute
-from opsuite_repository.pipeline.small_files import Reading, SmallFiles
+from opsuite_repository.pipeline.small_files import Reading
 from opsuite_repository.pipeline.streams import StreamArchiver
 from opsuite_repository.pipeline.targets import targets_of
 from opsuite_repository.pipeline.work import Course
@@ -78,8 +79,6 @@ class BackupRequest:
     verify: bool = True
     """Open every new blob again before it is stored, against faults of memory and processor."""
     pack_bytes: int = 16 << 20
-    processes: int | None = None
-    """How many processes read small files beside this one; None: as many as there are processors. 0: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,17 +106,19 @@ def back_up(
     progress: ProgressSink | None = None,
     cancelled: threading.Event | None = None,
     guard: Callable[[], None] | None = None,
+    helpers: HelperPool | None = None,
 ) -> BackupResult:
     """Store the paths and write a snapshot of them. The index of the repository has to be loaded.
 
     Raises NotFound when none of the paths is there, Cancelled, and what the storage raises: then there is no snapshot,
-    and what was stored already serves the next backup.
+    and what was stored already serves the next backup. `helpers` are processes that are kept from one backup to the
+    next; without them some are started when there are many files, and end with the backup.
     """
     root, missing = targets_of(request.paths)
     backup = _Backup(repository, request, _absolute(request.paths), progress, cancelled, guard)
     backup.tally.found(*missing)
-    with backup.packer as packer:
-        readers = backup.readers()
+    with backup.packer as packer, lent(helpers) as pool:
+        readers = backup.readers(pool)
         archiver = Archiver(
             repository, packer, backup.reading, _selection(request), readers,
             tally=backup.tally, meter=backup.meter, course=backup.course,
@@ -185,11 +186,11 @@ class _Backup:
         """The tree that the parent has."""
         return self._parent[1].tree if self._parent else None
 
-    def readers(self) -> FileReaders:
+    def readers(self, helpers: HelperPool) -> FileReaders:
         """Whoever reads files, on threads that were started."""
         chunks = Chunks(self._repository, self.packer, self.reading, self.course)
-        engine = SmallFiles(self._repository.sealer, self.reading, PackerStore(self.packer))
-        return FileReaders([engine], chunks, tally=self.tally, meter=self.meter, course=self.course)
+        engines = Engines(self._repository.key.master, self.reading, PackerStore(self.packer), helpers)
+        return FileReaders(engines, chunks, tally=self.tally, meter=self.meter, course=self.course)
 
     def finished(self, tree: BlobId) -> BackupResult:
         """Write the snapshot, unless it is not wanted, now that everything it refers to is stored."""

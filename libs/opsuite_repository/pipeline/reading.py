@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import BoundedSemaphore, Thread
+from threading import BoundedSemaphore, Event, Thread
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
@@ -27,6 +27,8 @@ from opsuite_repository.pipeline.work import Course
 LARGE_AT_ONCE: Final = 2
 _QUEUED_LARGE: Final = 256
 _QUEUED_BATCHES: Final = 256
+_NAMES_BEFORE_RECRUITING: Final = 512
+"""A tenth of a second's work for one engine, which is what a helper takes to start."""
 _NAMES_TOGETHER: Final = 256
 """Batches go to an engine together up to so many names, since a folder often has few."""
 
@@ -40,6 +42,23 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """No further call will come."""
+        ...
+
+
+class Recruits(Protocol):
+    """Where engines come from."""
+
+    def first(self) -> Engine:
+        """The one in this process."""
+        ...
+
+    def others(self) -> Sequence[Engine]:
+        """Those in helper processes, which may have to be started; none where none can be had."""
+        ...
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether the others need no start."""
         ...
 
 
@@ -70,9 +89,8 @@ class _Job(NamedTuple):
 class FileReaders:
     """The readers of one backup. Leave the `with` only when everything has come back, or the course has failed."""
 
-    def __init__(
-        self, engines: Sequence[Engine], chunks: Chunks, *, tally: Tally, meter: Meter, course: Course
-    ) -> None:
+    def __init__(self, engines: Recruits, chunks: Chunks, *, tally: Tally, meter: Meter, course: Course) -> None:
+        self._recruits = engines
         self._chunks = chunks
         self._tally = tally
         self._meter = meter
@@ -83,20 +101,37 @@ class FileReaders:
         self._large_room = BoundedSemaphore(_QUEUED_LARGE)
         self._threads: list[Thread] = []
         self._engines: list[Engine] = []
-        for engine in engines:
-            self.join(engine)
-
-    def join(self, engine: Engine) -> None:
-        """Have one more engine work."""
-        self._engines.append(engine)
-        thread = Thread(target=self._drive, args=(engine,), name="small-files", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        self._names = 0
+        self._recruiting: Thread | None = None
+        self._first_retires = Event()
+        self._employ(engines.first(), self._first_retires)
+        if engines.are_ready:
+            self._start_recruiting()
 
     def submit(self, batch: Batch, done: Callable[[BatchResult], None]) -> None:
         """Queue a batch, or wait until there is room."""
+        self._names += len(batch.names)
+        if self._names > _NAMES_BEFORE_RECRUITING and self._recruiting is None:
+            self._start_recruiting()
         self._job_room.acquire()
         self._jobs.put(_Job(batch, done))
+
+    def _start_recruiting(self) -> None:
+        self._recruiting = Thread(target=self._recruit, name="recruiting", daemon=True)
+        self._recruiting.start()
+
+    def _recruit(self) -> None:
+        """Have helper processes work; then the engine of this process would only be in the way of its other threads."""
+        with self._course.guarded():
+            for engine in self._recruits.others():
+                self._employ(engine, None)
+                self._first_retires.set()
+
+    def _employ(self, engine: Engine, retires: Event | None) -> None:
+        self._engines.append(engine)
+        thread = Thread(target=self._drive, args=(engine, retires), name="small-files", daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def submit_large(self, file: Deferred, done: Callable[[str | None], None]) -> None:
         """Queue a large file, or wait until there is room."""
@@ -111,6 +146,8 @@ class FileReaders:
     ) -> None:
         if error is not None:
             self._course.fail(error)
+        if self._recruiting is not None:
+            self._recruiting.join()
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -120,9 +157,9 @@ class FileReaders:
         for engine in self._engines:
             engine.close()
 
-    def _drive(self, engine: Engine) -> None:
+    def _drive(self, engine: Engine, retires: Event | None) -> None:
         """Until the end is queued. After a failure the queue is emptied all the same: nobody must wait for room."""
-        while jobs := self._next_jobs():
+        while not (retires and retires.is_set()) and (jobs := self._next_jobs()):
             with self._course.guarded():
                 if not self._course.has_failed:
                     for job, result in zip(jobs, engine.process([job.batch for job in jobs]), strict=True):

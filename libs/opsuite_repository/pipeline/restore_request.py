@@ -55,8 +55,6 @@ class RestoreRequest:
     verify: bool = False
     """Read everything again afterwards and compare."""
     dry_run: bool = False
-    processes: int | None = None
-    """How many processes write small files beside this one; None: as many as there are processors. 0: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

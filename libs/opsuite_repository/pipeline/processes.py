@@ -1,0 +1,307 @@
+"""Helper processes, which do for many small files what threads of one interpreter cannot do side by side.
+
+A helper is a fresh interpreter at the other end of a socket, not a fork: it may be started at any time, whatever
+threads this process has. It holds the key in memory like this process, has no storage and no index, and ends when its
+socket does. Both ends are the same program, so that messages are pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, Final, TypeAlias
+
+from opsuite_kernel.errors import Unavailable
+from opsuite_repository.format.blobs import ID_BYTES, BlobId, SealedBlob
+from opsuite_repository.format.sealing import MasterKey, Sealer
+from opsuite_repository.pipeline.restoring_small import Landing, SmallFile, SmallRestorer
+from opsuite_repository.pipeline.small_files import Batch, BatchResult, Reading, SmallFiles, Store
+
+_COMMAND: Final = "from opsuite_repository.pipeline.processes import serve; serve({descriptor})"
+_ENDS_WITHIN: Final = 10.0
+"""Seconds for a helper to notice that its socket is closed, before it is killed."""
+_READY: Final = "ready"
+
+Message: TypeAlias = tuple[str, Any]
+
+
+class Helper:
+    """One helper process, seen from here. For one thread at a time."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-c", _COMMAND.format(descriptor=theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._connection = Connection(ours.detach())
+
+    def wait_until_ready(self) -> bool:
+        """Whether it has come up."""
+        try:
+            return bool(self._connection.recv() == _READY)
+        except (EOFError, OSError):
+            return False
+
+    def send(self, message: Message) -> None:
+        """Tell it something. Raises Unavailable when it is gone."""
+        with _telling_of_its_end():
+            self._connection.send(message)
+
+    def answer(self, value: bytes) -> None:
+        """Answer what it asked."""
+        with _telling_of_its_end():
+            self._connection.send_bytes(value)
+
+    def receive(self) -> Message:
+        """What it says next. Raises what it raised, or Unavailable when it is gone."""
+        with _telling_of_its_end():
+            word, value = self._connection.recv()
+        if word == "failed":
+            raise value
+        return word, value
+
+    def close(self) -> None:
+        """End it."""
+        self._connection.close()
+        try:
+            self._process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextlib.contextmanager
+def _telling_of_its_end() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise Unavailable("a helper process has ended unexpectedly") from error
+
+
+class HelperPool:
+    """Helpers that outlive one backup or restore. A service keeps one pool; who brings none gets one for the time."""
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = os.cpu_count() or 1 if count is None else count
+        self._lock = threading.Lock()
+        self._idle: list[Helper] = []
+        self._lent = 0
+        self._is_closed = False
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether some are up and waiting."""
+        return bool(self._idle)
+
+    def lend(self) -> list[Helper]:
+        """All that nobody has, started if need be: perhaps none. They are given back by `take_back`."""
+        with self._lock:
+            if self._is_closed:
+                return []
+            ready, self._idle = self._idle, []
+            missing = self._count - self._lent - len(ready)
+            self._lent = self._count
+        started = [Helper() for _ in range(missing)]
+        up = [helper for helper in started if helper.wait_until_ready()]
+        for helper in started:
+            if helper not in up:
+                self._drop(helper)
+        return ready + up
+
+    def take_back(self, helper: Helper, *, is_sound: bool) -> None:
+        """Keep the helper for the next one; one in the middle of something is of no use any more."""
+        if is_sound:
+            with self._lock:
+                if not self._is_closed:
+                    self._lent -= 1
+                    self._idle.append(helper)
+                    return
+        self._drop(helper)
+
+    def close(self) -> None:
+        """End all; those that are lent end when they come back."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for helper in idle:
+            helper.close()
+
+    def _drop(self, helper: Helper) -> None:
+        with self._lock:
+            self._lent -= 1
+        helper.close()
+
+
+@contextlib.contextmanager
+def lent(pool: HelperPool | None) -> Iterator[HelperPool]:
+    """The pool that was brought, or one for the time."""
+    if pool is not None:
+        yield pool
+        return
+    own = HelperPool()
+    try:
+        yield own
+    finally:
+        own.close()
+
+
+class Engines:
+    """Where a backup gets those who look at files."""
+
+    def __init__(self, key: MasterKey, reading: Reading, store: Store, pool: HelperPool) -> None:
+        self._key = key
+        self._reading = reading
+        self._store = store
+        self._pool = pool
+
+    def first(self) -> SmallFiles:
+        """The one in this process."""
+        return SmallFiles(Sealer(self._key), self._reading, self._store)
+
+    def others(self) -> list[RemoteEngine]:
+        """Those in helpers."""
+        return [RemoteEngine(each, self._pool, self._key, self._reading, self._store) for each in self._pool.lend()]
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether no helper needs to be started."""
+        return self._pool.has_idle
+
+
+class RemoteEngine:
+    """Works on batches in a helper; what it asks is answered here."""
+
+    def __init__(self, helper: Helper, pool: HelperPool, key: MasterKey, reading: Reading, store: Store) -> None:
+        self._helper = helper
+        self._pool = pool
+        self._store = store
+        self._is_idle = True
+        helper.send(("read", (key, reading)))
+
+    def process(self, batches: Sequence[Batch]) -> list[BatchResult]:
+        """The result of each."""
+        self._is_idle = False
+        self._helper.send(("batches", batches))
+        while True:
+            word, value = self._helper.receive()
+            match word:
+                case "known":
+                    self._helper.answer(bytes(self._store.known(_ids(value))))
+                case "claim":
+                    self._helper.answer(bytes(self._store.claim(_ids(value))))
+                case "add":
+                    self._store.add(value)
+                case _:
+                    self._is_idle = True
+                    results: list[BatchResult] = value
+                    return results
+
+    def close(self) -> None:
+        """Give the helper back."""
+        self._pool.take_back(self._helper, is_sound=self._is_idle)
+
+
+class RemoteRestorer:
+    """Writes small files in a helper."""
+
+    def __init__(self, helper: Helper, pool: HelperPool, key: MasterKey, landing: Landing) -> None:
+        self._helper = helper
+        self._pool = pool
+        self._is_idle = True
+        helper.send(("write", (key, landing)))
+
+    def write(self, stored: bytes, files: Sequence[SmallFile]) -> list[Any]:
+        """Have the files written whose blobs are in `stored`; what went wrong, for each."""
+        self._is_idle = False
+        self._helper.send(("files", files))
+        self._helper.answer(stored)
+        _, value = self._helper.receive()
+        self._is_idle = True
+        outcome: list[Any] = value
+        return outcome
+
+    def close(self) -> None:
+        """Give the helper back."""
+        self._pool.take_back(self._helper, is_sound=self._is_idle)
+
+
+def _ids(joined: bytes) -> list[BlobId]:
+    return [joined[at : at + ID_BYTES] for at in range(0, len(joined), ID_BYTES)]
+
+
+class _DistantStore:
+    """The store as a helper sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def known(self, ids: Sequence[BlobId]) -> Sequence[bool]:
+        return self._asked("known", ids)
+
+    def claim(self, ids: Sequence[BlobId]) -> Sequence[bool]:
+        return self._asked("claim", ids)
+
+    def add(self, blobs: Sequence[SealedBlob]) -> None:
+        self._connection.send(("add", blobs))
+
+    def _asked(self, word: str, ids: Sequence[BlobId]) -> Sequence[bool]:
+        self._connection.send((word, b"".join(ids)))
+        return [bool(each) for each in self._connection.recv_bytes()]
+
+
+def serve(descriptor: int) -> None:
+    """The life of a helper: until the other end closes the socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the other end decides what it means
+    connection = Connection(descriptor)
+    connection.send(_READY)
+    with contextlib.suppress(EOFError, ConnectionError):
+        _Serving(connection).run()
+
+
+class _Serving:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._files: SmallFiles | None = None
+        self._restorer: SmallRestorer | None = None
+
+    def run(self) -> None:
+        words: dict[str, Callable[[Any], None]] = {
+            "read": self._read,
+            "batches": self._batches,
+            "write": self._write,
+            "files": self._small_files,
+        }
+        while True:
+            word, value = self._connection.recv()
+            try:
+                words[word](value)
+            except (EOFError, ConnectionError):
+                raise
+            except Exception as error:  # noqa: BLE001  # raised again at the other end
+                self._connection.send(("failed", error))
+
+    def _read(self, value: tuple[MasterKey, Reading]) -> None:
+        key, reading = value
+        self._files = SmallFiles(Sealer(key), reading, _DistantStore(self._connection))
+
+    def _batches(self, batches: Sequence[Batch]) -> None:
+        if self._files is None:
+            raise RuntimeError("batches came before how to read them")
+        self._connection.send(("done", self._files.process(batches)))
+
+    def _write(self, value: tuple[MasterKey, Landing]) -> None:
+        key, landing = value
+        self._restorer = SmallRestorer(Sealer(key), landing)
+
+    def _small_files(self, files: Sequence[SmallFile]) -> None:
+        stored = self._connection.recv_bytes()
+        if self._restorer is None:
+            raise RuntimeError("files came before how to write them")
+        self._connection.send(("done", self._restorer.write(stored, files)))
