@@ -14,8 +14,8 @@ from opsuite_repository.format.blobs import BlobId, BlobType
 from opsuite_repository.format.times import Instant
 from opsuite_repository.format.trees import Node, NodeType
 from opsuite_repository.repository import Repository
+from opsuite_repository.snapshot_walk import Broken
 from opsuite_repository.stats import content_bytes
-from opsuite_repository.walking import Broken
 
 Blob = tuple[BlobType, BlobId]
 

@@ -23,7 +23,7 @@ from opsuite_repository.format.blobs import BlobId, BlobType
 from opsuite_repository.format.modes import permissions, to_unix
 from opsuite_repository.format.trees import ExtendedAttribute, Node, NodeType
 from opsuite_repository.repository import Repository
-from opsuite_repository.walking import Visited, node_at, tree_at, walk
+from opsuite_repository.snapshot_walk import Visited, node_at, tree_at, walk
 
 _READERS: Final = 4
 _TAR_TYPES: Final = {

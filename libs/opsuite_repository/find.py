@@ -17,7 +17,7 @@ from opsuite_repository.format.times import from_datetime
 from opsuite_repository.format.trees import NodeType
 from opsuite_repository.pipeline.excludes import Leading, Patterns
 from opsuite_repository.repository import Repository
-from opsuite_repository.walking import Broken, Visited, walk
+from opsuite_repository.snapshot_walk import Broken, Visited, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

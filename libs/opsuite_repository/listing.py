@@ -17,7 +17,7 @@ from opsuite_repository.format.modes import permissions
 from opsuite_repository.format.snapshots import Snapshot
 from opsuite_repository.format.trees import Node, NodeType
 from opsuite_repository.repository import Repository
-from opsuite_repository.walking import Visited, walk
+from opsuite_repository.snapshot_walk import Visited, walk
 
 
 class SortBy(StrEnum):

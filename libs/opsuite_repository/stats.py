@@ -16,7 +16,7 @@ from opsuite_repository.format.blobs import BlobId, BlobType
 from opsuite_repository.format.sealing import OVERHEAD_BYTES
 from opsuite_repository.format.trees import Node, NodeType
 from opsuite_repository.repository import Repository
-from opsuite_repository.walking import walk
+from opsuite_repository.snapshot_walk import walk
 
 
 class StatsMode(StrEnum):
