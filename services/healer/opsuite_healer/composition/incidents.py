@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from opsuite.healer.v1.escalation_service_pb2_grpc import add_EscalationServiceServicer_to_server
+from opsuite.healer.v1.incident_service_pb2_grpc import add_IncidentServiceServicer_to_server
 from opsuite_healer.adapters.incidents import tables
 from opsuite_healer.adapters.incidents.deliveries import IncidentOutbox
+from opsuite_healer.adapters.incidents.escalation_api import EscalationServicer
+from opsuite_healer.adapters.incidents.incident_api import IncidentServicer
 from opsuite_healer.adapters.incidents.outbox_rows import OUTBOX, SqlMessages
+from opsuite_healer.adapters.incidents.queries import Queries
 from opsuite_healer.adapters.incidents.transaction import SqlIncidents
+from opsuite_healer.adapters.incidents.watches import Watches
 from opsuite_healer.adapters.unit import SqlUnit
 from opsuite_healer.application.incident_book import IncidentBook
+from opsuite_healer.application.incidents.addressing import EscalationPolicies, Receivers
 from opsuite_healer.application.incidents.book import PART, Book
 from opsuite_healer.application.incidents.escalating import Escalating
+from opsuite_healer.application.incidents.steering import Incidents as Steering
 from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.application.messages import Messages
 from opsuite_healer.application.quiet import Quiet
@@ -20,10 +28,11 @@ from opsuite_healer.application.troubles import Troubles
 from opsuite_healer.composition.house import House, Part
 from opsuite_healer.settings import Settings
 from opsuite_notify.dispatcher import Dispatcher
-from opsuite_notify.port import EnvSecret
+from opsuite_notify.port import EnvSecret, Sender
 from opsuite_notify.secrets import SecretSource
 from opsuite_notify.senders import ChannelSender
 from opsuite_notify.smtp import SmtpMailer, SmtpSettings
+from opsuite_rpc.server import Service
 from opsuite_runs.attending import Attendants
 from opsuite_runs.claims import SqlClaims
 from opsuite_runs.keeper import LeaseKeeper
@@ -65,12 +74,26 @@ def incidents(house: House, quiet: Callable[[], Quiet]) -> Incidents:
         await attendants.recover()
 
     part = Part(
-        services=(),
+        services=_services(house, wording, sender),
         background=(keeper.run, attendants.watch_over, send),
         recover=(recover,),
         drain=(attendants.drain,),
     )
     return Incidents(part, book_of, book_of, SqlMessages)
+
+
+def _services(house: House, wording: Wording, sender: Sender) -> tuple[Service, Service]:
+    store = house.store.part(SqlIncidents)
+    queries = Queries(house.database, house.pages)
+    watches = Watches(house.store, house.feeds)
+    incident_servicer = IncidentServicer(Steering(store, wording), queries, watches, house.clock)
+    escalation_servicer = EscalationServicer(
+        Receivers(store, sender, house.clock), EscalationPolicies(store), queries, house.clock
+    )
+    return (
+        Service(incident_servicer, add_IncidentServiceServicer_to_server, "opsuite.healer.v1.IncidentService"),
+        Service(escalation_servicer, add_EscalationServiceServicer_to_server, "opsuite.healer.v1.EscalationService"),
+    )
 
 
 def _attendants(house: House, quiet: Callable[[], Quiet], wording: Wording) -> tuple[Attendants, LeaseKeeper]:

@@ -12,7 +12,7 @@ from opsuite_healer.adapters.unit import SqlStore, SqlUnit
 from opsuite_healer.application.incidents.book import Book
 from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.application.names import INCIDENTS, id_of
-from opsuite_healer.domain.incidents.lifecycle import delivery_ended
+from opsuite_healer.domain.incidents.passing import delivery_ended
 from opsuite_notify.codec import message_from_json
 from opsuite_notify.outbox import AttemptRecord, DeliveryStatus
 from opsuite_notify.port import Phase

@@ -14,8 +14,8 @@ from opsuite_healer.adapters.incidents.incident_rows import entry_row, incident_
 from opsuite_healer.adapters.incidents.outbox_rows import SqlMessages
 from opsuite_healer.adapters.incidents.receiver_rows import ReceiverRows
 from opsuite_healer.adapters.unit import SqlUnit
+from opsuite_healer.domain.incidents.changes import Changed
 from opsuite_healer.domain.incidents.incident import Incident
-from opsuite_healer.domain.incidents.lifecycle import Changed
 from opsuite_runs.port import AuditEntry, FencedOut, Lease, Replay
 from opsuite_storage.prepared import Prepared
 

@@ -12,9 +12,9 @@ from opsuite_healer.application.incidents.ports import Tx
 from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.application.names import id_of
 from opsuite_healer.domain.incidents import lifecycle
+from opsuite_healer.domain.incidents.changes import Changed
 from opsuite_healer.domain.incidents.escalation import policy_for
 from opsuite_healer.domain.incidents.incident import EntryKind, Incident, Resolver, Status
-from opsuite_healer.domain.incidents.lifecycle import Changed
 from opsuite_healer.domain.trouble import Trouble, dedup_key
 from opsuite_kernel.ids import new_id
 

@@ -18,22 +18,11 @@ from opsuite_healer.application.incidents.ports import Tx
 from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.application.quiet import Quiet
 from opsuite_healer.application.unit import Store
-from opsuite_healer.domain.incidents import lifecycle
-from opsuite_healer.domain.incidents.due import (
-    AutoResolve,
-    Begin,
-    Due,
-    EndSnooze,
-    Exhaust,
-    ExpireAck,
-    Tell,
-    TellNobody,
-    Wait,
-    due,
-)
+from opsuite_healer.domain.incidents import passing
+from opsuite_healer.domain.incidents.changes import Changed
+from opsuite_healer.domain.incidents.due import Due, Exhaust, Tell, TellNobody, Wait, due
 from opsuite_healer.domain.incidents.escalation import policy_for
-from opsuite_healer.domain.incidents.incident import HEALER, Incident, Resolver
-from opsuite_healer.domain.incidents.lifecycle import Changed
+from opsuite_healer.domain.incidents.incident import Incident
 from opsuite_kernel.errors import OpsuiteError
 from opsuite_runs.port import Lease
 from opsuite_runs.signal import Signal
@@ -118,34 +107,21 @@ def act(tx: Tx, lease: Lease, hush: Sequence[str] | None, wording: Wording) -> N
     if needs_quiet(found) and hush is None:
         return
     if hush and needs_quiet(found):
-        changed = lifecycle.hushed(incident, hush, HUSH_AGAIN, now)
+        changed = passing.hushed(incident, hush, HUSH_AGAIN, now)
     else:
         changed = _done(tx, incident, found, wording)
     Book(tx, wording).keep(changed)
 
 
 def _done(tx: Tx, incident: Incident, found: Due, wording: Wording) -> Changed:
-    now = tx.now()
     match found:
-        case Begin():
-            return lifecycle.begun(incident, now)
         case Tell():
             return _tell(tx, incident, found, wording)
         case TellNobody():
             return _tell_nobody(tx, incident)
         case Exhaust():
-            everybody = [one for level in incident.policy.levels for one in level.receivers] if incident.policy else []
-            text = "Every level was told, and nobody has acknowledged."
-            tx.messages.send(everybody, wording.exhausted(incident, text, now), about=incident.name)
-            return lifecycle.exhausted(incident, now)
-        case ExpireAck():
-            return lifecycle.ack_expired(incident, now)
-        case EndSnooze():
-            return lifecycle.snooze_over(incident, now)
-        case AutoResolve():
-            return lifecycle.resolved(incident, Resolver.AUTO, HEALER, "its trouble has gone", now)
-        case Wait():
-            return Changed(incident)
+            _tell_everybody(tx, incident, wording)
+    return passing.passed(incident, found, tx.now())
 
 
 def _tell(tx: Tx, incident: Incident, turn: Tell, wording: Wording) -> Changed:
@@ -153,12 +129,18 @@ def _tell(tx: Tx, incident: Incident, turn: Tell, wording: Wording) -> Changed:
     since = incident.opened_at.isoformat(timespec="seconds")
     text = f"{incident.summary}\nOpen since {since}, told {incident.seen_count} times."
     unknown = tx.messages.send(turn.receivers, wording.escalation(incident, text, now), about=incident.name)
-    return lifecycle.told(incident, turn, unknown, now)
+    return passing.told(incident, turn, unknown, now)
+
+
+def _tell_everybody(tx: Tx, incident: Incident, wording: Wording) -> None:
+    """That nobody has acknowledged concerns everybody who was told."""
+    message = wording.exhausted(incident, "Every level was told, and nobody has acknowledged.", tx.now())
+    tx.messages.send(incident.told, message, about=incident.name)
 
 
 def _tell_nobody(tx: Tx, incident: Incident) -> Changed:
     """There may be a policy by now."""
     policy = policy_for(tx.policies(), incident.labels, incident.severity)
     if policy is None:
-        return lifecycle.told_nobody(incident, tx.now())
-    return lifecycle.covered(incident, policy, tx.now())
+        return passing.told_nobody(incident, tx.now())
+    return passing.covered(incident, policy, tx.now())

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from opsuite_healer.application.messages import Messages
 from opsuite_healer.application.unit import Unit
+from opsuite_healer.domain.incidents.changes import Changed
 from opsuite_healer.domain.incidents.escalation import Policy
 from opsuite_healer.domain.incidents.incident import Incident
-from opsuite_healer.domain.incidents.lifecycle import Changed
 from opsuite_notify.port import Channel
 from opsuite_runs.port import Lease
 

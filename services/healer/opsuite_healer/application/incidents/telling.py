@@ -12,6 +12,7 @@ from opsuite_healer.domain.incidents.incident import Entry, EntryKind, Incident
 from opsuite_healer.domain.trouble import Severity
 from opsuite_notify.port import TITLE_LIMIT, Message, Phase
 from opsuite_notify.port import Severity as Attention
+from opsuite_telemetry.port import TraceContext
 
 ATTENTION: Final[Mapping[Severity, Attention]] = {
     Severity.INFO: Attention.INFO,
@@ -99,11 +100,8 @@ class Wording:
 
 def trace_id(traceparent: str) -> str:
     """The trace id of a W3C trace context; empty if it holds none."""
-    match traceparent.split("-"):
-        case [_, trace, _, *_] if len(trace) == 32:
-            return trace
-        case _:
-            return ""
+    place = TraceContext.parse(traceparent)
+    return place.trace_id if place else ""
 
 
 def one_line(text: str) -> str:

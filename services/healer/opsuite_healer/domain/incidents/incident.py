@@ -37,6 +37,9 @@ class Step(Enum):
     ACKNOWLEDGE = "ACKNOWLEDGE"
     ACK_EXPIRES = "ACK_EXPIRES"
     ESCALATE = "ESCALATE"
+    SNOOZE = "SNOOZE"
+    ABSORB = "ABSORB"
+    """It takes another incident over."""
     RESOLVE = "RESOLVE"
     REOPEN = "REOPEN"
 
@@ -47,6 +50,10 @@ TRANSITIONS: Final[Mapping[tuple[Status, Step], Status]] = {
     (Status.ACKNOWLEDGED, Step.ACK_EXPIRES): Status.OPEN,
     (Status.OPEN, Step.ESCALATE): Status.OPEN,
     (Status.ACKNOWLEDGED, Step.ESCALATE): Status.OPEN,
+    (Status.OPEN, Step.SNOOZE): Status.OPEN,
+    (Status.ACKNOWLEDGED, Step.SNOOZE): Status.ACKNOWLEDGED,
+    (Status.OPEN, Step.ABSORB): Status.OPEN,
+    (Status.ACKNOWLEDGED, Step.ABSORB): Status.ACKNOWLEDGED,
     (Status.OPEN, Step.RESOLVE): Status.RESOLVED,
     (Status.ACKNOWLEDGED, Step.RESOLVE): Status.RESOLVED,
     (Status.RESOLVED, Step.REOPEN): Status.OPEN,

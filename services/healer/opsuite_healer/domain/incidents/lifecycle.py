@@ -1,54 +1,22 @@
-"""What becomes of an incident when something happens to it. Pure: an incident and what happened make another one."""
+"""What becomes of an incident when somebody tells something of it. Pure: an incident and what is told make another one.
+
+What becomes of it when nobody says anything stands in `passing`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from opsuite_healer.domain.incidents.due import Tell
+from opsuite_healer.domain.incidents.changes import Changed, changed_with, filled, follow, joined
 from opsuite_healer.domain.incidents.escalation import Policy, Progress
-from opsuite_healer.domain.incidents.incident import (
-    HEALER,
-    TRANSITIONS,
-    Entry,
-    EntryKind,
-    Incident,
-    Resolver,
-    Status,
-    Step,
-)
+from opsuite_healer.domain.incidents.incident import HEALER, Entry, EntryKind, Incident, Resolver, Status, Step
 from opsuite_healer.domain.trouble import Trouble
 
 DEPLOYMENT: Final = "deployment"
 """Annotation of trouble, and fact of a note, that names the deployment that it began with."""
-NO_POLICY: Final = "no escalation policy covers this incident"
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """An incident after something happened, and what its timeline tells of it."""
-
-    incident: Incident
-    entries: Sequence[Entry] = ()
-
-
-class IllegalStep(Exception):
-    """The incident stands where that cannot happen."""
-
-    def __init__(self, incident: Incident, step: Step) -> None:
-        super().__init__(f"{step.value} cannot happen to {incident.name}, which is {incident.status.value}")
-        self.incident = incident
-        self.step = step
-
-
-def follow(incident: Incident, step: Step) -> Status:
-    """The status after a step. Raises IllegalStep."""
-    try:
-        return TRANSITIONS[incident.status, step]
-    except KeyError:
-        raise IllegalStep(incident, step) from None
 
 
 # --- what finders tell
@@ -74,7 +42,7 @@ def opened(incident_id: str, trouble: Trouble, policy: Policy | None) -> Changed
         traceparent=trouble.traceparent,
     )
     facts = {"source": trouble.source, "policy": f"escalationPolicies/{policy.id}" if policy else ""}
-    return _with(incident, Entry(EntryKind.OPENED, trouble.summary, trouble.at, facts=_filled(facts)))
+    return changed_with(incident, Entry(EntryKind.OPENED, trouble.summary, trouble.at, facts=filled(facts)))
 
 
 def seen_again(incident: Incident, trouble: Trouble) -> Changed:
@@ -86,12 +54,12 @@ def seen_again(incident: Incident, trouble: Trouble) -> Changed:
         remaining = tuple(key for key in changed.clear_keys if key != trouble.key)
         changed = replace(changed, clear_keys=remaining, cleared_at=None)
         if was_clear:
-            entries.append(Entry(EntryKind.BACK, trouble.summary, at, facts=_filled({"source": trouble.source})))
+            entries.append(Entry(EntryKind.BACK, trouble.summary, at, facts=filled({"source": trouble.source})))
     if trouble.severity > changed.severity:
         text = f"{changed.severity.name} became {trouble.severity.name}: {trouble.summary}"
         changed = replace(changed, severity=trouble.severity, summary=trouble.summary)
-        entries.append(Entry(EntryKind.WORSE, text, at, facts=_filled({"source": trouble.source})))
-    return _with(changed, *entries)
+        entries.append(Entry(EntryKind.WORSE, text, at, facts=filled({"source": trouble.source})))
+    return changed_with(changed, *entries)
 
 
 def gone(incident: Incident, key: str, at: datetime, reason: str) -> Changed:
@@ -101,7 +69,7 @@ def gone(incident: Incident, key: str, at: datetime, reason: str) -> Changed:
     changed = replace(incident, clear_keys=(*incident.clear_keys, key))
     if set(changed.clear_keys) != set(changed.keys):
         return Changed(changed)
-    return _with(replace(changed, cleared_at=at), Entry(EntryKind.CLEARED, reason or "the trouble is gone", at))
+    return changed_with(replace(changed, cleared_at=at), Entry(EntryKind.CLEARED, reason or "the trouble is gone", at))
 
 
 # --- what people and the healer do
@@ -117,7 +85,7 @@ def acknowledged(incident: Incident, actor: str, text: str, now: datetime) -> Ch
         acknowledged_by=actor,
         snoozed_until=None,
     )
-    return _with(changed, Entry(EntryKind.ACKNOWLEDGED, text or f"{actor} looks after it", now, actor))
+    return changed_with(changed, Entry(EntryKind.ACKNOWLEDGED, text or f"{actor} looks after it", now, actor))
 
 
 def resolved(incident: Incident, by: Resolver, actor: str, reason: str, now: datetime) -> Changed:
@@ -133,7 +101,7 @@ def resolved(incident: Incident, by: Resolver, actor: str, reason: str, now: dat
         remediation="",
         progress=replace(incident.progress, due_at=None),
     )
-    return _with(changed, Entry(EntryKind.RESOLVED, reason or "resolved", now, actor, {"by": by.value}))
+    return changed_with(changed, Entry(EntryKind.RESOLVED, reason or "resolved", now, actor, {"by": by.value}))
 
 
 def reopened(incident: Incident, actor: str, reason: str, now: datetime) -> Changed:
@@ -149,7 +117,7 @@ def reopened(incident: Incident, actor: str, reason: str, now: datetime) -> Chan
         cleared_at=None,
         progress=Progress().begun(now),
     )
-    return _with(changed, Entry(EntryKind.REOPENED, reason or "reopened", now, actor))
+    return changed_with(changed, Entry(EntryKind.REOPENED, reason or "reopened", now, actor))
 
 
 def escalated(incident: Incident, actor: str, reason: str, now: datetime) -> Changed:
@@ -163,7 +131,7 @@ def escalated(incident: Incident, actor: str, reason: str, now: datetime) -> Cha
         snoozed_until=None,
         progress=progress.next_at(now) if is_under_way else Progress(progress.begun_at).begun(now),
     )
-    return _with(changed, Entry(EntryKind.ESCALATED, reason, now, actor))
+    return changed_with(changed, Entry(EntryKind.ESCALATED, reason, now, actor))
 
 
 def given_up(incident: Incident, reason: str, now: datetime) -> Changed:
@@ -177,10 +145,11 @@ def given_up(incident: Incident, reason: str, now: datetime) -> Changed:
 
 
 def snoozed(incident: Incident, until: datetime, actor: str, reason: str, now: datetime) -> Changed:
-    """Nobody is told more before `until`."""
+    """Nobody is told more before `until`. Raises IllegalStep."""
+    follow(incident, Step.SNOOZE)
     text = reason or f"left alone until {until.isoformat(timespec='seconds')}"
     facts = {"until": until.isoformat(timespec="seconds")}
-    return _with(replace(incident, snoozed_until=until), Entry(EntryKind.SNOOZED, text, now, actor, facts))
+    return changed_with(replace(incident, snoozed_until=until), Entry(EntryKind.SNOOZED, text, now, actor, facts))
 
 
 def reassigned(incident: Incident, policy: Policy, actor: str, reason: str, now: datetime) -> Changed:
@@ -194,14 +163,16 @@ def reassigned(incident: Incident, policy: Policy, actor: str, reason: str, now:
         progress=Progress(incident.progress.begun_at).begun(now),
     )
     to = ", ".join(sorted({receiver for level in policy.levels for receiver in level.receivers}))
-    return _with(changed, Entry(EntryKind.REASSIGNED, reason or f"now up to {to}", now, actor, {"receivers": to}))
+    return changed_with(
+        changed, Entry(EntryKind.REASSIGNED, reason or f"now up to {to}", now, actor, {"receivers": to})
+    )
 
 
 def noted(incident: Incident, actor: str, text: str, now: datetime, facts: Mapping[str, str] | None = None) -> Changed:
     """Something that somebody wants to be known."""
     found = (facts or {}).get(DEPLOYMENT, "")
     changed = replace(incident, deployment=found) if found else incident
-    return _with(changed, Entry(EntryKind.NOTE, text, now, actor, dict(facts or {})))
+    return changed_with(changed, Entry(EntryKind.NOTE, text, now, actor, dict(facts or {})))
 
 
 def remediating(incident: Incident, remediation: str, now: datetime) -> Changed:
@@ -210,9 +181,9 @@ def remediating(incident: Incident, remediation: str, now: datetime) -> Changed:
         return Changed(incident)
     changed = replace(incident, remediation=remediation)
     if remediation:
-        return _with(changed, Entry(EntryKind.REMEDIATING, remediation, now, facts={"remediation": remediation}))
+        return changed_with(changed, Entry(EntryKind.REMEDIATING, remediation, now, facts={"remediation": remediation}))
     facts = {"remediation": incident.remediation}
-    return _with(changed, Entry(EntryKind.REMEDIATED, f"{incident.remediation} has ended", now, facts=facts))
+    return changed_with(changed, Entry(EntryKind.REMEDIATED, f"{incident.remediation} has ended", now, facts=facts))
 
 
 def merged_into(incident: Incident, other: Incident, actor: str, now: datetime) -> Changed:
@@ -221,8 +192,9 @@ def merged_into(incident: Incident, other: Incident, actor: str, now: datetime) 
     return replace(over, incident=replace(over.incident, merged_into=other.id))
 
 
-def absorbed(incident: Incident, other: Incident, actor: str, now: datetime) -> Changed:
-    """It takes over the trouble of another incident."""
+def absorbed(incident: Incident, other: Incident, actor: str, reason: str, now: datetime) -> Changed:
+    """It takes over the trouble of another incident. Raises IllegalStep."""
+    follow(incident, Step.ABSORB)
     keys = (*incident.keys, *(key for key in other.keys if key not in incident.keys))
     clear = tuple(key for key in keys if key in {*incident.clear_keys, *other.clear_keys})
     changed = replace(
@@ -232,111 +204,7 @@ def absorbed(incident: Incident, other: Incident, actor: str, now: datetime) -> 
         cleared_at=incident.cleared_at if set(clear) == set(keys) else None,
         severity=max(incident.severity, other.severity),
         seen_count=incident.seen_count + other.seen_count,
-        told=_joined(incident.told, other.told),
+        told=joined(incident.told, other.told),
     )
-    text = f"took over {other.name}: {other.summary}"
-    return _with(changed, Entry(EntryKind.MERGED, text, now, actor, {"incident": other.name}))
-
-
-# --- what happens by itself
-
-
-def begun(incident: Incident, now: datetime) -> Changed:
-    """The healer has had its time: people are told."""
-    text = "not resolved in time"
-    return _with(replace(incident, progress=incident.progress.begun(now)), Entry(EntryKind.ESCALATED, text, now))
-
-
-def covered(incident: Incident, policy: Policy, now: datetime) -> Changed:
-    """A policy covers it that was not there when it was opened."""
-    changed = replace(incident, policy=policy, progress=incident.progress.begun(now))
-    text = f"escalationPolicies/{policy.id} covers it now"
-    return _with(changed, Entry(EntryKind.REASSIGNED, text, now, facts={"policy": f"escalationPolicies/{policy.id}"}))
-
-
-def told(incident: Incident, turn: Tell, unknown: Sequence[str], now: datetime) -> Changed:
-    """A level was told; those in `unknown` do not exist. Where that is all of them, the next level is due at once."""
-    reached = tuple(one for one in turn.receivers if one not in unknown)
-    progress = incident.progress.told(turn.level, now)
-    changed = replace(incident, progress=progress, told=_joined(incident.told, reached), hushed=())
-    facts = {"loop": str(turn.loop + 1), "level": str(turn.index + 1)}
-    entries = []
-    if reached:
-        names = ", ".join(reached)
-        text = f"level {turn.index + 1} is told: {names}"
-        entries.append(Entry(EntryKind.TOLD, text, now, facts=facts | {"receivers": names}))
-    if unknown:
-        names = ", ".join(unknown)
-        text = f"level {turn.index + 1} names receivers that do not exist: {names}"
-        entries.append(Entry(EntryKind.UNTOLD, text, now, facts=facts | {"receivers": names}))
-    if not reached:
-        changed = replace(changed, progress=progress.next_at(now))
-    return _with(changed, *entries)
-
-
-def hushed(incident: Incident, by: Sequence[str], look_again: timedelta, now: datetime) -> Changed:
-    """It is a level's turn, and something keeps people from being told. Stands on the timeline once."""
-    changed = replace(incident, hushed=tuple(by), progress=incident.progress.next_at(now + look_again))
-    if tuple(by) == incident.hushed:
-        return Changed(changed)
-    text = f"nobody is told because of {', '.join(by)}"
-    return _with(changed, Entry(EntryKind.HUSHED, text, now, facts={"by": ", ".join(by)}))
-
-
-def told_nobody(incident: Incident, now: datetime) -> Changed:
-    """No policy says who is to be told."""
-    changed = replace(incident, progress=incident.progress.exhausted())
-    return _with(changed, Entry(EntryKind.UNTOLD, NO_POLICY, now))
-
-
-def exhausted(incident: Incident, now: datetime) -> Changed:
-    """Every level was told, as often as there are loops, and nobody has acknowledged."""
-    changed = replace(incident, progress=incident.progress.exhausted())
-    return _with(changed, Entry(EntryKind.EXHAUSTED, "every level was told, and nobody has acknowledged", now))
-
-
-def ack_expired(incident: Incident, now: datetime) -> Changed:
-    """Whoever acknowledged it did not come back: the level that was told last is told again. Raises IllegalStep."""
-    changed = replace(
-        incident,
-        status=follow(incident, Step.ACK_EXPIRES),
-        acknowledged_at=None,
-        progress=incident.progress.again(now),
-    )
-    text = f"{incident.acknowledged_by} acknowledged it, and it is still open"
-    return _with(changed, Entry(EntryKind.ACK_EXPIRED, text, now))
-
-
-def snooze_over(incident: Incident, now: datetime) -> Changed:
-    """It has been left alone for long enough: it goes on where it was, at once where people were being told."""
-    progress = incident.progress
-    if progress.begun_at is not None and not progress.is_exhausted:
-        progress = progress.next_at(now)
-    changed = replace(incident, snoozed_until=None, progress=progress)
-    return _with(changed, Entry(EntryKind.SNOOZE_OVER, "it is not left alone any more", now))
-
-
-def delivery_ended(incident: Incident, receiver: str, error: str, *, is_level_lost: bool, now: datetime) -> Changed:
-    """A message about it was taken (no error) or given up. Of a level that is lost as a whole, the next is due."""
-    facts = {"receiver": receiver}
-    if not error:
-        return _with(incident, Entry(EntryKind.DELIVERED, f"{receiver} was told", now, facts=facts))
-    text = f"{receiver} could not be told: {error}"
-    entry = Entry(EntryKind.UNDELIVERED, text, now, facts=facts | {"error": error})
-    waits = incident.status is Status.OPEN and incident.progress.due_at is not None
-    if not (is_level_lost and waits):
-        return _with(incident, entry)
-    changed = replace(incident, progress=incident.progress.next_at(now))
-    return _with(changed, entry, Entry(EntryKind.UNTOLD, "nobody of the level could be told", now))
-
-
-def _with(incident: Incident, *entries: Entry) -> Changed:
-    return Changed(replace(incident, revision=incident.revision + len(entries)), entries)
-
-
-def _joined(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*first, *second]))
-
-
-def _filled(facts: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in facts.items() if value}
+    text = reason or f"took over {other.name}: {other.summary}"
+    return changed_with(changed, Entry(EntryKind.MERGED, text, now, actor, {"incident": other.name}))
