@@ -29,6 +29,7 @@ from opsuite_cli import (
     up,
     workloads,
 )
+from opsuite_cli.healing import alerts, checks, incidents, people, remedies, runbooks
 from opsuite_cli.options import Anywhere, Options, Output
 
 app = typer.Typer(
@@ -56,7 +57,7 @@ def common(
     options.choose(Options(address, token_file, Output.JSON if as_json else output))
 
 
-START, DEPLOY, STEER, LOOK = "Start", "Deploy", "Steer", "Look"
+START, DEPLOY, STEER, HEAL, LOOK = "Start", "Deploy", "Steer", "Heal", "Look"
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     START: [init.init, up.up, up.down, pipelines.apply],
     DEPLOY: [
@@ -90,6 +91,14 @@ app.add_typer(pipelines.app, name="pipeline", rich_help_panel=START)
 app.add_typer(rollouts.app, name="rollout", rich_help_panel=STEER)
 app.add_typer(traffic.app, name="traffic", rich_help_panel=STEER)
 app.add_typer(scaling.app, name="scaling", rich_help_panel=STEER)
+app.add_typer(checks.app, name="check", rich_help_panel=HEAL)
+app.add_typer(alerts.app, name="alert", rich_help_panel=HEAL)
+app.add_typer(alerts.silences, name="silence", rich_help_panel=HEAL)
+app.add_typer(incidents.app, name="incident", rich_help_panel=HEAL)
+app.add_typer(remedies.app, name="heal", rich_help_panel=HEAL)
+app.add_typer(runbooks.app, name="runbook", rich_help_panel=HEAL)
+app.add_typer(people.receivers, name="receiver", rich_help_panel=HEAL)
+app.add_typer(people.escalations, name="escalation", rich_help_panel=HEAL)
 app.add_typer(workloads.app, name="workload", rich_help_panel=LOOK)
 app.add_typer(environments.app, name="env", rich_help_panel=LOOK)
 app.add_typer(edges.app, name="edge", rich_help_panel=START)

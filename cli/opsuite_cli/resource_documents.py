@@ -35,7 +35,7 @@ class Kind:
     """A kind of resource that documents describe."""
 
     name: str
-    """"HealthCheck": of the kind, and of the message."""
+    """"HealthCheck": what stands behind `kind`."""
     module: str
     """Where the message is: "opsuite.healer.v1.check_pb2"."""
     collection: str
@@ -46,11 +46,13 @@ class Kind:
     """What people call it."""
     output_only: frozenset[str] = frozenset({"name", "etag", "create_time", "update_time", "created_by"})
     """Fields that are no part of a spec."""
+    type_name: str = ""
+    """Of the message; empty: the same as `name`."""
 
     @property
     def message(self) -> type[Message]:
         """The message of the contract; loads the contract."""
-        found: type[Message] = getattr(import_module(self.module), self.name)
+        found: type[Message] = getattr(import_module(self.module), self.type_name or self.name)
         return found
 
     def is_in(self, document: Mapping[str, Any]) -> bool:
