@@ -24,7 +24,7 @@ from opsuite_healer.application.remediation.recording import (
 from opsuite_healer.application.remediation.store import Tx
 from opsuite_healer.application.remediation.telling import approval_wanted
 from opsuite_healer.domain.actions import ActionKind
-from opsuite_healer.domain.remediation.gates import Gate
+from opsuite_healer.domain.remediation.gates import Gate, GateResult
 from opsuite_healer.domain.remediation.plan import Brakes, Case, Plan, Seen, Verdict, evaluate, plan
 from opsuite_healer.domain.remediation.policy import HealingPolicy, Mode
 from opsuite_healer.domain.remediation.remediation import (
@@ -77,7 +77,7 @@ def consider(
     found = plan(case, seen, brakes, kinds, tx.now())
     if found.verdict is Verdict.ACT and (prepared is None or prepared.step != found.step):
         return Considered(None, prepare=found.step)
-    return _Recording(tx, present, found).record(prepared)
+    return _Recording(tx, present, policy, found).record(prepared)
 
 
 def case_of(loaded: Loaded, policy: HealingPolicy) -> Case:
@@ -117,27 +117,27 @@ def _observed(
 class _Recording:
     """Records one plan."""
 
-    def __init__(self, tx: Tx, present: Remediation, found: Plan) -> None:
+    def __init__(self, tx: Tx, present: Remediation, policy: HealingPolicy, found: Plan) -> None:
         self._tx = tx
+        self._policy = policy
         self._before = present
         self._plan = found
 
     def record(self, prepared: Prepared | None) -> Considered:
         tx, found = self._tx, self._plan
-        if found.fleet_refused and self._before.policy and self._before.policy.fleet.storm_cooldown:
+        if found.fleet_refused and self._policy.fleet.storm_cooldown:
             tx.fleet_refused(self._before.fleet)
         target = circuit_target(self._before)
         for action, circuit in found.circuits.items():
             tx.put_circuit(target, action, circuit)
         present = decided(tx, self._before, found.decisions)
         match found.verdict:
-            case Verdict.ACT:
-                assert prepared is not None
+            case Verdict.ACT if prepared:
                 return self._begun(self._at_step(present), prepared)
             case Verdict.ASK:
                 return self._asked(self._at_step(present))
-            case Verdict.HOLD:
-                return self._held(present)
+            case Verdict.HOLD if found.refused_by:
+                return self._held(present, found.refused_by)
             case _:
                 finish(tx, present, State.ESCALATED, "CHAIN_EXHAUSTED", "nothing that could be done has helped")
                 return Considered(None, plan=found, is_news=True)
@@ -168,8 +168,7 @@ class _Recording:
         return Considered(None, plan=self._plan, is_news=True)
 
     def _asked(self, present: Remediation) -> Considered:
-        tx, policy = self._tx, present.policy
-        assert policy is not None
+        tx, policy = self._tx, self._policy
         now = tx.now()
         last = self._plan.decisions[-1]
         present = follow(present, State.AWAITING_APPROVAL, last.reason, f"{last.action} wants approval: {last.message}")
@@ -179,10 +178,8 @@ class _Recording:
         tx.put(present)
         return Considered(None, plan=self._plan, is_news=True)
 
-    def _held(self, present: Remediation) -> Considered:
+    def _held(self, present: Remediation, closed: GateResult) -> Considered:
         found = self._plan
-        closed = found.refused_by
-        assert closed is not None
         pause = (
             LOOK_AGAIN if closed.until is None else min(LOOK_AGAIN, max(closed.until - self._tx.now(), timedelta(0)))
         )

@@ -18,7 +18,6 @@ from opsuite_healer.domain.remediation.policy import CircuitRules
 from opsuite_healer.domain.remediation.remediation import (
     BUSY,
     IN_FLIGHT,
-    TERMINAL,
     Attempt,
     AttemptState,
     Decision,
@@ -106,8 +105,7 @@ def finish(tx: Tx, remediation: Remediation, end: State, reason: str, message: s
 
 def rested(tx: Tx, remediation: Remediation) -> Remediation:
     """Nothing has to be taken back any more."""
-    end = remediation.end if remediation.end in TERMINAL else State.ESCALATED
-    assert end is not None
+    end = remediation.end or State.ESCALATED
     return tx.put(
         replace(
             follow(remediation, end, remediation.reason, remediation.message),
