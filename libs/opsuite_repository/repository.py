@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +30,7 @@ from opsuite_repository.format import config, keys, snapshots, unpacked
 from opsuite_repository.format.blob_index import BlobIndex, Location
 from opsuite_repository.format.blobs import BlobId, BlobType, open_blob
 from opsuite_repository.format.chunking import seed_of
-from opsuite_repository.format.index import IndexedPack, decode_index
+from opsuite_repository.format.index import IndexedPack, decode_index, encode_index
 from opsuite_repository.format.packs import TRAILER_BYTES, Pack, PackEntry, header_length, open_header
 from opsuite_repository.format.sealing import Buffer, MasterKey, Sealer
 from opsuite_repository.format.snapshots import Snapshot
@@ -62,6 +62,8 @@ class Repository:
         self.sealer = Sealer(key.master)
         self.index = BlobIndex()
         """Empty until `load_index`."""
+        self.index_files: frozenset[str] = frozenset()
+        """The index files that are in it."""
 
     @classmethod
     def init(cls, storage: Storage, password: str, *, cost: keys.Cost | None = None) -> Repository:
@@ -105,10 +107,41 @@ class Repository:
 
         To be done after taking a lock: a prune that saw no lock may remove what an older index knows.
         """
-        self.index = BlobIndex.of(self._indexed_packs())
+        names: set[str] = set()
+        self.index = BlobIndex.of(self._indexed_packs(names))
+        self.index_files = frozenset(names)
 
-    def _indexed_packs(self) -> Iterator[IndexedPack]:
+    def refresh_index(self) -> None:
+        """What `load_index` does, at the price of what is new where index files were only added meanwhile."""
+        names = {file.name for file in self.storage.list(FileType.INDEX)}
+        try:
+            added = [pack for name in names - self.index_files for pack in self._packs_of(name)]
+        except FileMissing:
+            self.load_index()
+            return
+        is_reduced = not self.index_files <= names or self.index.retired is not None
+        if is_reduced or any(pack.unused_since is not None for pack in added):
+            self.load_index()
+            return
+        for pack in added:
+            self.index.add(pack)
+        self.index_files = frozenset(names)
+
+    def _packs_of(self, name: str) -> list[IndexedPack]:
+        document = self.read_document(FileType.INDEX, name)
+        with naming(path_of(FileType.INDEX, name)):
+            return list(decode_index(document))
+
+    def write_index(self, packs: Sequence[IndexedPack]) -> None:
+        """Store an index file, and only then make its packs known."""
+        name = self.write_document(FileType.INDEX, encode_index(packs))
+        for pack in packs:
+            self.index.add(pack)
+        self.index_files |= {name}
+
+    def _indexed_packs(self, names: set[str]) -> Iterator[IndexedPack]:
         for name, document in self.read_documents(FileType.INDEX):
+            names.add(name)
             with naming(path_of(FileType.INDEX, name)):
                 yield from decode_index(document)
 

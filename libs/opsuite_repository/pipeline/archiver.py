@@ -8,7 +8,7 @@ from the moment it is listed until all below it is stored, and no longer.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Final, NamedTuple, Protocol
 from opsuite_repository.format.blobs import BlobId, BlobType, seal_blob
 from opsuite_repository.format.trees import encode_node
 from opsuite_repository.pipeline.findings import reading_failed
+from opsuite_repository.pipeline.folder_cache import Fingerprint, FolderCache, RememberedFolder, digest_of
 from opsuite_repository.pipeline.folders import PendingFolder, Tally
 from opsuite_repository.pipeline.nodes import node_of
 from opsuite_repository.pipeline.packing import Packer
-from opsuite_repository.pipeline.parents import MOST_NAMES, ParentFolder, parent_folder
+from opsuite_repository.pipeline.parents import MOST_NAMES, ParentFolder
 from opsuite_repository.pipeline.progress import Meter
 from opsuite_repository.pipeline.selection import Selection, join
 from opsuite_repository.pipeline.small_files import Batch, BatchResult, Deferred, Reading
@@ -59,6 +60,7 @@ class Archiver:
         tally: Tally,
         meter: Meter,
         course: Course,
+        cache: FolderCache | None = None,
     ) -> None:
         self._repository = repository
         self._packer = packer
@@ -68,6 +70,7 @@ class Archiver:
         self._tally = tally
         self._meter = meter
         self._course = course
+        self._cache = cache
         self._tree: BlobId | None = None
         self._ended = Event()
         course.on_failure(self._ended.set)
@@ -93,12 +96,13 @@ class Archiver:
         return self._tree
 
     def _opened_root(self, root: Target, parent: BlobId | None) -> _Frame:
-        folder = PendingFolder(root.path, None, None, 0, {}, self._finish)
+        folder = PendingFolder(root.path, None, None, 0, parent, self._finish)
+        frame = _Frame(folder, iter(()), ParentFolder(self._repository, parent), None)
         try:
-            return self._filled(folder, root, parent_folder(self._repository, parent), None)
+            return self._filled(frame, root)
         except OSError as error:
             self._tally.found(reading_failed(root.path or b".", error))
-            return _Frame(folder, iter(()), None, None)
+            return frame
 
     def _opened(self, above: _Frame, entry: _Entry) -> _Frame | None:
         """A folder with its entries under way; None, and a finding, if it cannot be listed."""
@@ -106,48 +110,66 @@ class Archiver:
         try:
             status = os.lstat(path)
             node = node_of(entry.name, path, status, with_atime=self._reading.with_atime)
-            before = {} if above.parent is None else above.parent.node(entry.name)
+            remembered = self._cache.known(path) if self._cache else None
+            before = remembered.tree if remembered else above.parent.subtree(entry.name)
             folder = PendingFolder(path, node, above.folder, entry.place, before, self._finish)
-            parent = None if above.parent is None else above.parent.subtree(entry.name)
             is_elsewhere = above.device not in {None, status.st_dev} and self._selection.one_file_system
-            target = Target(path) if is_elsewhere else entry.target
             device = status.st_dev if entry.target.selected is None else None
-            return self._filled(folder, target, parent_folder(self._repository, parent), device)
+            frame = _Frame(folder, iter(()), ParentFolder(self._repository, before), device)
+            return self._filled(frame, Target(path) if is_elsewhere else entry.target)
         except OSError as error:
             self._tally.found(reading_failed(path, error))
             above.folder.complete()
             return None
 
-    def _filled(self, folder: PendingFolder, target: Target, parent: ParentFolder | None, device: int | None) -> _Frame:
+    def _filled(self, frame: _Frame, target: Target) -> _Frame:
         """Start on everything in a folder that is no folder itself. Raises OSError, and then has started nothing."""
-        if target.selected is None:
-            listed = self._selection.entries(target.path or b".")
-            named = [(name, is_folder, join(target.path, name)) for name, is_folder in listed]
-            entries = [
-                _Entry(at, name, is_folder, Target(path, None)) for at, (name, is_folder, path) in enumerate(named)
-            ]
+        folder = frame.folder
+        listing = self._listed(target) if target.selected is None else _chosen(target.selected)
+        folder.expect(listing.names, [entry.place for entry in listing.folders])
+        if self._cache and target.selected is None:
+            base, places = listing.files[0]
+            folder.files = self._cache.fingerprint(base, [listing.names[place] for place in places])
+            folder.unchanged = self._cache.known(folder.path)
+        if folder.unchanged and folder.unchanged.files == folder.files:
+            self._pass_over(folder, folder.unchanged.files, len(listing.files[0][1]))
         else:
-            chosen = sorted(target.selected.items())
-            entries = [_Entry(at, name, _is_folder(each), each) for at, (name, each) in enumerate(chosen)]
-        folder.expect(len(entries))
-        files = [entry for entry in entries if not entry.is_folder]
-        together = MOST_NAMES if target.selected is None else 1  # what was asked for may lie in different places
-        for begin in range(0, len(files), together):
-            self._start(folder, files[begin : begin + together], parent, is_all=len(files) <= together)
-        return _Frame(folder, iter([entry for entry in entries if entry.is_folder]), parent, device)
+            folder.unchanged = None
+            for base, places in listing.files:
+                self._start(frame, base, places)
+        return frame._replace(inner=iter(listing.folders))
 
-    def _start(self, folder: PendingFolder, files: list[_Entry], parent: ParentFolder | None, *, is_all: bool) -> None:
-        names = [file.name for file in files]
-        before = None if parent is None else parent.part(names, is_all=is_all)
-        place = files[0].target.path[: -len(names[0])] or b"."
-        places = [file.place for file in files]
-        self._readers.submit(Batch(place, names, before), partial(self._landed, folder, places))
+    def _listed(self, target: Target) -> _Listing:
+        listed = self._selection.entries(target.path or b".")
+        names = [name for name, _ in listed]
+        folders = [
+            _Entry(place, name, Target(join(target.path, name), None))
+            for place, (name, is_folder) in enumerate(listed)
+            if is_folder
+        ]
+        files = [place for place, (_, is_folder) in enumerate(listed) if not is_folder]
+        return _Listing(names, folders, [(join(target.path or b".", b""), files)])
+
+    def _pass_over(self, folder: PendingFolder, files: Fingerprint, count: int) -> None:
+        """Count the files of a folder in which none has changed."""
+        self._tally.add(BatchResult(files_unmodified=files.files, size_bytes=files.size_bytes))
+        self._meter.add(files=files.files, size_bytes=files.size_bytes, current=folder.path)
+        folder.complete(count)
+
+    def _start(self, frame: _Frame, base: bytes, places: list[int]) -> None:
+        for begin in range(0, len(places), MOST_NAMES):
+            some = places[begin : begin + MOST_NAMES]
+            names = [frame.folder.names[place] for place in some]
+            before = frame.parent.part(names, is_all=len(places) <= MOST_NAMES)
+            self._readers.submit(Batch(base, names, before), partial(self._landed, frame.folder, some))
 
     def _landed(self, folder: PendingFolder, places: list[int], result: BatchResult) -> None:
         """Take the result of a batch in."""
         self._tally.add(result)
         files = result.files_new + result.files_changed + result.files_unmodified
         self._meter.add(files=files, size_bytes=result.size_bytes, current=folder.path)
+        if result.findings:
+            folder.files = None
         ready = 0
         for place, node in zip(places, result.nodes, strict=True):
             if isinstance(node, Deferred):
@@ -159,22 +181,44 @@ class Archiver:
 
     def _landed_large(self, folder: PendingFolder, place: int, node: str | None) -> None:
         folder.nodes[place] = node
+        if node is None:
+            folder.files = None
         folder.complete()
 
     def _finish(self, folder: PendingFolder) -> None:
-        """Store the tree of a folder that has all its entries."""
+        """Make the tree of a folder that has all its entries, on the thread that brought the last one."""
         if self._course.has_failed:
             return
-        tree = self._stored(folder.encode())
+        tree = self._tree_of(folder)
         if folder.node is None or folder.above is None:
             self._tree = tree
             self._ended.set()
             return
         folder.node.subtree = tree
         text = encode_node(folder.node)
-        self._tally.add_folder(is_new=not folder.before, is_unmodified=folder.before.get("subtree") == tree.hex())
+        self._tally.add_folder(is_new=folder.before is None, is_unmodified=folder.before == tree)
         folder.above.nodes[folder.place] = text
         folder.above.complete()
+
+    def _tree_of(self, folder: PendingFolder) -> BlobId:
+        if self._cache is None:
+            return self._stored(folder.encode())
+        folders = digest_of(folder.nodes[place] for place in folder.folders)
+        if folder.unchanged and folder.unchanged.folders == folders:
+            tree = folder.unchanged.tree
+        else:
+            if folder.unchanged:
+                self._recall_files(folder, folder.unchanged.tree)
+            tree = self._stored(folder.encode())
+        if folder.files is not None:
+            self._cache.remember(folder.path, RememberedFolder(folder.files, folders, tree))
+        return tree
+
+    def _recall_files(self, folder: PendingFolder, tree: BlobId) -> None:
+        """Take the nodes of files from the last backup: none of them has changed, but a folder beside them has."""
+        nodes = {node.name: encode_node(node) for node in self._repository.read_tree(tree)}
+        for place in set(range(len(folder.names))).difference(folder.folders):
+            folder.nodes[place] = nodes.get(folder.names[place])
 
     def _stored(self, plain: bytes) -> BlobId:
         id_ = sha256(plain).digest()
@@ -187,12 +231,20 @@ class Archiver:
 
 
 class _Entry(NamedTuple):
-    """One entry of a folder that is being listed."""
+    """A folder in a folder that is being listed."""
 
     place: int
     name: bytes
-    is_folder: bool
     target: Target
+
+
+class _Listing(NamedTuple):
+    """What is in a folder."""
+
+    names: list[bytes]
+    folders: list[_Entry]
+    files: list[tuple[bytes, list[int]]]
+    """Places of all others, with the path before their names: what was asked for may lie in different folders."""
 
 
 class _Frame(NamedTuple):
@@ -200,9 +252,18 @@ class _Frame(NamedTuple):
 
     folder: PendingFolder
     inner: Iterator[_Entry]
-    parent: ParentFolder | None
+    parent: ParentFolder
     device: int | None
     """Of the file system the walk is in; None above what was asked for."""
+
+
+def _chosen(selected: Mapping[bytes, Target]) -> _Listing:
+    """What was asked for in a folder."""
+    chosen = sorted(selected.items())
+    folders = [_Entry(place, name, each) for place, (name, each) in enumerate(chosen) if _is_folder(each)]
+    others = set(range(len(chosen))).difference(entry.place for entry in folders)
+    files = [(chosen[place][1].path[: -len(chosen[place][0])] or b"./", [place]) for place in sorted(others)]
+    return _Listing([name for name, _ in chosen], folders, files)
 
 
 def _is_folder(target: Target) -> bool:

@@ -11,8 +11,9 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,7 +25,9 @@ from opsuite_repository.pipeline.archiver import Archiver
 from opsuite_repository.pipeline.chunks import Chunks
 from opsuite_repository.pipeline.excludes import Patterns
 from opsuite_repository.pipeline.findings import HARMLESS, Finding
+from opsuite_repository.pipeline.folder_cache import FolderCache
 from opsuite_repository.pipeline.folders import Tally
+from opsuite_repository.pipeline.nodes import forget_names
 from opsuite_repository.pipeline.packing import Packer
 from opsuite_repository.pipeline.processes import Engines, HelperPool, lent
 from opsuite_repository.pipeline.progress import Meter, ProgressSink
@@ -106,27 +109,28 @@ def back_up(
     progress: ProgressSink | None = None,
     cancelled: threading.Event | None = None,
     guard: Callable[[], None] | None = None,
-    helpers: HelperPool | None = None,
+    resident: Resident | None = None,
 ) -> BackupResult:
     """Store the paths and write a snapshot of them. The index of the repository has to be loaded.
 
     Raises NotFound when none of the paths is there, Cancelled, and what the storage raises: then there is no snapshot,
-    and what was stored already serves the next backup. `helpers` are processes that are kept from one backup to the
-    next; without them some are started when there are many files, and end with the backup.
+    and what was stored already serves the next backup. `resident` is what a service keeps from one backup of these
+    paths to the next, which makes the next much faster.
     """
     root, missing = targets_of(request.paths)
     backup = _Backup(repository, request, _absolute(request.paths), progress, cancelled, guard)
     backup.tally.found(*missing)
-    with backup.packer as packer, lent(helpers) as pool:
-        readers = backup.readers(pool)
-        archiver = Archiver(
-            repository, packer, backup.reading, _selection(request), readers,
-            tally=backup.tally, meter=backup.meter, course=backup.course,
-        )  # fmt: skip
-        with readers:
-            archiver.walk(root, backup.parent_tree)
-            tree = archiver.wait()
-    return backup.finished(tree)
+    with _remembering(resident, repository, backup) as cache:
+        with backup.packer as packer, lent(resident.helpers if resident else None) as pool:
+            readers = backup.readers(pool)
+            archiver = Archiver(
+                repository, packer, backup.reading, _selection(request), readers,
+                tally=backup.tally, meter=backup.meter, course=backup.course, cache=cache,
+            )  # fmt: skip
+            with readers:
+                archiver.walk(root, backup.parent_tree)
+                tree = archiver.wait()
+        return backup.finished(tree)
 
 
 def back_up_stream(
@@ -156,6 +160,15 @@ def back_up_stream(
     return backup.finished(tree)
 
 
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """What a process that stays keeps for the backups of one set of paths, one at a time."""
+
+    helpers: HelperPool
+    """May be shared with others."""
+    folders: FolderCache = field(default_factory=FolderCache)
+
+
 class _Backup:
     """What both kinds of backup have in common: the parent, the packs, the counting and the snapshot."""
 
@@ -169,7 +182,7 @@ class _Backup:
         guard: Callable[[], None] | None,
     ) -> None:
         self._repository = repository
-        self._request = request
+        self.request = request
         self._paths = paths
         self._began = _now()
         self.time = request.time or self._began
@@ -180,6 +193,7 @@ class _Backup:
         self.tally = Tally()
         self.meter = self._meter(progress)
         self.reading = self._reading()
+        self.tree = b""
 
     @property
     def parent_tree(self) -> BlobId | None:
@@ -195,10 +209,11 @@ class _Backup:
     def finished(self, tree: BlobId) -> BackupResult:
         """Write the snapshot, unless it is not wanted, now that everything it refers to is stored."""
         self.course.check()
+        self.tree = tree
         summary, parent = self._summary(), self._parent[0] if self._parent else None
-        is_same = self._request.skip_if_unchanged and tree == self.parent_tree
+        is_same = self.request.skip_if_unchanged and tree == self.parent_tree
         name = None
-        if not (self._request.dry_run or is_same):
+        if not (self.request.dry_run or is_same):
             snapshot = self._snapshot(tree, parent, summary)
             name = self._repository.write_document(FileType.SNAPSHOT, snapshot.encode())
         self.meter.finish()
@@ -216,8 +231,8 @@ class _Backup:
             username=getpass.getuser(),
             uid=os.getuid(),
             gid=os.getgid(),
-            excludes=(*self._request.excludes, *self._request.case_insensitive_excludes),
-            tags=self._request.tags,
+            excludes=(*self.request.excludes, *self.request.case_insensitive_excludes),
+            tags=self.request.tags,
             program_version=PROGRAM,
             summary=summary,
         )
@@ -242,7 +257,7 @@ class _Backup:
         )
 
     def _found_parent(self) -> tuple[str, Snapshot] | None:
-        wanted = self._request.parent
+        wanted = self.request.parent
         if wanted is None:
             return None
         if wanted != AUTO:
@@ -265,7 +280,7 @@ class _Backup:
         )
 
     def _reading(self) -> Reading:
-        request = self._request
+        request = self.request
         return Reading(
             level=request.compression_level if self._repository.config.version > 1 else None,
             verify=request.verify,
@@ -275,6 +290,24 @@ class _Backup:
             with_atime=request.with_atime,
             exclude_larger_than=request.exclude_larger_than,
         )
+
+
+@contextmanager
+def _remembering(resident: Resident | None, repository: Repository, backup: _Backup) -> Iterator[FolderCache | None]:
+    """Use what is remembered of folders if it is still true, and remember them as they are now; nothing if it fails."""
+    forget_names()
+    request = backup.request
+    if resident is None or request.read_all or request.with_atime or request.dry_run:
+        yield None
+        return
+    options = replace(request, parent=AUTO, tags=(), time=None)
+    resident.folders.begin(backup.parent_tree, options, repository.index_files)
+    try:
+        yield resident.folders
+    except BaseException:
+        resident.folders.forget()
+        raise
+    resident.folders.finish(backup.tree, options, repository.index_files)
 
 
 def _time(found: tuple[str, Snapshot]) -> int:

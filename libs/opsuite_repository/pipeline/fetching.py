@@ -11,12 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Final, Protocol
 
 from opsuite_repository.errors import Damaged, FileMissing, Malformed
 from opsuite_repository.format.blob_index import Location
 from opsuite_repository.format.blobs import BlobId, BlobType, PackId, open_blob
-from opsuite_repository.format.sealing import OVERHEAD_BYTES
+from opsuite_repository.format.sealing import OVERHEAD_BYTES, Buffer
+from opsuite_repository.format.trees import Node
+from opsuite_repository.pipeline.restoring_small import SmallFile, Written
 from opsuite_repository.pipeline.work import Budget, Course
 from opsuite_repository.repository import Repository
 from opsuite_repository.storage.port import FileType
@@ -28,6 +31,8 @@ RUN_BYTES: Final = 4 << 20
 GAP_BYTES: Final = 64 << 10
 """So many bytes nobody wants are read along rather than asking twice."""
 IN_FLIGHT_BYTES: Final = 32 << 20
+_SMALL_TOGETHER: Final = 16
+"""Fewer files are not worth the way to another process."""
 _THREADS: Final = max(4, os.cpu_count() or 1)
 
 
@@ -40,6 +45,22 @@ class Taker(Protocol):
 
     def miss(self, why: str) -> None:
         """A blob cannot be had."""
+        ...
+
+    def as_small(self) -> tuple[bytes, Node] | None:
+        """Path and node, if it is a new file with this blob and nothing else."""
+        ...
+
+    def landed(self, written: Written) -> None:
+        """Such a file was written, or not, by another process."""
+        ...
+
+
+class SmallWriter(Protocol):
+    """Another process that writes small files."""
+
+    def write(self, stored: Buffer, files: Sequence[SmallFile]) -> list[Written]:
+        """What became of each of the files, whose blobs are in `stored`."""
         ...
 
 
@@ -62,6 +83,13 @@ class Fetcher:
         self._window_bytes = 0
         self._budget = Budget(IN_FLIGHT_BYTES)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch")
+        self._writers: SimpleQueue[SmallWriter] = SimpleQueue()
+        self._has_writers = False
+
+    def employ(self, writer: SmallWriter) -> None:
+        """Have small files written by another process from now on."""
+        self._writers.put(writer)
+        self._has_writers = True
 
     def size_of(self, id_: BlobId) -> int | None:
         """How long the blob is; None if no pack has it."""
@@ -108,9 +136,37 @@ class Fetcher:
             stored = memoryview(self._repository.storage.read(FileType.DATA, name, begin, _length(run)))
         except (Damaged, FileMissing):
             stored = memoryview(b"")
+        small = self._small_files(run) if stored and self._has_writers else []
+        if len(small) >= _SMALL_TOGETHER:
+            self._have_written(stored, small)
+            served = {id(wanted) for wanted, _ in small}
+            run = [wanted for wanted in run if id(wanted) not in served]
         for wanted in run:
             at = wanted.place.offset - begin
             self._hand_out(wanted, stored[at : at + wanted.place.length])
+
+    def _small_files(self, run: Sequence[Wanted]) -> list[tuple[Wanted, SmallFile]]:
+        """What of the run another process can do alone."""
+        begin = run[0].place.offset
+        small = []
+        for wanted in run:
+            if len(wanted.takers) == 1 and (file := wanted.takers[0][0].as_small()):
+                place = wanted.place
+                at, length, uncompressed = place.offset - begin, place.length, place.uncompressed_length
+                small.append((wanted, SmallFile(*file, wanted.id, at, length, uncompressed)))
+        return small
+
+    def _have_written(self, stored: memoryview, small: Sequence[tuple[Wanted, SmallFile]]) -> None:
+        writer = self._writers.get()
+        try:
+            outcome = writer.write(stored, [file for _, file in small])
+        finally:
+            self._writers.put(writer)
+        for (wanted, file), written in zip(small, outcome, strict=True):
+            if written.is_damaged:
+                self._hand_out(wanted, stored[file.offset : file.offset + file.length])
+            else:
+                wanted.takers[0][0].landed(written)
 
     def _hand_out(self, wanted: Wanted, stored: memoryview) -> None:
         try:

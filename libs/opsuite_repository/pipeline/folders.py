@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
+from opsuite_repository.format.blobs import BlobId
 from opsuite_repository.format.trees import Node
 from opsuite_repository.pipeline.findings import Finding
+from opsuite_repository.pipeline.folder_cache import Fingerprint, RememberedFolder
 from opsuite_repository.pipeline.small_files import BatchResult
 
 
@@ -58,7 +59,7 @@ class PendingFolder:
         node: Node | None,
         above: PendingFolder | None,
         place: int,
-        before: dict[str, Any],
+        before: BlobId | None,
         finish: Callable[[PendingFolder], None],
     ) -> None:
         self.path = path
@@ -68,18 +69,25 @@ class PendingFolder:
         self.place = place
         """Which entry of the folder above it is."""
         self.before = before
-        """Its node in the parent snapshot, as raw JSON; empty if there was none."""
+        """Its tree in the parent snapshot."""
+        self.names: list[bytes] = []
+        self.folders: list[int] = []
+        self.files: Fingerprint | None = None
+        """What its files look like, where that is remembered; it is None from the moment one could not be stored."""
+        self.unchanged: RememberedFolder | None = None
+        """The folder at the last backup, if its files are still the same: nobody brings their nodes then."""
         self.nodes: list[str | None] = []
         """The JSON of each entry, by name; None for what is missing yet, or is not stored."""
         self._finish = finish
         self._missing = 1  # whoever lists the folder counts as one
         self._lock = threading.Lock()
 
-    def expect(self, count: int) -> None:
-        """So many entries are to come."""
-        self.nodes = [None] * count
+    def expect(self, names: list[bytes], folders: list[int]) -> None:
+        """These entries are to come; those at the places `folders` are folders."""
+        self.names, self.folders = names, folders
+        self.nodes = [None] * len(names)
         with self._lock:
-            self._missing += count
+            self._missing += len(names)
 
     def complete(self, count: int = 1) -> None:
         """So many have come, or never will; the last one finishes the folder on the thread that brings it."""

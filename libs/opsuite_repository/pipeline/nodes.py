@@ -101,6 +101,12 @@ def _offset_minutes(quarter: int) -> int:
         return 0
 
 
+def forget_names() -> None:
+    """Ask again who has which number: between two backups a user may have got another name."""
+    user_name.cache_clear()
+    group_name.cache_clear()
+
+
 @lru_cache(maxsize=4096)
 def user_name(uid: int) -> str:
     """The name of a user, or nothing."""

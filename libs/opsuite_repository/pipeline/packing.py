@@ -17,10 +17,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from opsuite_repository.format.blobs import BlobId, BlobType, SealedBlob
-from opsuite_repository.format.index import MOST_BLOBS, IndexedPack, encode_index
+from opsuite_repository.format.index import MOST_BLOBS, IndexedPack
 from opsuite_repository.format.packs import DEFAULT_PACK_BYTES, Pack, PackBuilder
 from opsuite_repository.repository import Repository
-from opsuite_repository.storage.port import FileType
 
 OPEN_PACKS: Final = 2
 INDEX_EVERY: Final = 600.0
@@ -154,9 +153,7 @@ class Packer:
     def _name(self, packs: list[IndexedPack]) -> None:
         if not packs:
             return
-        self._repository.write_document(FileType.INDEX, encode_index(packs))
-        for pack in packs:
-            self._repository.index.add(pack)
+        self._repository.write_index(packs)
         with self._lock:
             for pack in packs:
                 for entry in pack.entries:

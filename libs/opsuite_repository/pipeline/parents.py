@@ -17,10 +17,12 @@ MOST_NAMES: Final = 256
 
 
 class ParentFolder:
-    """One folder of the parent."""
+    """One folder of the parent, read when somebody asks for it. Without a tree, or with a damaged one, it is empty."""
 
-    def __init__(self, plain: bytes) -> None:
-        self._plain = plain
+    def __init__(self, repository: Repository, tree: BlobId | None) -> None:
+        self._repository = repository
+        self._tree = tree
+        self._plain: bytes | None = None
         self._nodes: dict[str, dict[str, Any]] | None = None
 
     def subtree(self, name: bytes) -> BlobId | None:
@@ -31,21 +33,20 @@ class ParentFolder:
     def node(self, name: bytes) -> dict[str, Any]:
         """The raw node of that name, empty if there is none."""
         if self._nodes is None:
-            self._nodes = {node["name"]: node for node in orjson.loads(self._plain)["nodes"] or ()}
+            plain = self._read()
+            self._nodes = {} if plain is None else {node["name"]: node for node in orjson.loads(plain)["nodes"] or ()}
         return self._nodes.get(quote(name), {})
 
-    def part(self, names: Sequence[bytes], *, is_all: bool) -> bytes:
+    def part(self, names: Sequence[bytes], *, is_all: bool) -> bytes | None:
         """The JSON of a tree with the nodes of these names, and with others where that is cheaper."""
         if is_all:
-            return self._plain
+            return self._read()
         return orjson.dumps({"nodes": [node for node in map(self.node, names) if node]})
 
-
-def parent_folder(repository: Repository, tree: BlobId | None) -> ParentFolder | None:
-    """The folder with that tree, or None: without one, or with a damaged one, everything in it is read."""
-    if tree is None:
-        return None
-    try:
-        return ParentFolder(repository.read_blob(BlobType.TREE, tree))
-    except Damaged:
-        return None
+    def _read(self) -> bytes | None:
+        if self._tree is not None and self._plain is None:
+            try:
+                self._plain = self._repository.read_blob(BlobType.TREE, self._tree)
+            except Damaged:
+                self._tree = None
+        return self._plain

@@ -17,7 +17,8 @@ from uuid import uuid4
 
 from opsuite_repository.format.trees import Node, NodeType
 from opsuite_repository.pipeline.findings import Finding, FindingKind, writing_failed
-from opsuite_repository.pipeline.small_files import open_to_read
+from opsuite_repository.pipeline.restoring_small import Written
+from opsuite_repository.pipeline.small_files import LARGEST_SMALL_BYTES, open_to_read
 
 _HOLE_BYTES: Final = 64 << 10
 _HOLE: Final = bytes(_HOLE_BYTES)
@@ -34,7 +35,7 @@ class GrowingFile:
         *,
         replaces: bool,
         sparse: bool,
-        done: Callable[[GrowingFile, Finding | None], None],
+        done: Callable[[GrowingFile, Written], None],
     ) -> None:
         self.path = path
         self.node = node
@@ -46,6 +47,7 @@ class GrowingFile:
         self._descriptor = -1
         self._missing = 1 + len(node.content or ())  # the plan of it counts as one
         self._wrong: Finding | None = None
+        self._landed: Written | None = None
 
     def take(self, offset: int, content: bytes) -> None:
         """Write a blob."""
@@ -60,6 +62,23 @@ class GrowingFile:
         """Give up: a blob cannot be had, or so many."""
         self._wrong = self._wrong or Finding(self.path, FindingKind.DAMAGED, why)
         self._arrived(0, blobs)
+
+    @property
+    def is_described(self) -> bool:
+        """Whether it has its metadata already."""
+        return self._landed is not None
+
+    def as_small(self) -> tuple[bytes, Node] | None:
+        """Path and node, if another process can write it at one go."""
+        is_small = self._growing == self.path and not self._sparse and len(self.node.content or ()) == 1
+        return (self.path, self.node) if is_small and self.node.size <= LARGEST_SMALL_BYTES else None
+
+    def landed(self, written: Written) -> None:
+        """Another process has written and described it, or tried to."""
+        if written.is_whole:
+            self.written_bytes = self.node.size
+        self._landed = written
+        self._arrived(0)
 
     def planned(self) -> None:
         """All blobs were asked for."""
@@ -100,6 +119,9 @@ class GrowingFile:
                 _write_all(descriptor, piece, offset + at)
 
     def _finish(self) -> None:
+        if self._landed is not None:
+            self._done(self, self._landed)
+            return
         try:
             if self._wrong is None:
                 self._opened()  # an empty file has no blob that would have done it
@@ -111,7 +133,9 @@ class GrowingFile:
             self._wrong = writing_failed(self.path, error)
         if self._wrong is not None and self._descriptor >= 0:
             _unlink(self._growing)
-        self._done(self, self._wrong)
+        self._done(
+            self, Written(is_damaged=False, findings=[self._wrong] if self._wrong else [], is_whole=not self._wrong)
+        )
 
 
 def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:

@@ -20,9 +20,12 @@ from typing import Any, Final, TypeAlias
 
 from opsuite_kernel.errors import Unavailable
 from opsuite_repository.format.blobs import ID_BYTES, BlobId, SealedBlob
-from opsuite_repository.format.sealing import MasterKey, Sealer
-from opsuite_repository.pipeline.restoring_small import Landing, SmallFile, SmallRestorer
+from opsuite_repository.format.sealing import Buffer, MasterKey, Sealer
+from opsuite_repository.pipeline.fetching import Fetcher
+from opsuite_repository.pipeline.nodes import forget_names
+from opsuite_repository.pipeline.restoring_small import Landing, SmallFile, SmallRestorer, Written
 from opsuite_repository.pipeline.small_files import Batch, BatchResult, Reading, SmallFiles, Store
+from opsuite_repository.pipeline.work import Course
 
 _COMMAND: Final = "from opsuite_repository.pipeline.processes import serve; serve({descriptor})"
 _ENDS_WITHIN: Final = 10.0
@@ -54,7 +57,7 @@ class Helper:
         with _telling_of_its_end():
             self._connection.send(message)
 
-    def answer(self, value: bytes) -> None:
+    def answer(self, value: Buffer) -> None:
         """Answer what it asked."""
         with _telling_of_its_end():
             self._connection.send_bytes(value)
@@ -217,19 +220,57 @@ class RemoteRestorer:
         self._is_idle = True
         helper.send(("write", (key, landing)))
 
-    def write(self, stored: bytes, files: Sequence[SmallFile]) -> list[Any]:
+    def write(self, stored: Buffer, files: Sequence[SmallFile]) -> list[Written]:
         """Have the files written whose blobs are in `stored`; what went wrong, for each."""
         self._is_idle = False
         self._helper.send(("files", files))
         self._helper.answer(stored)
         _, value = self._helper.receive()
         self._is_idle = True
-        outcome: list[Any] = value
-        return outcome
+        written: list[Written] = value
+        return written
 
     def close(self) -> None:
         """Give the helper back."""
         self._pool.take_back(self._helper, is_sound=self._is_idle)
+
+
+class Writers:
+    """The helpers of one restore: none at first, and all there are from the moment when they are wanted."""
+
+    def __init__(self, pool: HelperPool, key: MasterKey, landing: Landing, fetcher: Fetcher, course: Course) -> None:
+        self._pool = pool
+        self._key = key
+        self._landing = landing
+        self._fetcher = fetcher
+        self._course = course
+        self._recruiting: threading.Thread | None = None
+        self._employed: list[RemoteRestorer] = []
+        if pool.has_idle:
+            self.recruit()
+
+    def recruit(self) -> None:
+        """Have helpers write small files, as soon as they are up."""
+        if self._recruiting is None:
+            self._recruiting = threading.Thread(target=self._recruit, name="recruiting", daemon=True)
+            self._recruiting.start()
+
+    def wait(self) -> None:
+        """Until no helper is on its way."""
+        if self._recruiting is not None:
+            self._recruiting.join()
+
+    def close(self) -> None:
+        """Give them back."""
+        for writer in self._employed:
+            writer.close()
+
+    def _recruit(self) -> None:
+        with self._course.guarded():
+            for helper in self._pool.lend():
+                writer = RemoteRestorer(helper, self._pool, self._key, self._landing)
+                self._employed.append(writer)
+                self._fetcher.employ(writer)
 
 
 def _ids(joined: bytes) -> list[BlobId]:
@@ -288,6 +329,7 @@ class _Serving:
                 self._connection.send(("failed", error))
 
     def _read(self, value: tuple[MasterKey, Reading]) -> None:
+        forget_names()
         key, reading = value
         self._files = SmallFiles(Sealer(key), reading, _DistantStore(self._connection))
 

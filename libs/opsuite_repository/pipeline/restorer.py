@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from opsuite_kernel.errors import NotFound
 from opsuite_repository.errors import Damaged
@@ -19,12 +19,16 @@ from opsuite_repository.pipeline.excludes import Leading, Patterns
 from opsuite_repository.pipeline.fetching import Fetcher
 from opsuite_repository.pipeline.findings import writing_failed
 from opsuite_repository.pipeline.placing import make_folder, remove_folder
+from opsuite_repository.pipeline.processes import HelperPool, Writers
 from opsuite_repository.pipeline.progress import Meter
 from opsuite_repository.pipeline.restore_request import Overwrite, RestoreRequest, RestoreResult
 from opsuite_repository.pipeline.restoring_files import FileRestorer
 from opsuite_repository.pipeline.selection import join
 from opsuite_repository.pipeline.work import Course
 from opsuite_repository.repository import Repository
+
+FILES_BEFORE_RECRUITING: Final = 512
+"""So many files are written by this process alone: others take as long to start."""
 
 
 def subfolder(repository: Repository, snapshot: Snapshot, path: bytes) -> list[Node]:
@@ -41,13 +45,16 @@ def subfolder(repository: Repository, snapshot: Snapshot, path: bytes) -> list[N
 class Restorer:
     """One restore."""
 
-    def __init__(self, repository: Repository, request: RestoreRequest, course: Course, meter: Meter) -> None:
+    def __init__(
+        self, repository: Repository, request: RestoreRequest, course: Course, meter: Meter, pool: HelperPool
+    ) -> None:
         self._repository = repository
         self._request = request
         self._course = course
         self._chosen = Chosen(request)
         self._fetcher = Fetcher(repository, course)
         self._files = FileRestorer(request, self._fetcher, meter)
+        self._writers = Writers(pool, repository.key.master, self._files.landing, self._fetcher, course)
         self._folders: list[tuple[bytes, Node]] = []
         self._folder_count = self._deleted = 0
 
@@ -60,7 +67,9 @@ class Restorer:
             self._course.fail(error)
             raise
         finally:
+            self._writers.wait()
             self._fetcher.close()
+            self._writers.close()
             if self._course.has_failed:
                 self._files.discard()
         self._course.check()
@@ -107,6 +116,8 @@ class Restorer:
             if is_selected:
                 self._make(above)
                 self._files.restore(path, node)
+                if self._files.begun > FILES_BEFORE_RECRUITING:
+                    self._writers.recruit()
         except (OSError, Damaged) as error:
             self._files.found(writing_failed(path, error))
         return None

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from opsuite_repository.format.trees import Node, NodeType
 from opsuite_repository.pipeline.fetching import Fetcher
 from opsuite_repository.pipeline.findings import Finding, FindingKind, writing_failed
-from opsuite_repository.pipeline.metadata import Metadata
 from opsuite_repository.pipeline.placing import GrowingFile, clear, holds, make_other, status_of
 from opsuite_repository.pipeline.progress import Meter
 from opsuite_repository.pipeline.restore_request import Overwrite, Ownership, RestoreRequest
+from opsuite_repository.pipeline.restoring_small import Landing, Written
 
 
 class FileRestorer:
@@ -23,17 +23,19 @@ class FileRestorer:
         self._request = request
         self._fetcher = fetcher
         self._meter = meter
-        self._metadata = Metadata(
+        self.landing = Landing(
             by_name=request.ownership is Ownership.NAMES,
             owners=request.ownership is not Ownership.NONE,
             attributes=request.extended_attributes,
         )
+        """How files get their metadata."""
+        self._metadata = self.landing.metadata()
         self._lock = threading.Lock()
         self._growing: set[GrowingFile] = set()
         self._first_of: dict[tuple[int, int], bytes] = {}
         self._links: list[tuple[bytes, bytes, Node]] = []
         self._to_verify: list[tuple[bytes, Node]] = []
-        self.restored = self.unchanged = self.others = self.restored_bytes = self.verified = 0
+        self.begun = self.restored = self.unchanged = self.others = self.restored_bytes = self.verified = 0
         self.findings: list[Finding] = []
 
     def found(self, *findings: Finding) -> None:
@@ -113,6 +115,7 @@ class FileRestorer:
         return len(known) == len(sizes) and holds(path, node, known)
 
     def _fill(self, path: bytes, node: Node, *, replaces: bool) -> None:
+        self.begun += 1
         file = GrowingFile(path, node, replaces=replaces, sparse=self._request.sparse, done=self._filled)
         with self._lock:
             self._growing.add(file)
@@ -126,15 +129,15 @@ class FileRestorer:
             offset += size
         file.planned()
 
-    def _filled(self, file: GrowingFile, wrong: Finding | None) -> None:
+    def _filled(self, file: GrowingFile, written: Written) -> None:
         """On the thread that brought the last blob."""
         with self._lock:
             self._growing.discard(file)
-        if wrong is not None:
-            self.found(wrong)
-            return
-        self.describe(file.path, file.node)
-        self._count(file.written_bytes)
+            self.findings += written.findings
+        if written.is_whole:
+            if not file.is_described:
+                self.describe(file.path, file.node)
+            self._count(file.written_bytes)
 
     def _count(self, size: int) -> None:
         with self._lock:
