@@ -50,7 +50,7 @@ def run(
         answer = ask(SERVICE, "CheckAll", group=group)
         if screen.wants_table():
             screen.say(
-                f"{answer.checks} checks look now; {answer.healthy} healthy, {answer.unhealthy} unhealthy before"
+                f"{answer.checks} checks look now; before: {answer.healthy} healthy, {answer.unhealthy} unhealthy"
             )
         else:
             screen.document(answer)

@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Incidents: what is open, and who l
 Incident = Annotated[str, typer.Argument(metavar="INCIDENT", help="Id or name of the incident.")]
 Reason = Annotated[str, typer.Option("--message", "-m", help="Why, for the timeline.")]
 SERVICE = "incident_service"
+SEVERITIES = ("info", "warning", "error", "critical")
 HEAD = ["INCIDENT", "STATUS", "SEVERITY", "ISSUE", "TARGET", "OPENED", "SUMMARY"]
 
 
@@ -99,10 +100,14 @@ def open(  # noqa: A001 - the word that people use
     from opsuite.healer.v1.target_pb2 import Severity
     from opsuite_cli.healing.targets import Target
 
-    name = f"SEVERITY_{severity.upper()}"
-    if name not in Severity.keys():
-        raise typer.BadParameter("must be info, warning, error or critical", param_hint="--severity")
-    fields: dict[str, Any] = {"issue": issue, "severity": name, "summary": summary, "key": key}
+    if severity.lower() not in SEVERITIES:
+        raise typer.BadParameter(f"must be one of {', '.join(SEVERITIES)}", param_hint="--severity")
+    fields: dict[str, Any] = {
+        "issue": issue,
+        "severity": Severity.Value(f"SEVERITY_{severity.upper()}"),
+        "summary": summary,
+        "key": key,
+    }
     if target:
         fields["target"] = Target(target).message
     answer = ask(SERVICE, "TriggerIncident", **fields)

@@ -36,8 +36,8 @@ resources.add_to(
 )
 
 
-@receivers.command()
-def test(
+@receivers.command("test")
+def send_test(
     receiver: Annotated[str, typer.Argument(metavar="RECEIVER", help="Name of the receiver.")],
     text: Annotated[str, typer.Option("--message", "-m", help="What to send.")] = "",
 ) -> None:

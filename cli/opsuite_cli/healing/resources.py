@@ -17,6 +17,7 @@ from opsuite_cli.resource_documents import Kind
 from opsuite_cli.scaling_calls import refuse
 from opsuite_kernel.errors import InvalidInput, NotFound, OpsuiteError, Violation
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Which one.")]
 _OWN: Final = frozenset({"name", "etag", "create_time", "update_time", "created_by"})
 
 
@@ -133,7 +134,7 @@ def add_to(app: typer.Typer, resource: Resource, head: Sequence[str], row: Calla
         else:
             screen.document(found)
 
-    def get(name: Annotated[str, typer.Argument(metavar=noun.upper(), help=f"Name of the {noun}.")]) -> None:
+    def get(name: Name) -> None:
         found = resource.kind.written(talk(lambda client: resource.get(client, name)))
         if not screen.wants_table():
             screen.write(found)
@@ -142,7 +143,7 @@ def add_to(app: typer.Typer, resource: Resource, head: Sequence[str], row: Calla
 
         screen.say(yaml.safe_dump(found, sort_keys=False, allow_unicode=True).rstrip())
 
-    def delete(name: Annotated[str, typer.Argument(metavar=noun.upper(), help=f"Name of the {noun}.")]) -> None:
+    def delete(name: Name) -> None:
         full = resource.kind.full(name)
         talk(lambda client: client.call(resource.service, f"Delete{resource.verb_noun}", name=full))
         screen.say(f"{noun} {short(full)}: deleted")
