@@ -94,9 +94,9 @@ def case_of(loaded: Loaded, policy: HealingPolicy) -> Case:
     )
 
 
-def brakes_of(tx: Tx, present: Remediation) -> Brakes:
-    """What the database says of the brakes; the fleet stays locked until the transaction ends."""
-    fleet = tx.fleet(present.fleet, but=present.id) if present.fleet else None
+def brakes_of(tx: Tx, present: Remediation, *, lock: bool = True) -> Brakes:
+    """What the database says of the brakes; with `lock` the fleet is locked until the transaction ends."""
+    fleet = tx.fleet(present.fleet, but=present.id, lock=lock) if present.fleet else None
     return Brakes(
         circuits=tx.circuits(circuit_target(present)),
         pause=tx.pause(),

@@ -7,7 +7,6 @@ that is over, either they are over too or they are looked at.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final

@@ -89,7 +89,7 @@ def finish(tx: Tx, remediation: Remediation, end: State, reason: str, message: s
     """Decide how it ends; where temporary actions have to be taken back, it rests until then."""
     now = tx.now()
     was_busy = remediation.state in BUSY
-    rests = end is not State.REJECTED and bool(to_undo(tx.attempts(remediation.id)))
+    rests = bool(to_undo(tx.attempts(remediation.id)))
     ended = follow(remediation, State.RESTING if rests else end, reason, message)
     ended = replace(ended, end=end, next_at=None, ended_at=None if rests else now)
     if end in {State.ESCALATED, State.REJECTED}:

@@ -14,8 +14,8 @@ from opsuite_healer.application.remediation.errors import (
     IncidentNotFound,
     IncidentOver,
     NoPolicy,
-    NotAwaitingApproval,
     NoTarget,
+    NotAwaitingApproval,
     OtherStep,
     OwnRequest,
     RemediationNotFound,
@@ -98,7 +98,7 @@ class Remediations:
 
         def body(tx: Tx) -> Evaluation:
             loaded = Loaded(_imagined(view, record), (), view)
-            case, brakes = case_of(loaded, record.policy), brakes_of(tx, loaded.remediation)
+            case, brakes = case_of(loaded, record.policy), brakes_of(tx, loaded.remediation, lock=False)
             found = plan(case, seen, brakes, kinds, tx.now())
             step = found.step if found.verdict in {Verdict.ACT, Verdict.ASK} else -1
             return Evaluation(record, evaluate(case, seen, brakes, kinds, tx.now()), step)

@@ -33,9 +33,9 @@ Chance = Callable[[], float]
 """A number from 0 to 1, for jitter."""
 
 
-def acted(tx: Tx, lease: Lease, loaded: Loaded, attempt: Attempt, result: ActionResult, chance: Chance) -> Remediation:
-    """An action has ended. Raises FencedOut, Outrun."""
-    present, now = owned(tx, lease, loaded), tx.now()
+def acted(tx: Tx, lease: Lease, attempt: Attempt, result: ActionResult, chance: Chance) -> Remediation:
+    """An action has ended, whatever else a person wants by now. Raises FencedOut."""
+    present, now = tx.owned(lease), tx.now()
     states = {ActionOutcome.DONE: AttemptState.DONE, ActionOutcome.FAILED: AttemptState.FAILED}
     attempt = replace(
         attempt,

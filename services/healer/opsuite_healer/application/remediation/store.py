@@ -104,8 +104,11 @@ class Tx(unit.Unit, Protocol):
 
     # --- brakes
 
-    def fleet(self, fleet: str, but: str) -> Fleet:
-        """A fleet, which no other transaction judges before this one has ended. `but`: a remediation not to count."""
+    def fleet(self, fleet: str, *, but: str, lock: bool) -> Fleet:
+        """A fleet; with `lock` no other transaction judges it before this one has ended.
+
+        `but` is a remediation that is not counted.
+        """
 
     def fleet_refused(self, fleet: str) -> None:
         """Remember that the gate of a fleet was closed by its health."""

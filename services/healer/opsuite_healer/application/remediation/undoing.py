@@ -61,7 +61,7 @@ class Undoing:
         """Do what is next; the pause until the next look, None: at once."""
         if begun := next((one for one in loaded.attempts if one.state is AttemptState.BEGUN), None):
             result = await self._taking.take(lease, loaded.remediation, begun, UNDO_TIMEOUT, signal)
-            await self._store.write(lambda tx: _undone(tx, lease, loaded, begun, result))
+            await self._store.write(lambda tx: _undone(tx, lease, begun, result))
             return None
         if not to_undo(loaded.attempts):
             await self._store.write(lambda tx: rested(tx, owned(tx, lease, loaded)))
@@ -69,7 +69,8 @@ class Undoing:
         pause = await self._store.write(lambda tx: _due(tx, lease, loaded))
         if pause is not None:
             return pause
-        return await self._begin(lease, loaded)
+        await self._begin(lease, loaded)
+        return None
 
     async def _begin(self, lease: Lease, loaded: Loaded) -> None:
         """Record the intent to take the last action back."""
@@ -119,8 +120,8 @@ def _due(tx: Tx, lease: Lease, loaded: Loaded) -> timedelta | None:
     return LOOK_AGAIN if is_busy or not pause_gate(tx.pause(), now).is_open else None
 
 
-def _undone(tx: Tx, lease: Lease, loaded: Loaded, undo: Attempt, result: ActionResult) -> None:
-    present, now = owned(tx, lease, loaded), tx.now()
+def _undone(tx: Tx, lease: Lease, undo: Attempt, result: ActionResult) -> None:
+    present, now = tx.owned(lease), tx.now()
     states = {ActionOutcome.DONE: AttemptState.PROVED, ActionOutcome.FAILED: AttemptState.FAILED}
     state = states.get(result.outcome, AttemptState.REFUSED)
     ended = replace(undo, state=state, message=result.message, facts=result.facts, done_at=now, ended_at=now)
@@ -135,7 +136,8 @@ def _after_failure(tx: Tx, present: Remediation, undo: Attempt) -> Remediation:
     if is_settled(undo, [*attempts, undo]):
         text = f"{undo.spec.kind} could not take an action back: {undo.message}"
         note(tx, present, text, action=undo.spec.kind)
-        if present.incident:
+        incident = tx.book.incident(present.incident) if present.incident else None
+        if incident is not None and incident.is_open:
             tx.book.escalate(present.incident, text)
         return present
     return replace(present, next_at=tx.now() + pause_after(Backoff(), undo.tries))
