@@ -30,6 +30,8 @@ class Gathered(NamedTuple):
 def entries_by_pack(index: BlobIndex, packs: set[PackId]) -> dict[PackId, list[PackEntry]]:
     """The blobs of these packs alone, by offset."""
     found: defaultdict[PackId, list[PackEntry]] = defaultdict(list)
+    if not packs:
+        return {}
     for each in (index, index.retired) if index.retired else (index,):
         for pack, entry in each.entries():
             if pack in packs:
