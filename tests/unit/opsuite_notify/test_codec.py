@@ -14,6 +14,8 @@ from opsuite_notify.port import (
     EnvSecret,
     FileSecret,
     Message,
+    PagerDutyChannel,
+    Phase,
     SecretRef,
     Severity,
     SlackChannel,
@@ -25,6 +27,7 @@ secrets: st.SearchStrategy[SecretRef] = st.builds(EnvSecret, texts) | st.builds(
 channels: st.SearchStrategy[Channel] = (
     st.builds(WebhookChannel, texts, st.none() | secrets)
     | st.builds(SlackChannel, secrets)
+    | st.builds(PagerDutyChannel, secrets, texts)
     | st.just(EmailChannel(("ops@example.org", "dev@example.org")))
 )
 messages = st.builds(
@@ -37,6 +40,8 @@ messages = st.builds(
     severity=st.sampled_from(Severity),
     fields=st.dictionaries(texts, texts, max_size=4),
     url=texts,
+    phase=st.sampled_from(Phase),
+    source=texts,
 )
 
 
@@ -74,3 +79,12 @@ def test_json_written_by_the_first_version_is_still_read() -> None:
     assert channel_from_json({"kind": "webhook", "url": "http://a/", "secret": {"file": "hook"}}) == WebhookChannel(
         "http://a/", FileSecret("hook")
     )
+
+
+def test_a_message_that_an_earlier_version_wrote_is_read() -> None:
+    written = message_to_json(
+        Message(event="DONE", title="done", text="", time=datetime(2026, 6, 1, tzinfo=UTC), key="k")
+    )
+    del written["phase"], written["source"]
+
+    assert message_from_json(written).phase is Phase.TRIGGERED

@@ -33,6 +33,7 @@ def test_a_webhook_holds_every_part_of_the_message() -> None:
         "time": "2026-06-01T12:00:00+00:00",
         "key": "deployments/42",
         "url": "https://ops.example.org/42",
+        "phase": "trigger",
         "fields": {"version": "1.2.0", "environment": "staging"},
     }
 
