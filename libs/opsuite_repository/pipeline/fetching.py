@@ -18,14 +18,14 @@ from opsuite_repository.errors import Damaged, FileMissing, Malformed
 from opsuite_repository.format.blob_index import Location
 from opsuite_repository.format.blobs import BlobId, BlobType, PackId, open_blob
 from opsuite_repository.format.sealing import OVERHEAD_BYTES, Buffer
-from opsuite_repository.format.trees import Node
+from opsuite_repository.pipeline.metadata import Description
 from opsuite_repository.pipeline.restoring_small import SmallFile, Written
 from opsuite_repository.pipeline.work import Budget, Course
 from opsuite_repository.repository import Repository
 from opsuite_repository.storage.port import FileType
 
 WINDOW_BYTES: Final = 64 << 20
-WINDOW_BLOBS: Final = 8192
+WINDOW_BLOBS: Final = 1024
 RUN_BYTES: Final = 4 << 20
 """A read is no longer than that, unless a single blob is."""
 GAP_BYTES: Final = 64 << 10
@@ -47,8 +47,8 @@ class Taker(Protocol):
         """A blob cannot be had."""
         ...
 
-    def as_small(self) -> tuple[bytes, Node] | None:
-        """Path and node, if it is a new file with this blob and nothing else."""
+    def as_small(self) -> tuple[bytes, Description] | None:
+        """Path and metadata, if it is a new file with this blob and nothing else."""
         ...
 
     def landed(self, written: Written) -> None:
@@ -73,6 +73,11 @@ class Wanted:
     takers: list[tuple[Taker, int]] = field(default_factory=list)
 
 
+def size_of(place: Location) -> int:
+    """How long the content of a blob is."""
+    return place.uncompressed_length or place.length - OVERHEAD_BYTES
+
+
 class Fetcher:
     """Collects wishes and fulfils them. One thread wishes; takers are served on others."""
 
@@ -91,19 +96,14 @@ class Fetcher:
         self._writers.put(writer)
         self._has_writers = True
 
-    def size_of(self, id_: BlobId) -> int | None:
-        """How long the blob is; None if no pack has it."""
-        place = self._repository.index.find(BlobType.DATA, id_)
-        return None if place is None else place.uncompressed_length or place.length - OVERHEAD_BYTES
+    def locate(self, ids: Sequence[BlobId]) -> list[Location | None]:
+        """Where each blob is; None if no pack has it."""
+        return [self._repository.index.find(BlobType.DATA, id_) for id_ in ids]
 
-    def want(self, id_: BlobId, taker: Taker, offset: int) -> None:
-        """Have a blob that is in the index brought to `taker`, at some time before `close` returns."""
+    def want(self, id_: BlobId, place: Location, taker: Taker, offset: int) -> None:
+        """Have a blob brought to `taker`, at some time before `close` returns."""
         wanted = self._window.get(id_)
         if wanted is None:
-            place = self._repository.index.find(BlobType.DATA, id_)
-            if place is None:
-                taker.miss(f"no pack of the index has the blob {id_.hex()}")
-                return
             wanted = self._window[id_] = Wanted(id_, place)
             self._window_bytes += place.length
         wanted.takers.append((taker, offset))

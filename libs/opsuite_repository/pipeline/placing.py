@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from opsuite_repository.format.trees import Node, NodeType
 from opsuite_repository.pipeline.findings import Finding, FindingKind, writing_failed
+from opsuite_repository.pipeline.metadata import Description, description_of
 from opsuite_repository.pipeline.restoring_small import Written
 from opsuite_repository.pipeline.small_files import LARGEST_SMALL_BYTES, open_to_read
 
@@ -58,20 +59,20 @@ class GrowingFile:
             self._wrong = self._wrong or writing_failed(self.path, error)
         self._arrived(len(content))
 
-    def miss(self, why: str, *, blobs: int = 1) -> None:
-        """Give up: a blob cannot be had, or so many."""
+    def miss(self, why: str) -> None:
+        """Give up: a blob cannot be had."""
         self._wrong = self._wrong or Finding(self.path, FindingKind.DAMAGED, why)
-        self._arrived(0, blobs)
+        self._arrived(0)
 
     @property
     def is_described(self) -> bool:
         """Whether it has its metadata already."""
         return self._landed is not None
 
-    def as_small(self) -> tuple[bytes, Node] | None:
-        """Path and node, if another process can write it at one go."""
+    def as_small(self) -> tuple[bytes, Description] | None:
+        """Path and metadata, if another process can write it at one go."""
         is_small = self._growing == self.path and not self._sparse and len(self.node.content or ()) == 1
-        return (self.path, self.node) if is_small and self.node.size <= LARGEST_SMALL_BYTES else None
+        return (self.path, description_of(self.node)) if is_small and self.node.size <= LARGEST_SMALL_BYTES else None
 
     def landed(self, written: Written) -> None:
         """Another process has written and described it, or tried to."""
@@ -91,10 +92,10 @@ class GrowingFile:
                 os.close(self._descriptor)
                 _unlink(self._growing)
 
-    def _arrived(self, size: int, blobs: int = 1) -> None:
+    def _arrived(self, size: int) -> None:
         with self._lock:
             self.written_bytes += size
-            self._missing -= blobs
+            self._missing -= 1
             is_last = self._missing == 0
         if is_last:
             self._finish()

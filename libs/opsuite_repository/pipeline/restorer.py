@@ -115,7 +115,7 @@ class Restorer:
                 return self._folder(_Level(path, location, node, above, is_selected=is_selected))
             if is_selected:
                 self._make(above)
-                self._files.restore(path, node)
+                self._files.restore(path, node, in_new_folder=above.is_new)
                 if self._files.begun > FILES_BEFORE_RECRUITING:
                     self._writers.recruit()
         except (OSError, Damaged) as error:
@@ -151,7 +151,8 @@ class Restorer:
         if self._request.dry_run:
             return
         keep = self._request.overwrite is Overwrite.NEVER
-        if make_folder(level.path, replace=not keep) or not keep:
+        level.is_new = make_folder(level.path, replace=not keep)
+        if level.is_new or not keep:
             self._folders.append((level.path, level.node))
 
     def _delete_others(self, level: _Level, names: set[bytes]) -> None:
@@ -191,6 +192,8 @@ class _Level:
         self.above = above
         self.is_selected = is_selected
         self.is_made = False
+        self.is_new = False
+        """Whether nothing was there before, so that nothing can be in it."""
 
 
 class _Entered(NamedTuple):

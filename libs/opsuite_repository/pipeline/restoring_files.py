@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 
 from opsuite_repository.format.trees import Node, NodeType
-from opsuite_repository.pipeline.fetching import Fetcher
+from opsuite_repository.pipeline.fetching import Fetcher, size_of
 from opsuite_repository.pipeline.findings import Finding, FindingKind, writing_failed
+from opsuite_repository.pipeline.metadata import description_of
 from opsuite_repository.pipeline.placing import GrowingFile, clear, holds, make_other, status_of
 from opsuite_repository.pipeline.progress import Meter
 from opsuite_repository.pipeline.restore_request import Overwrite, Ownership, RestoreRequest
@@ -45,11 +46,11 @@ class FileRestorer:
 
     def describe(self, path: bytes, node: Node) -> None:
         """Give what is at the path its metadata."""
-        self.found(*self._metadata.apply(path, node))
+        self.found(*self._metadata.apply(path, description_of(node)))
 
-    def restore(self, path: bytes, node: Node) -> None:
+    def restore(self, path: bytes, node: Node, *, in_new_folder: bool) -> None:
         """Restore one entry, or start to. Raises OSError."""
-        found = status_of(path)
+        found = None if in_new_folder else status_of(path)
         if found is not None and self._is_kept(node, found):
             self._keep(node)
         elif node.type is NodeType.FILE:
@@ -110,23 +111,23 @@ class FileRestorer:
             return False
         if self._request.overwrite is Overwrite.IF_CHANGED and found.st_mtime_ns == node.mtime.ns:
             return True
-        sizes = [self._fetcher.size_of(id_) for id_ in node.content or ()]
-        known = [size for size in sizes if size is not None]
-        return len(known) == len(sizes) and holds(path, node, known)
+        places = self._fetcher.locate(node.content or ())
+        known = [size_of(place) for place in places if place is not None]
+        return len(known) == len(places) and holds(path, node, known)
 
     def _fill(self, path: bytes, node: Node, *, replaces: bool) -> None:
         self.begun += 1
         file = GrowingFile(path, node, replaces=replaces, sparse=self._request.sparse, done=self._filled)
         with self._lock:
             self._growing.add(file)
+        places = self._fetcher.locate(node.content or ())
         offset = 0
-        for at, id_ in enumerate(node.content or ()):
-            size = self._fetcher.size_of(id_)
-            if size is None:
-                file.miss(f"no pack of the index has the blob {id_.hex()}", blobs=len(node.content or ()) - at)
-                break
-            self._fetcher.want(id_, file, offset)
-            offset += size
+        for id_, place in zip(node.content or (), places, strict=True):
+            if place is None:
+                file.miss(f"no pack of the index has the blob {id_.hex()}")
+            else:
+                self._fetcher.want(id_, place, file, offset)
+                offset += size_of(place)
         file.planned()
 
     def _filled(self, file: GrowingFile, written: Written) -> None:
@@ -179,7 +180,8 @@ class FileRestorer:
                 self._verify(path, node)
 
     def _verify(self, path: bytes, node: Node) -> None:
-        sizes = [self._fetcher.size_of(id_) or 0 for id_ in node.content or ()]
+        places = self._fetcher.locate(node.content or ())
+        sizes = [size_of(place) if place else 0 for place in places]
         try:
             if holds(path, node, sizes):
                 self.verified += 1

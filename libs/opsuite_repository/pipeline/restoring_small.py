@@ -9,9 +9,8 @@ from typing import NamedTuple
 from opsuite_repository.errors import Malformed
 from opsuite_repository.format.blobs import BlobId, open_blob
 from opsuite_repository.format.sealing import Sealer
-from opsuite_repository.format.trees import Node
 from opsuite_repository.pipeline.findings import Finding, writing_failed
-from opsuite_repository.pipeline.metadata import Metadata
+from opsuite_repository.pipeline.metadata import Description, Metadata
 
 
 class Landing(NamedTuple):
@@ -30,7 +29,7 @@ class SmallFile(NamedTuple):
     """A file to write to a path where nothing is, and where its blob is in what was read."""
 
     path: bytes
-    node: Node
+    description: Description
     id: BlobId
     offset: int
     length: int
@@ -67,7 +66,7 @@ class SmallRestorer:
             write_new(file.path, content)
         except OSError as error:
             return Written(is_damaged=False, findings=[writing_failed(file.path, error)], is_whole=False)
-        return Written(is_damaged=False, findings=self._metadata.apply(file.path, file.node), is_whole=True)
+        return Written(is_damaged=False, findings=self._metadata.apply(file.path, file.description), is_whole=True)
 
 
 def write_new(path: bytes, content: bytes) -> None:
