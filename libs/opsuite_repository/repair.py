@@ -47,7 +47,8 @@ class IndexRepair:
     dropped_packs: tuple[str, ...]
     """Packs that the index named and that are not there."""
     unreadable_packs: tuple[Damaged, ...]
-    """Packs whose header cannot be read: not in the index, and left for `repair_packs`."""
+    """Packs whose header cannot be read, left for `repair_packs`. What the index says of them stays in it: perhaps
+    some of their blobs can be saved."""
 
 
 def repair_index(
@@ -85,7 +86,7 @@ def repair_index(
             repository,
             loaded.files,
             change={},
-            drop=frozenset(vanished | (loaded.packs.keys() & unknown.keys())),
+            drop=frozenset(vanished | {pack.id for pack in readable}),
             extra=readable,
             also_delete=loaded.damaged,
             guard=course.check,
