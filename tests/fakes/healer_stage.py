@@ -36,7 +36,8 @@ async def healer_stage(
     directory: Path, build: Callable[[House], Sequence[Part]], *, database_url: str = "sqlite", **settings: object
 ) -> AsyncIterator[Stage]:
     """Serve the parts that `build` makes; other fields of the settings by name."""
-    chosen = Settings.model_validate({"data_dir": directory, "database_url": database_url, **settings})
+    anywhere: dict[str, object] = {"alerts_listen": "127.0.0.1:0"}  # stages run side by side
+    chosen = Settings.model_validate({"data_dir": directory, "database_url": database_url, **anywhere, **settings})
     socket = f"unix://{directory}/run/healer.sock"
     async with AsyncExitStack() as stack:
         spawner = await Spawner.start()

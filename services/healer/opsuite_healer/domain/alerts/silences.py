@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 from opsuite_healer.domain.alerts.inhibition import Scope
@@ -39,7 +40,12 @@ class Recurrence:
 
     def window(self) -> Window:
         """As a schedule. Raises InvalidInput (`cron`, `cron_time_zone`)."""
-        return Window(Cron.parse(self.cron, self.time_zone), self.duration)
+        return _window(self)
+
+
+@lru_cache(maxsize=1024)
+def _window(recurrence: Recurrence) -> Window:
+    return Window(Cron.parse(recurrence.cron, recurrence.time_zone), recurrence.duration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +130,3 @@ class Silence:
         if self.unmatched_for is None or self.state(now) is SilenceState.EXPIRED or now < self.starts_at:
             return False
         return now - max(self.starts_at, self.matched_at or self.starts_at) >= self.unmatched_for
-
-    def next_change(self, now: datetime) -> datetime | None:
-        """When it comes into force, or ceases to be, next; None once it is over."""
-        if now >= self.ends_at:
-            return None
-        if now < self.starts_at:
-            return self.starts_at
-        if self.recurrence is None:
-            return self.ends_at
-        window = self.recurrence.window()
-        turn = window.next_closing(now) if window.contains(now) else window.next_opening(now)
-        return min(turn, self.ends_at) if turn else self.ends_at
