@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import stat
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import accumulate, pairwise
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from restic import PASSWORD, Restic
+from sample_trees import assert_same_tree, make_tree
 
 from opsuite_repository.errors import AlreadyExists, Damaged, RepositoryMissing, WrongPassword
 from opsuite_repository.format import config, keys, locks, unpacked
@@ -28,30 +28,6 @@ from opsuite_repository.storage.local import LocalStorage
 from opsuite_repository.storage.port import FileType
 
 CHEAP = keys.Cost(n=1 << 10, r=8, p=1)
-ODD_NAMES = (
-    b"\xff not UTF-8", b'quote " backslash \\', b"new\nline\ttab", "grün 漢 😀".encode(), b"<&>",
-    "\u2028\u00a0\u200b".encode(), b" ", b"-dash", b"\x01\x7f", "\ufffd".encode(), b"\xed\xa0\x80", b"~" * 255,
-)  # fmt: skip
-
-
-def make_tree(root: Path) -> None:
-    """One of everything that a restic run by an ordinary user can store."""
-    chance = random.Random(6)
-    for name in ODD_NAMES:
-        (root / os.fsdecode(name)).write_bytes(name * 3)
-    (root / "empty").touch()
-    (root / "text").write_text("all work and no play\n" * 20_000)
-    (root / "random").write_bytes(chance.randbytes(3 << 20))
-    (root / "hard link").hardlink_to(root / "text")
-    (root / "link").symlink_to("text")
-    (root / "link to no UTF-8").symlink_to(os.fsdecode(b"to <\xff>"))
-    os.mkfifo(root / "fifo")
-    (root / "empty folder").mkdir(mode=0o1777)
-    (root / "setuid").touch()
-    (root / "setuid").chmod(0o6755)
-    os.utime(root / "setuid", ns=(5, -123_456_789))
-    (root / "deep" / "er").mkdir(parents=True)
-    (root / "deep" / "er" / "file").write_text("x")
 
 
 @pytest.fixture(scope="module")
@@ -193,21 +169,6 @@ def test_restic_accepts_and_restores_what_our_codecs_wrote(source: Path, opened:
     assert_same_tree(source, tmp_path / "target" / source.relative_to("/"))
     assert "Files:           0 new,     0 changed" in restic("backup", source, "--dry-run").stdout
     assert ours.config.id in restic("cat", "config").stdout
-
-
-def assert_same_tree(one: Path, other: Path) -> None:
-    """The same names, kinds, modes, times, targets and content."""
-    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
-    for here in one.iterdir():
-        there = other / here.name
-        left, right = here.lstat(), there.lstat()
-        assert (left.st_mode, left.st_mtime_ns, left.st_nlink) == (right.st_mode, right.st_mtime_ns, right.st_nlink)
-        if stat.S_ISREG(left.st_mode):
-            assert here.read_bytes() == there.read_bytes()
-        if stat.S_ISLNK(left.st_mode):
-            assert here.readlink() == there.readlink()
-        if stat.S_ISDIR(left.st_mode):
-            assert_same_tree(here, there)
 
 
 def test_restic_opens_our_repository_with_every_password_that_we_add(tmp_path: Path) -> None:
