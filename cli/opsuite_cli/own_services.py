@@ -81,6 +81,16 @@ class OwnService:
         )
 
 
+class OwnHealer(OwnService):
+    """The healer takes alerts by HTTP too, where it has its usual address."""
+
+    def settings_of(self, directory: Path, deployer: str, *, usual: bool, environ: Mapping[str, str]) -> dict[str, str]:
+        """The environment that it is started with; what the caller's environment says wins."""
+        chosen = {} if usual else {"HEALER_ALERTS_LISTEN": "off"}
+        # Not by super(): a dataclass with slots is another class than the one that its methods were written in.
+        return chosen | OwnService.settings_of(self, directory, deployer, usual=usual, environ=environ)
+
+
 class OwnGateway(OwnService):
     """The gateway has no platforms and no token of its own: it has addresses of services, and one for browsers."""
 
@@ -104,7 +114,7 @@ class OwnGateway(OwnService):
 
 
 SCALER: Final = OwnService("scaler", 7403, ("opsuite_scaler", "cel", "statsmodels"))
-HEALER: Final = OwnService("healer", 7402, ("opsuite_healer", "cel", "redis"), peers=("scaler",))
+HEALER: Final = OwnHealer("healer", 7402, ("opsuite_healer", "cel", "redis"), peers=("scaler",))
 GATEWAY: Final = OwnGateway("gateway", 8080, ("opsuite_gateway", "aiohttp"), peers=("scaler", "healer"))
 ALL: Final[Mapping[str, OwnService]] = {one.name: one for one in (SCALER, HEALER, GATEWAY)}
 """In the order in which they are started."""

@@ -44,6 +44,7 @@ from opsuite_runs.background import repeat
 log = structlog.get_logger(__name__)
 
 LISTEN: Final = "127.0.0.1:7603"
+NOWHERE: Final = "off"
 RELOAD_EVERY: Final = timedelta(seconds=10)
 
 
@@ -77,6 +78,8 @@ def alerts(house: House, incidents: Incidents) -> Alerts:
     face = AlertsFace(alerting, silencing, queries, guard, house.clock, tls.version)
 
     async def listen() -> None:
+        if house.settings.alerts_listen == NOWHERE:
+            return
         house.stack.push_async_callback(trail.close)
         await face.start(house.settings.alerts_listen or LISTEN, tls.tls)
         house.stack.push_async_callback(face.close)
