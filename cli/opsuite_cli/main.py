@@ -22,6 +22,7 @@ from opsuite_cli import (
     init,
     options,
     pipelines,
+    repo,
     rollouts,
     scaling,
     steering,
@@ -57,7 +58,7 @@ def common(
     options.choose(Options(address, token_file, Output.JSON if as_json else output))
 
 
-START, DEPLOY, STEER, HEAL, LOOK = "Start", "Deploy", "Steer", "Heal", "Look"
+START, DEPLOY, STEER, HEAL, KEEP, LOOK = "Start", "Deploy", "Steer", "Heal", "Keep", "Look"
 _COMMANDS: dict[str, list[Callable[..., None]]] = {
     START: [init.init, up.up, up.down, pipelines.apply],
     DEPLOY: [
@@ -101,6 +102,7 @@ app.add_typer(people.receivers, name="receiver", rich_help_panel=HEAL)
 app.add_typer(people.escalations, name="escalation", rich_help_panel=HEAL)
 app.add_typer(workloads.app, name="workload", rich_help_panel=LOOK)
 app.add_typer(environments.app, name="env", rich_help_panel=LOOK)
+app.add_typer(repo.app, name="repo", rich_help_panel=KEEP)
 app.add_typer(edges.app, name="edge", rich_help_panel=START)
 app.add_typer(hosts.app, name="host", rich_help_panel=START)
 app.add_typer(audit.app, name="audit", rich_help_panel=LOOK)

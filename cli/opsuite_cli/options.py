@@ -46,16 +46,16 @@ def choose(options: Options) -> None:
     _CURRENT.set(options)
 
 
-def in_front(args: Sequence[str]) -> list[str]:
+def in_front(args: Sequence[str], valued: Sequence[str] = _VALUED, flags: Sequence[str] = _FLAGS) -> list[str]:
     """The arguments with those options in front of the command's name, where they are read; `--` ends the search."""
     front, rest = list[str](), list[str]()
     words = iter(args)
     for word in words:
         if word == "--":
             return [*front, *rest, word, *words]
-        if word in _FLAGS or word.startswith(tuple(f"{name}=" for name in _VALUED if name.startswith("--"))):
+        if word in flags or word.startswith(tuple(f"{name}=" for name in valued if name.startswith("--"))):
             front.append(word)
-        elif word in _VALUED:
+        elif word in valued:
             front += [word, *_next(words)]
         else:
             rest.append(word)
