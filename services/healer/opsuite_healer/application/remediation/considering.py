@@ -18,6 +18,7 @@ from opsuite_healer.application.remediation.recording import (
     decided,
     escalated,
     finish,
+    keep_circuit,
     note,
     owned,
 )
@@ -129,7 +130,7 @@ class _Recording:
             tx.fleet_refused(self._before.fleet)
         target = circuit_target(self._before)
         for action, circuit in found.circuits.items():
-            tx.put_circuit(target, action, circuit)
+            keep_circuit(tx, self._policy.circuit, target, action, circuit)
         present = decided(tx, self._before, found.decisions)
         match found.verdict:
             case Verdict.ACT if prepared:

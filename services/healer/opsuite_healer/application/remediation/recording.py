@@ -132,19 +132,24 @@ def left_flight(tx: Tx, before: Remediation, after: Remediation) -> None:
 def circuit_helped(tx: Tx, remediation: Remediation, action: str, now: datetime) -> None:
     """The action was proved."""
     rules, target, present = _circuit(tx, remediation, action)
-    tx.put_circuit(target, action, circuits.helped(rules, present, now))
+    keep_circuit(tx, rules, target, action, circuits.helped(rules, present, now))
 
 
 def circuit_failed(tx: Tx, remediation: Remediation, action: str, now: datetime) -> None:
     """The action has failed, or did not help."""
     rules, target, present = _circuit(tx, remediation, action)
-    tx.put_circuit(target, action, circuits.failed(rules, present, now))
+    keep_circuit(tx, rules, target, action, circuits.failed(rules, present, now))
 
 
 def circuit_undecided(tx: Tx, remediation: Remediation, action: str) -> None:
     """Nobody will know whether the action has helped."""
-    _, target, present = _circuit(tx, remediation, action)
-    tx.put_circuit(target, action, circuits.undecided(present))
+    rules, target, present = _circuit(tx, remediation, action)
+    keep_circuit(tx, rules, target, action, circuits.undecided(present))
+
+
+def keep_circuit(tx: Tx, rules: CircuitRules, target: str, action: str, circuit: circuits.Circuit) -> None:
+    """Remember a circuit."""
+    tx.put_circuit(target, action, circuit, circuits.half_open_at(rules, circuit))
 
 
 def circuit_target(remediation: Remediation) -> str:

@@ -116,8 +116,8 @@ class Tx(unit.Unit, Protocol):
     def circuits(self, target: str) -> Mapping[str, Circuit]:
         """The circuits of a target, by kind of action."""
 
-    def put_circuit(self, target: str, action: str, circuit: Circuit) -> None:
-        """Remember a circuit."""
+    def put_circuit(self, target: str, action: str, circuit: Circuit, half_open_at: datetime | None = None) -> None:
+        """Remember a circuit, and when it allows a trial by the rules that it was judged by."""
 
     def pause(self) -> Pause | None:
         """The pause of the healer, also one that is over."""
