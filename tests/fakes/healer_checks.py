@@ -75,7 +75,7 @@ class CheckStage:
 
     async def until(self, name: str, outcome: int, replica: str = "") -> check_pb2.SubjectHealth:
         """Wait until something that a check covers has that verdict."""
-        request = pb.WatchHealthRequest(name=name, heartbeat={"seconds": 1})
+        request = pb.WatchHealthRequest(name=name)
         async for answer in self.stub.WatchHealth(request):
             for subject in _subjects(answer):
                 if subject.replica == replica and subject.outcome == outcome:
