@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import stat
@@ -14,7 +15,7 @@ ODD_NAMES = (
 
 
 def make_tree(root: Path) -> None:
-    """One of everything that a restic run by an ordinary user can store."""
+    """One of everything that an ordinary user can make and a backup can store."""
     chance = random.Random(6)
     for name in ODD_NAMES:
         (root / os.fsdecode(name)).write_bytes(name * 3)
@@ -31,6 +32,8 @@ def make_tree(root: Path) -> None:
     os.utime(root / "setuid", ns=(5, -123_456_789))
     (root / "deep" / "er").mkdir(parents=True)
     (root / "deep" / "er" / "file").write_text("x")
+    with contextlib.suppress(OSError):  # not every file system has them
+        os.setxattr(root / "deep" / "er" / "file", "user.colour", b"\x00green")
 
 
 def assert_same_tree(one: Path, other: Path) -> None:
@@ -39,10 +42,23 @@ def assert_same_tree(one: Path, other: Path) -> None:
     for here in one.iterdir():
         there = other / here.name
         left, right = here.lstat(), there.lstat()
-        assert (left.st_mode, left.st_mtime_ns, left.st_nlink) == (right.st_mode, right.st_mtime_ns, right.st_nlink)
+        assert _seen(left) == _seen(right)
+        assert _attributes(here) == _attributes(there)
         if stat.S_ISREG(left.st_mode):
             assert here.read_bytes() == there.read_bytes()
         if stat.S_ISLNK(left.st_mode):
             assert here.readlink() == there.readlink()
         if stat.S_ISDIR(left.st_mode):
             assert_same_tree(here, there)
+
+
+def _seen(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_mode, found.st_mtime_ns, found.st_nlink, found.st_uid, found.st_gid, found.st_rdev
+
+
+def _attributes(path: Path) -> dict[str, bytes]:
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return {}
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}

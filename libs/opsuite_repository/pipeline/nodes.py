@@ -29,6 +29,8 @@ _TYPES: Final = {
     stat.S_IFIFO: NodeType.FIFO,
     stat.S_IFSOCK: NodeType.SOCKET,
 }
+_LINKED: Final = frozenset({NodeType.FILE, NodeType.SYMLINK, NodeType.BLOCK_DEVICE, NodeType.CHAR_DEVICE})
+"""What restic counts the hard links of."""
 _QUARTER_OF_AN_HOUR: Final = 900  # clocks of no zone are ever set forward or back in between
 _NO_ATTRIBUTES: Final = frozenset({errno.ENOTSUP, errno.ENOSYS, errno.EPERM, errno.EACCES, errno.ENODATA})
 
@@ -57,7 +59,7 @@ def node_of(name: bytes, path: bytes, found: os.stat_result, *, with_atime: bool
         device_id=found.st_dev,
         extended_attributes=extended_attributes(path),
     )
-    if kind is not NodeType.DIR:
+    if kind in _LINKED:
         node.links = found.st_nlink
     if kind is NodeType.FILE:
         node.size = found.st_size
