@@ -69,7 +69,8 @@ class Kind:
             form = reader.message(document["spec"], descriptor, "spec", without=self.output_only)
         if found + reader.found:
             raise InvalidInput(found + reader.found, reason="DOCUMENT_INVALID")
-        return self._checked(form | {"name": self.full(document["metadata"]["name"])})
+        has_name = "name" in self.message.DESCRIPTOR.fields_by_name  # there is only one of a kind that has none
+        return self._checked(form | ({"name": self.full(document["metadata"]["name"])} if has_name else {}))
 
     def written(self, message: Message) -> dict[str, Any]:
         """The document of a message, as plain data that `read` reads back."""

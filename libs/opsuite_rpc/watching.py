@@ -1,7 +1,7 @@
 """Watches that outlive their connection: each event once and in order, whatever happens to the server in between.
 
-For every RPC shaped like WatchDeployment: a request with `resume_token` and `heartbeat`, responses with `events` (each
-with a `revision` per `deployment`, or per `policy`), `resume_token` and a marker.
+For every RPC with a `resume_token` in request and response, and a `heartbeat` in the request. Where responses hold
+`events` with a `revision` each, what a server repeats is left out; elsewhere the token alone keeps each answer to one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ HEARTBEAT_SECONDS: Final = 15.0
 MISSED_HEARTBEATS: Final = 3
 SHORTEST_PAUSE_SECONDS: Final = 0.1
 LONGEST_PAUSE_SECONDS: Final = 10.0
+_NAMES: Final = ("deployment", "policy", "execution", "name")
 REMEMBERED: Final = 4096
 """Resources whose last revision is remembered. A server repeats what is recent, so the oldest may be forgotten."""
 
@@ -108,6 +109,8 @@ class _Applied:
 
     def is_news(self, response: Any) -> bool:
         """Take out of `response` what was handed out before; False if nothing is left of it."""
+        if not _is_counted(response):
+            return True
         for resource, revision in _snapshot(response):
             self._note(resource, revision)
         had_events = bool(response.events)
@@ -129,16 +132,22 @@ class _Applied:
 
 def _resource(message: Any) -> str:
     """The resource that an event is of, or whose state a snapshot tells: by the field that names it."""
-    name: str = next(getattr(message, field) for field in ("deployment", "policy", "name") if hasattr(message, field))
+    name: str = next(getattr(message, field) for field in _NAMES if hasattr(message, field))
     return name
+
+
+def _is_counted(response: Any) -> bool:
+    """Whether events carry the revision of their resource."""
+    events = response.DESCRIPTOR.fields_by_name.get("events")
+    return events is not None and "revision" in events.message_type.fields_by_name
 
 
 def _snapshot(response: Any) -> list[tuple[str, int]]:
     """The resources of a snapshot and their last revisions; of one or of many, depending on the RPC."""
-    if response.WhichOneof("marker") != "snapshot":
+    if not response.HasField("snapshot"):
         return []
     snapshot = response.snapshot
     states = next(
         (getattr(snapshot, many) for many in ("deployments", "statuses") if hasattr(snapshot, many)), [snapshot]
     )
-    return [(_resource(state), state.revision) for state in states]
+    return [(_resource(state), state.revision) for state in states if hasattr(state, "revision")]

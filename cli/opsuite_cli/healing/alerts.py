@@ -175,7 +175,7 @@ def _routing_in(file: Path) -> Any:
     found = [one for one in documents_in(text_of(file)) if ROUTING.is_in(one)]
     if len(found) != 1:
         raise InvalidInput([Violation("kind", "the file must hold one Routing")])
-    return ROUTING.read(found[0])
+    return ROUTING.read({**found[0], "metadata": {"name": "routing"}})
 
 
 # --- silences --------------------------------------------------------------------------------------------------------

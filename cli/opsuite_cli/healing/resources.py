@@ -52,7 +52,10 @@ class Resource:
                 return "unchanged", known
             message.etag = known.etag
             answer = await client.call(self.service, f"Update{self.verb_noun}", **{field: message})
-            return "updated", getattr(answer, field)
+            changed = getattr(answer, field)
+            # What a document leaves out the server may have filled in.
+            same = self.kind.written(changed) == self.kind.written(known)
+            return "unchanged" if same else "updated", changed
         except InvalidInput as error:
             told = [self.kind.in_document(one) for one in error.violations]
             raise InvalidInput(told, reason=error.reason) from error

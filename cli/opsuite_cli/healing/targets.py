@@ -10,7 +10,7 @@ import typer
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`process/checkout`, `kubernetes/shop/checkout#checkout-7d4f`, or `checkout` for a process."""
+    """`process/checkout`, `kubernetes/shop/checkout#checkout-7d4f`, `checkout` for a process, `other/payments`."""
 
     typed: str
 
@@ -24,7 +24,7 @@ class Target:
             case [workload] if workload:
                 return TargetRef(platform="process", workload=workload, replica=replica)
             case [platform, workload] if workload:
-                platform = "" if platform == "-" else platform
+                platform = "" if platform in {"-", "other"} else platform
                 return TargetRef(platform=platform, workload=workload, replica=replica)
             case [platform, namespace, workload] if workload:
                 return TargetRef(platform=platform, namespace=namespace, workload=workload, replica=replica)
