@@ -403,7 +403,7 @@ class Backoff(_message.Message):
     LONGEST_FIELD_NUMBER: _builtins.int
     JITTER_FIELD_NUMBER: _builtins.int
     factor: _builtins.float
-    """0 means 2."""
+    """Absent means 2."""
     jitter: _builtins.float
     """Share of a pause, 0 to 1; absent means 0.1."""
     @_builtins.property
@@ -418,16 +418,21 @@ class Backoff(_message.Message):
         self,
         *,
         first: _duration_pb2.Duration | None = ...,
-        factor: _builtins.float = ...,
+        factor: _builtins.float | None = ...,
         longest: _duration_pb2.Duration | None = ...,
         jitter: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_jitter", b"_jitter", "first", b"first", "jitter", b"jitter", "longest", b"longest"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_jitter", b"_jitter", "factor", b"factor", "first", b"first", "jitter", b"jitter", "longest", b"longest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_jitter", b"_jitter", "factor", b"factor", "first", b"first", "jitter", b"jitter", "longest", b"longest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_factor", b"_factor", "_jitter", b"_jitter", "factor", b"factor", "first", b"first", "jitter", b"jitter", "longest", b"longest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__factor: _TypeAlias = _typing.Literal["factor"]  # noqa: Y015
+    _WhichOneofArgType__factor: _TypeAlias = _typing.Literal["_factor", b"_factor"]  # noqa: Y015
     _WhichOneofReturnType__jitter: _TypeAlias = _typing.Literal["jitter"]  # noqa: Y015
     _WhichOneofArgType__jitter: _TypeAlias = _typing.Literal["_jitter", b"_jitter"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__factor) -> _WhichOneofReturnType__factor | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__jitter) -> _WhichOneofReturnType__jitter | None: ...
 
 Global___Backoff: _TypeAlias = Backoff  # noqa: Y015
