@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from itertools import pairwise
 
 from opsuite_repository.check_report import (
@@ -92,15 +93,10 @@ class _Check:
         )
 
     def _check_keys(self) -> None:
-        storage = self._repository.storage
-        for file in list(storage.list(FileType.KEY)):
-            try:
-                keys.parse(storage.read(FileType.KEY, file.name))
-            except (Malformed, Damaged, Unsupported) as error:
-                why = error.why if isinstance(error, Damaged) else error.message
-                self._findings.append(Finding(path_of(FileType.KEY, file.name), DamageKind.KEY_DAMAGED, why))
-            except FileMissing:  # removed meanwhile
-                continue
+        for name in [file.name for file in self._repository.storage.list(FileType.KEY)]:
+            why = _wrong_with_key(self._repository, name)
+            if why:
+                self._findings.append(Finding(path_of(FileType.KEY, name), DamageKind.KEY_DAMAGED, why))
 
     def _readable_roots(self) -> list[BlobId]:
         roots = []
@@ -172,6 +168,19 @@ def choose(read: Read, sizes: dict[PackId, int]) -> list[PackId]:
             part = min(1.0, size_bytes / (sum(sizes.values()) or 1))
     count = max(1, round(len(packs) * part))
     return random.sample(packs, min(count, len(packs)))
+
+
+def _wrong_with_key(repository: Repository, name: str) -> str | None:
+    try:
+        stored = repository.storage.read(FileType.KEY, name)
+        keys.parse(stored)
+    except Damaged as error:
+        return error.why
+    except (Malformed, Unsupported) as error:
+        return error.message
+    except FileMissing:  # removed meanwhile
+        return None
+    return None if sha256(stored).hexdigest() == name else "its content is not what its name says"
 
 
 def _wrong_sizes(loaded: LoadedIndex, sizes: dict[PackId, int]) -> Iterator[Finding]:

@@ -24,12 +24,12 @@ from opsuite_repository.index_files import LoadedIndex, load_tolerantly, rewrite
 from opsuite_repository.pipeline.packing import Packer
 from opsuite_repository.pipeline.progress import Meter, ProgressSink
 from opsuite_repository.pipeline.work import Course
-from opsuite_repository.repair_trees import RepairedSnapshot, SnapshotRepair, repair_snapshots
+from opsuite_repository.repair_trees import Change, RepairedSnapshot, SnapshotRepair, repair_snapshots
 from opsuite_repository.repository import Repository
 from opsuite_repository.storage.port import FileType, path_of
 
 __all__ = [
-    "IndexRepair", "PackRepair", "RepairedSnapshot", "SnapshotRepair", "repair_index", "repair_packs",
+    "Change", "IndexRepair", "PackRepair", "RepairedSnapshot", "SnapshotRepair", "repair_index", "repair_packs",
     "repair_snapshots",
 ]  # fmt: skip
 
