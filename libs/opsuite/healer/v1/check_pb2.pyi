@@ -102,9 +102,9 @@ Global___CheckEventKind: _TypeAlias = CheckEventKind  # noqa: Y015
 
 @_typing.final
 class Check(_message.Message):
-    """What is asked of a target again and again. Where the text of a probe holds ${port}, ${port_NAME}, ${host} or ${replica},
-    and where the probe is `state`, each replica of the workload is asked, judged and told of separately; the platform says
-    which there are, and where.
+    """What is asked of a target again and again. Where the text of a probe holds ${port}, ${port_NAME} (with _ for each - of
+    the name), ${host} or ${replica}, and where the probe is `state`, each replica of the workload is asked, judged and told
+    of separately; the platform says which there are, and where.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -553,10 +553,13 @@ class ApprovalRules(_message.Message):
     FROM_RISK_FIELD_NUMBER: _builtins.int
     EXPIRES_AFTER_FIELD_NUMBER: _builtins.int
     BY_SOMEBODY_ELSE_FIELD_NUMBER: _builtins.int
+    NEVER_FIELD_NUMBER: _builtins.int
     from_risk: Global___ActionRisk.ValueType
     """Least risk of actions that AUTO does not take without approval; absent means HIGH."""
     by_somebody_else: _builtins.bool
     """Whoever asked for the remediation may not approve it."""
+    never: _builtins.bool
+    """AUTO takes every action without asking, whatever its risk."""
     @_builtins.property
     def expires_after(self) -> _duration_pb2.Duration:
         """Time to approve; absent means 30 min. After it the remediation ends, and a person is told."""
@@ -567,10 +570,11 @@ class ApprovalRules(_message.Message):
         from_risk: Global___ActionRisk.ValueType = ...,
         expires_after: _duration_pb2.Duration | None = ...,
         by_somebody_else: _builtins.bool = ...,
+        never: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_after", b"expires_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_somebody_else", b"by_somebody_else", "expires_after", b"expires_after", "from_risk", b"from_risk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_somebody_else", b"by_somebody_else", "expires_after", b"expires_after", "from_risk", b"from_risk", "never", b"never"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,7 @@ def policy_of(message: pb.HealingPolicy) -> HealingPolicy:
             Risk(message.approval.from_risk) if message.approval.from_risk else _APPROVAL.from_risk,
             duration_of(message.approval, "expires_after", _APPROVAL.expires_after),
             message.approval.by_somebody_else,
+            message.approval.never,
         ),
         max_age=duration_of(message, "max_age", _POLICY.max_age),
         undo_after=duration_of(message, "undo_after", _POLICY.undo_after),
@@ -168,7 +169,7 @@ def backoff_of(message: pb.Backoff) -> Backoff:
     """Pauses."""
     return Backoff(
         first=duration_of(message, "first", _PAUSES.first),
-        factor=message.factor or _PAUSES.factor,
+        factor=given(message, "factor", _PAUSES.factor),
         longest=duration_of(message, "longest", _PAUSES.longest),
         jitter=given(message, "jitter", _PAUSES.jitter),
     )

@@ -223,7 +223,7 @@ def _permitted(case: Case, index: int, step: Step, kinds: Kinds) -> tuple[Decide
     if policy.mode is Mode.SUGGEST and not case.is_manual:
         return Decided.ASK, "SUGGESTED", "the policy only suggests"
     risk = risk_of(step, kinds)
-    if risk >= policy.approval.from_risk:
+    if risk >= policy.approval.from_risk and not policy.approval.never:
         return Decided.ASK, "RISK", f"the risk of the action is {risk.name}"
     return Decided.ACT, "", ""
 

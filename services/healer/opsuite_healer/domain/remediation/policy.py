@@ -105,6 +105,8 @@ class ApprovalRules:
     expires_after: timedelta = timedelta(minutes=30)
     by_somebody_else: bool = False
     """Whoever asked for the remediation may not approve it."""
+    never: bool = False
+    """AUTO takes every action without asking, whatever its risk."""
 
 
 @dataclass(frozen=True, slots=True)
