@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import sqlalchemy as sa
@@ -153,11 +154,11 @@ async def _follow(house: House, hear: Callable[[str], None]) -> None:
             if not changed:
                 continue
             hear("")
-            for run in await house.database.read(lambda connection, of=changed: _of_incidents(connection, of)):
+            for run in await house.database.read(partial(_of_incidents, changed)):
                 hear(run)
 
 
-def _of_incidents(connection: sa.Connection, incidents: Collection[str]) -> Sequence[str]:
+def _of_incidents(incidents: Collection[str], connection: sa.Connection) -> Sequence[str]:
     """Ids of the remediations of some incidents that are not over."""
     c = tables.remediations.c
     statement = sa.select(c.id).where(c.incident.in_(incidents), c.ended_at.is_(None))
