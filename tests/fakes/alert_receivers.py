@@ -113,6 +113,8 @@ class Receivers:
         self.faults: list[str] = []
         self.statuses: list[int] = []
         """Answers of the webhook, first to last; 200 when there are none left."""
+        self.deliveries: list[str] = []
+        """Ids of what the webhook got; a repetition has the same one."""
         self._news = asyncio.Condition()
 
     async def until(self, path: str, count: int) -> Sequence[Body]:
@@ -138,6 +140,7 @@ class Receivers:
         """The next status that a test has set."""
         raw = await request.read()
         status = self.statuses.pop(0) if self.statuses else 200
+        self.deliveries.append(request.headers["X-Opsuite-Delivery"])
         await self._keep("webhook", raw)
         return web.Response(status=status)
 

@@ -28,12 +28,9 @@ if TYPE_CHECKING:  # these exist in the type stubs only
 
 
 @dataclass(frozen=True)
-class IncidentStage:
-    """The part, and those who call it."""
+class IncidentClient:
+    """Those who call it."""
 
-    stage: Stage
-    part: Incidents
-    quiet: FakeQuiet
     incidents: IncidentServiceAsyncStub
     escalation: EscalationServiceAsyncStub
 
@@ -75,6 +72,20 @@ class IncidentStage:
                 return
 
 
+@dataclass(frozen=True)
+class IncidentStage(IncidentClient):
+    """The part in this process, and those who call it."""
+
+    stage: Stage
+    part: Incidents
+    quiet: FakeQuiet
+
+
+def client_of(channel: Any) -> IncidentClient:
+    """Who calls over a channel."""
+    return IncidentClient(IncidentServiceStub(channel), EscalationServiceStub(channel))
+
+
 def word(kind: incident_pb2.TimelineEntryKind.ValueType) -> str:
     """A kind of entry without its prefix."""
     return incident_pb2.TimelineEntryKind.Name(kind).removeprefix("TIMELINE_ENTRY_KIND_")
@@ -108,8 +119,8 @@ async def incident_stage(
         return [built[0].part]
 
     async with healer_stage(directory, build, database_url=database_url, **settings or {}) as stage:
-        channel: Any = stage.channel
-        yield IncidentStage(stage, built[0], quiet, IncidentServiceStub(channel), EscalationServiceStub(channel))
+        client = client_of(stage.channel)
+        yield IncidentStage(client.incidents, client.escalation, stage, built[0], quiet)
 
 
 @contextmanager
