@@ -55,8 +55,10 @@ def _of_data(data: dict[str, Any]) -> Answer:
             return Answer(Outcome.UNKNOWN, "cannot be asked: the expression gives no series")
         case "vector", [{"value": [_, text]}]:
             return _of_number(float(text))
-        case "vector", series:
+        case "vector", [_, _, *_] as series:
             return Answer(Outcome.UNKNOWN, f"cannot be asked: the expression gives {len(series)} series, not one")
+        case "vector" | "scalar", _:
+            raise ValueError("a series without a value")
         case kind, _:
             return Answer(Outcome.UNKNOWN, f"cannot be asked: the expression gives a {kind}, not a number")
 

@@ -34,8 +34,9 @@ def _meaning(error: RedisError) -> tuple[Outcome, str]:
         return Outcome.UNHEALTHY, "Redis is still loading its data"
     if isinstance(error, ResponseError):
         return Outcome.UNHEALTHY, f"Redis refuses PING: {str(error).partition(' ')[0]}"
-    if isinstance(error.__cause__ or error.__context__, socket.gaierror) or "Name or service" in str(error):
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, socket.gaierror):
         return Outcome.UNKNOWN, "cannot be asked: the host name does not resolve"
-    if "refused" in str(error):
+    if isinstance(cause, ConnectionRefusedError):
         return Outcome.UNHEALTHY, "connection refused"
     return Outcome.UNHEALTHY, f"no valid answer of Redis ({type(error).__name__})"
