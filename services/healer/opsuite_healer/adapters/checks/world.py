@@ -147,7 +147,7 @@ class AskingWorld:
 def places(replica: Replica) -> Mapping[str, str]:
     """What templates may refer to: `port` is the only port, or the one of that name, or the first."""
     ports = {name: str(number) for name, number in replica.ports.items()}
-    named = {f"port_{name}": number for name, number in ports.items()}
+    named = {f"port_{name.replace('-', '_')}": number for name, number in ports.items()}
     first = ports.get(OUR_PORT) or ports.get("http") or next(iter(ports.values()), "")
     host = f"[{replica.host}]" if ":" in replica.host else replica.host
     return {**named, **({"port": first} if first else {}), "host": host, "replica": replica.name}

@@ -25,7 +25,7 @@ from opsuite_validation.values import check_host_port, check_url
 RESERVED_LABELS: Final = frozenset({*TARGET_LABELS, "issue", "severity", "check", "group", "alertname"})
 """Labels that trouble of a check has from elsewhere."""
 NAMES: Final = ("port", "host", "replica")
-_PORT_NAME: Final = re.compile(r"port_[a-z0-9_-]+")
+_PORT_NAME: Final = re.compile(r"port_[A-Za-z0-9_]+")
 
 JudgeCommand = Callable[[CommandText], Sequence[Violation]]
 """All that the rules for commands of this server have against one; fields are `command`, `args[2]`, `working_dir`."""
