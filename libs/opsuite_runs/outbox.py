@@ -17,6 +17,7 @@ from opsuite_storage.columns import Json, UtcDateTime
 from opsuite_storage.store import Store
 
 _PENDING: Final = DeliveryStatus.PENDING.value
+_SUBJECT: Final = "subject"
 
 
 def define(metadata: sa.MetaData, subject: str, name: str = "notification_outbox") -> sa.Table:
@@ -36,6 +37,7 @@ def define(metadata: sa.MetaData, subject: str, name: str = "notification_outbox
         sa.Column("next_attempt_at", UtcDateTime),
         sa.Column("claimed_until", UtcDateTime),
         sa.Column("finished_at", UtcDateTime),
+        info={_SUBJECT: subject},
     )
     sa.Index(f"ix_{name}_due", table.c.status, table.c.next_attempt_at)
     sa.Index(f"ix_{name}_{subject}", table.c[subject])
@@ -43,20 +45,15 @@ def define(metadata: sa.MetaData, subject: str, name: str = "notification_outbox
 
 
 def add_deliveries(
-    connection: sa.Connection,
-    table: sa.Table,
-    about: tuple[str, str],
-    deliveries: Sequence[Delivery],
-    now: datetime,
+    connection: sa.Connection, table: sa.Table, subject: str, deliveries: Sequence[Delivery], now: datetime
 ) -> None:
-    """Write deliveries in this transaction, due at `now`; `about` is the column of the subject and its value."""
-    column, subject = about
+    """Write deliveries about a subject in this transaction, due at `now`."""
     connection.execute(
         sa.insert(table),
         [
             {
                 "id": one.id,
-                column: subject,
+                table.info[_SUBJECT]: subject,
                 "channel_name": one.channel_name,
                 "channel": channel_to_json(one.channel),
                 "message": message_to_json(one.message),

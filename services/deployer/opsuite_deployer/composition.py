@@ -32,7 +32,6 @@ from opsuite_deployer.adapters.history_api import HistoryServicer
 from opsuite_deployer.adapters.leftovers import Leftovers
 from opsuite_deployer.adapters.log_tail import LogTail
 from opsuite_deployer.adapters.machine import LocalMachine, MachinePolicy
-from opsuite_deployer.adapters.outbox import SqlOutbox
 from opsuite_deployer.adapters.pipeline_api import PipelineServicer
 from opsuite_deployer.adapters.platforms import (
     Cluster,
@@ -98,6 +97,7 @@ from opsuite_runs import events as event_log
 from opsuite_runs.background import repeat, supervised
 from opsuite_runs.keeper import LeaseKeeper
 from opsuite_runs.lease import Leases, new_owner
+from opsuite_runs.outbox import SqlOutbox
 from opsuite_runs.reading import news, reader
 from opsuite_runs.watch import Hub
 from opsuite_storage import lock
@@ -266,7 +266,7 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     stack.push_async_callback(asyncio.to_thread, tracing.close)
     traces = Traces(store, queries)
     sender = await stack.enter_async_context(ChannelSender(secrets, clock, smtp=_mailer(settings, secrets)))
-    outbox = SqlOutbox(store)
+    outbox = SqlOutbox(store, tables.notification_outbox)
     if store.dialect == "sqlite":
         await outbox.release_all()  # whoever was sending is dead: this process holds the data directory
     dispatcher = Dispatcher(outbox, sender, clock)

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from opsuite_deployer.adapters import tables
-from opsuite_deployer.adapters.outbox import add_deliveries
 from opsuite_deployer.adapters.rows import Row
 from opsuite_deployer.adapters.transaction import WAKE_CHANNEL, WISH, Transaction
 from opsuite_deployer.application.ports import FiledWish, StepLine
@@ -18,6 +17,7 @@ from opsuite_deployer.domain.pipeline import NotificationRule
 from opsuite_deployer.domain.turn import Verb, Wish
 from opsuite_notify.outbox import deliveries_of
 from opsuite_notify.port import Message
+from opsuite_runs.outbox import add_deliveries
 from opsuite_storage.listen import notify
 from opsuite_storage.prepared import Prepared
 
@@ -104,7 +104,8 @@ class LogRows(Transaction):
         """Put a message in the outbox, once for each rule."""
         self.has_told_people = True
         channels = {rule.name: rule.channel for rule in rules}
-        add_deliveries(self.connection, deployment.id, deliveries_of(message, channels, message.time), message.time)
+        deliveries = deliveries_of(message, channels, message.time)
+        add_deliveries(self.connection, tables.notification_outbox, deployment.id, deliveries, message.time)
 
 
 def _wish(row: Row) -> Wish:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from opsuite_runs import audit as audit_tables
 from opsuite_runs import events as event_tables
 from opsuite_runs import idempotency as idempotency_tables
+from opsuite_runs import outbox as outbox_table
 from opsuite_storage.columns import Json, UtcDateTime, new_metadata
 
 metadata: Final = new_metadata()
@@ -165,24 +166,7 @@ log_lines: Final = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
 )
 
-notification_outbox: Final = sa.Table(
-    "notification_outbox",
-    metadata,
-    sa.Column("id", sa.Text, primary_key=True),
-    sa.Column("deployment", sa.Text, nullable=False),
-    sa.Column("channel_name", sa.Text, nullable=False),
-    sa.Column("channel", Json, nullable=False),
-    sa.Column("message", Json, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-    sa.Column("attempts", sa.Integer, nullable=False),
-    sa.Column("last_error", sa.Text, nullable=False),
-    sa.Column("created_at", UtcDateTime, nullable=False),
-    sa.Column("next_attempt_at", UtcDateTime),
-    sa.Column("claimed_until", UtcDateTime),
-    sa.Column("finished_at", UtcDateTime),
-)
-sa.Index("ix_notification_outbox_due", notification_outbox.c.status, notification_outbox.c.next_attempt_at)
-sa.Index("ix_notification_outbox_deployment", notification_outbox.c.deployment)
+notification_outbox: Final = outbox_table.define(metadata, "deployment")
 
 spans: Final = sa.Table(
     "spans",

@@ -34,6 +34,6 @@ class SqlMessages:
             known = {one: channels[one] for one in wanted if one in channels}
             now = self._unit.now()
             deliveries = deliveries_of(message, known, now)
-            add_deliveries(self._unit.connection, tables.outbox, ("about", about), deliveries, now)
+            add_deliveries(self._unit.connection, tables.outbox, about, deliveries, now)
             self._unit.nudge(OUTBOX)
         return [one for one in wanted if one not in channels]

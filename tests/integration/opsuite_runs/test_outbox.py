@@ -7,12 +7,14 @@ from datetime import timedelta
 
 from fakes.clock import NOON
 
-from opsuite_deployer.adapters.outbox import SqlOutbox, add_deliveries
-from opsuite_deployer.composition import MIGRATIONS
 from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus, deliveries_of
 from opsuite_notify.port import EnvSecret, Message, SlackChannel
-from opsuite_storage.migrations import migrate
+from opsuite_runs.outbox import SqlOutbox, add_deliveries, define
+from opsuite_storage.columns import new_metadata
 from opsuite_storage.store import Store
+
+METADATA = new_metadata()
+TABLE = define(METADATA, "deployment")
 
 MESSAGE = Message(event="DONE", title="done", text="", time=NOON, key="deployments/1")
 HOUR = timedelta(hours=1)
@@ -20,10 +22,10 @@ HOUR = timedelta(hours=1)
 
 async def an_outbox(store: Store) -> tuple[SqlOutbox, str]:
     """An outbox with one delivery, and its id."""
-    await migrate(store, MIGRATIONS)
+    await store.alter(METADATA.create_all)
     deliveries = deliveries_of(MESSAGE, {"chat": SlackChannel(EnvSecret("CHAT"))}, NOON)
-    await store.write(lambda connection: add_deliveries(connection, "1", deliveries, NOON))
-    return SqlOutbox(store), deliveries[0].id
+    await store.write(lambda connection: add_deliveries(connection, TABLE, "1", deliveries, NOON))
+    return SqlOutbox(store, TABLE), deliveries[0].id
 
 
 async def claim(outbox: SqlOutbox) -> Sequence[Delivery]:
