@@ -18,6 +18,7 @@ from bench import (
     growth,
     history,
     looks,
+    repository,
     rollbacks,
     rollouts,
     rpcs,
@@ -47,6 +48,7 @@ MEASURES: dict[str, Measure] = {
     "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,
+    "repository": repository.main,
 }
 
 
