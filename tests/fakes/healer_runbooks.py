@@ -164,16 +164,16 @@ class RunbookStage:
 
 @asynccontextmanager
 async def runbook_stage(
-    directory: Path, *, actions: FakeActions | None = None, **settings: object
+    directory: Path, *, database_url: str = "sqlite", settings: Mapping[str, Any] | None = None
 ) -> AsyncIterator[RunbookStage]:
     """Serve the part alone."""
-    acting, book, built = actions or FakeActions(), FakeBook(), list[Runbooks]()
+    acting, book, built = FakeActions(), FakeBook(), list[Runbooks]()
 
     def build(house: House) -> Sequence[Part]:
         built.append(runbooks(house, acting, lambda _: book))
         return [built[0].part]
 
-    async with healer_stage(directory, build, **settings) as stage:
+    async with healer_stage(directory, build, database_url=database_url, **(settings or {})) as stage:
         channel: Any = stage.channel
         yield RunbookStage(stage, acting, book, built[0], RunbookServiceStub(channel))
 
