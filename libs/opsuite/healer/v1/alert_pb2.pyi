@@ -753,7 +753,7 @@ class Silence(_message.Message):
     author: _builtins.str
     """Who wants it: a person. Absent means whoever calls."""
     comment: _builtins.str
-    """Why."""
+    """Why; always needed."""
     scope: Global___QuietScope.ValueType
     """What is kept quiet; unspecified means both."""
     state: Global___SilenceState.ValueType
@@ -772,7 +772,7 @@ class Silence(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends."""
+        """When it ends; always needed."""
 
     @_builtins.property
     def recurrence(self) -> Global___SilenceRecurrence:

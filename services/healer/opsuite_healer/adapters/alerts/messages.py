@@ -239,12 +239,16 @@ def scope_message(scope: Scope) -> pb.QuietScope.ValueType:
 
 
 def silence_from(message: pb.Silence, now: datetime, author: str, path: str = "silence") -> Silence:
-    """A silence that is asked for; one without a start begins now, one without an author is the caller's."""
+    """A silence that is asked for; one without a start begins now, one without an author is the caller's.
+
+    One without an end ends when it begins, which no rule of silences lets pass.
+    """
+    starts_at = moment(message, "start_time", f"{path}.start_time") or now
     return Silence(
         id="",
         matchers=matchers_from(message.matchers),
-        starts_at=moment(message, "start_time", f"{path}.start_time") or now,
-        ends_at=moment(message, "end_time", f"{path}.end_time") or now,
+        starts_at=starts_at,
+        ends_at=moment(message, "end_time", f"{path}.end_time") or starts_at,
         author=message.author or author,
         comment=message.comment,
         scope=_SCOPES[message.scope],

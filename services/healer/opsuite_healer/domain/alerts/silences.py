@@ -84,11 +84,15 @@ class Silence:
     def problems(self, now: datetime) -> list[Violation]:
         """What is wrong with it."""
         found = problems(self.matchers, "matchers")
-        if not found and not matches_nothing_absent(self.matchers):
+        if not self.comment:
+            found.append(Violation("comment", "is required: whoever finds it wants to know why", "REQUIRED"))
+        if not self.matchers:
+            found.append(Violation("matchers", "is required", "REQUIRED"))
+        elif not problems(self.matchers, "matchers") and not matches_nothing_absent(self.matchers):
             told = "would keep everything quiet: one at least has to ask for a label to be there"
             found.append(Violation("matchers", told, "MATCHES_ALL"))
         if self.ends_at <= max(self.starts_at, now):
-            found.append(Violation("end_time", "is not after its start, or in the past", "RANGE"))
+            found.append(Violation("end_time", "is missing, not after its start, or in the past", "RANGE"))
         longest = LONGEST_RECURRENCE if self.recurrence else LONGEST
         if self.ends_at - self.starts_at > longest:
             found.append(Violation("end_time", f"is more than {longest.days} days after its start", "TOO_LONG"))
