@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pexpect
+from pexpect import fdpexpect
 from restic import PASSWORD
 from typer.testing import CliRunner
 
@@ -20,6 +24,9 @@ from opsuite_repository.storage.local import LocalStorage
 
 CHEAP = Cost(n=2, r=8, p=1)
 """Of keys that protect nothing."""
+ATTACH: Any = fdpexpect.fdspawn  # has no types
+SECONDS = 120
+"""Silence that ends a command that hangs."""
 COMMAND = [sys.executable, "-m", "opsuite_cli", "repo"]
 
 
@@ -47,11 +54,39 @@ class Ended:
         return [json.loads(line) for line in self.raw.splitlines()]
 
 
-def repo(repository: Path | str, *arguments: str | Path, stdin: bytes | None = None, **environment: str) -> Ended:
+def repo(repository: Path | str, *arguments: str | Path, **environment: str) -> Ended:
     """Run a command to its end inside this process, which spares the start of Python."""
-    env = environment_of(repository) | environment
-    done = CliRunner().invoke(app, ["repo", *map(str, arguments)], input=stdin, env=env, catch_exceptions=False)
+    return _run(None, arguments, environment_of(repository) | environment)
+
+
+def fed(content: bytes, repository: Path | str, *arguments: str | Path) -> Ended:
+    """The same with something on its standard input."""
+    return _run(content, arguments, environment_of(repository))
+
+
+def _run(content: bytes | None, arguments: Sequence[str | Path], environment: dict[str, str]) -> Ended:
+    words = ["repo", *map(str, arguments)]
+    done = CliRunner().invoke(app, words, input=content, env=environment, catch_exceptions=False)
     return Ended(done.exit_code, done.stdout_bytes, done.stderr)
+
+
+def in_terminal(repository: Path | str, *arguments: str | Path) -> tuple[int, str]:
+    """Exit status of a command, and all that the terminal got."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=os.environ | environment_of(repository) | {"TERM": "xterm-256color"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as running:
+        os.close(theirs)
+        terminal = ATTACH(ours, encoding="utf-8", timeout=SECONDS)
+        terminal.expect(pexpect.EOF)
+        seen: str = terminal.before
+        terminal.close()
+    return running.returncode, seen
 
 
 def environment_of(repository: Path | str) -> dict[str, str]:
