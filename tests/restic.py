@@ -20,14 +20,33 @@ class Restic:
 
     def __call__(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one command; unless told otherwise it has to succeed."""
-        restic = program("restic", "tools/restic/build.sh")
-        environment = {
+        done = subprocess.run(
+            [self._program, *arguments], env=self._environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0 or not check, f"restic {arguments}: {done.stdout}{done.stderr}"
+        return done
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start one command and give it a pipe to read from."""
+        return subprocess.Popen(
+            [self._program, *arguments],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    @property
+    def _program(self) -> Path:
+        return program("restic", "tools/restic/build.sh")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "RESTIC_PASSWORD": PASSWORD,
             "RESTIC_REPOSITORY": str(self.repository),
             "RESTIC_CACHE_DIR": str(self.repository.with_name(self.repository.name + ".cache")),
             "RESTIC_PROGRESS_FPS": "0",
         }
-        done = subprocess.run([restic, *arguments], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0 or not check, f"restic {arguments}: {done.stdout}{done.stderr}"
-        return done

@@ -5,6 +5,10 @@ own, wait until everybody who did the same at that moment can see it, look again
 While it is held a thread replaces it every five minutes. restic leaves the locks of the dead to its user; here those
 of our own processes are removed by whoever comes next, when they are dead for certain (see `holders`) or when they
 stand unchanged, by the clock of the storage or before our eyes, for longer than a living holder would let them.
+
+restic asks whether the holder of a lock on its host lives by sending it SIGHUP, which it ignores itself. So must we:
+`locked` sees to that on the main thread, where no handler was set. Services that lock on other threads have to ignore
+or handle the signal themselves.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import contextlib
 import getpass
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -68,6 +73,7 @@ def locked(
     that cannot be read. Hand `ensure` of what is given as `guard` to the work that relies on the lock.
     """
     timing = timing or Timing()
+    _survive_questions()
     lock = _Waiting(repository, timing, exclusive=exclusive, role=role).acquire(wait)
     with lock:
         yield lock
@@ -281,6 +287,12 @@ class _Waiting:
         by_storage = self._repository.storage.now()
         is_old = by_storage is not None and by_storage - lock.time.to_datetime() > STALE_AFTER
         return is_old or is_gone(lock.process, lock.pid)
+
+
+def _survive_questions() -> None:
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _is_abandoned(repository: Repository, name: str, now: datetime) -> bool:

@@ -184,5 +184,5 @@ def test_a_folder_survives_two_hundred_deaths(tmp_path: Path, seed: int) -> None
 @pytest.mark.usefixtures("s3_environment")
 @pytest.mark.parametrize("seed", range(20, 24))
 def test_a_bucket_survives_two_hundred_deaths(tmp_path: Path, seed: int) -> None:
-    with s3_place() as place, victim(place.of("victim"), tmp_path, seed) as it:
+    with s3_place() as place, victim(place.of(f"victim-{seed}"), tmp_path, seed) as it:
         survive(it, deaths=50, judged_every=10)
