@@ -19,7 +19,17 @@ from fakes.notify import FakeOutbox
 from opsuite_notify.dispatcher import Dispatcher
 from opsuite_notify.http_post import HttpPoster
 from opsuite_notify.outbox import DeliveryStatus, deliveries_of
-from opsuite_notify.port import EnvSecret, Message, NotNow, Refused, SendResult, Sent, SlackChannel, WebhookChannel
+from opsuite_notify.port import (
+    EnvSecret,
+    Message,
+    NotNow,
+    PagerDutyChannel,
+    Refused,
+    SendResult,
+    Sent,
+    SlackChannel,
+    WebhookChannel,
+)
 from opsuite_notify.secrets import SecretSource
 from opsuite_notify.senders import ChannelSender
 
@@ -61,7 +71,9 @@ def a_sender(receiver: Receiver, clock: FakeClock | None = None, **options: Any)
     return ChannelSender(SecretSource(env=env, allowed_env=env), clock or FakeClock(), **options)
 
 
-async def send(receiver: Receiver, channel: WebhookChannel | SlackChannel, **options: Any) -> SendResult:
+async def send(
+    receiver: Receiver, channel: WebhookChannel | SlackChannel | PagerDutyChannel, **options: Any
+) -> SendResult:
     async with a_sender(receiver, **options) as sender:
         return await sender.send("01abc", channel, MESSAGE)
 
@@ -91,6 +103,22 @@ async def test_slack_is_posted_to_the_url_that_the_secret_holds(receiver: Receiv
 
     ((_, body),) = receiver.requests
     assert json.loads(body)["text"] == "läuft nicht"
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [(202, Sent()), (400, Refused("HTTP 400")), (429, NotNow("HTTP 429")), (500, NotNow("HTTP 500"))],
+)
+async def test_pagerduty_gets_events_with_the_key_that_the_secret_holds(
+    receiver: Receiver, status: int, result: SendResult
+) -> None:
+    receiver.script = [(status, {})]
+
+    assert await send(receiver, PagerDutyChannel(EnvSecret("KEY"), receiver.url)) == result
+
+    ((request, body),) = receiver.requests
+    assert request.headers["Content-Type"] == "application/json"
+    assert json.loads(body)["routing_key"] == "hunter2"
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 599])

@@ -13,6 +13,7 @@ from opsuite_healer.adapters.incidents.escalation_api import EscalationServicer
 from opsuite_healer.adapters.incidents.incident_api import IncidentServicer
 from opsuite_healer.adapters.incidents.outbox_rows import OUTBOX, SqlMessages
 from opsuite_healer.adapters.incidents.queries import Queries
+from opsuite_healer.adapters.incidents.tidying import Tidying
 from opsuite_healer.adapters.incidents.transaction import SqlIncidents
 from opsuite_healer.adapters.incidents.watches import Watches
 from opsuite_healer.adapters.unit import SqlUnit
@@ -78,6 +79,7 @@ def incidents(house: House, quiet: Callable[[], Quiet]) -> Incidents:
         background=(keeper.run, attendants.watch_over, send),
         recover=(recover,),
         drain=(attendants.drain,),
+        tidy=(Tidying(house.database, house.settings.keep_history).run,),
     )
     return Incidents(part, book_of, book_of, SqlMessages)
 

@@ -210,6 +210,13 @@ def test_what_keeps_people_from_being_told_stands_on_the_timeline_once() -> None
     assert due(second.incident, after(2)) == Wait(after(3))
 
 
+def test_once_somebody_looks_after_it_nothing_keeps_anybody_from_being_told() -> None:
+    incident = passing.hushed(an_incident(), ["silences/1"], minutes(1), after(1)).incident
+
+    assert lifecycle.acknowledged(incident, "ann", "", after(2)).incident.hushed == ()
+    assert lifecycle.resolved(incident, Resolver.HUMAN, "ann", "", after(2)).incident.hushed == ()
+
+
 # --- properties
 
 acts = st.lists(st.sampled_from([*Step, "seen", "gone", "told"]), max_size=12)

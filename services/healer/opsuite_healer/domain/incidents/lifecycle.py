@@ -84,6 +84,7 @@ def acknowledged(incident: Incident, actor: str, text: str, now: datetime) -> Ch
         acknowledged_at=now,
         acknowledged_by=actor,
         snoozed_until=None,
+        hushed=(),
     )
     return changed_with(changed, Entry(EntryKind.ACKNOWLEDGED, text or f"{actor} looks after it", now, actor))
 
@@ -98,6 +99,7 @@ def resolved(incident: Incident, by: Resolver, actor: str, reason: str, now: dat
         resolver=actor,
         acknowledged_at=None,
         snoozed_until=None,
+        hushed=(),
         remediation="",
         progress=replace(incident.progress, due_at=None),
     )
