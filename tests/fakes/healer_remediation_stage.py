@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import grpc
 from fakes.healer_quiet import FakeQuiet
 from fakes.healer_remediation import World
 from fakes.healer_stage import Stage, healer_stage
@@ -52,12 +53,9 @@ def policy_form(*steps: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class RemediationStage:
-    """The parts, and those who call them."""
+class RemediationClient:
+    """Somebody who calls them."""
 
-    stage: Stage
-    world: World
-    opened: Incidents
     healing: HealingServiceAsyncStub
     incidents: IncidentServiceAsyncStub
 
@@ -105,6 +103,20 @@ class RemediationStage:
         return (await self.incidents.GetIncident(incident_pb.GetIncidentRequest(name=name))).incident
 
 
+@dataclass(frozen=True)
+class RemediationStage(RemediationClient):
+    """The parts, and those who call them."""
+
+    stage: Stage
+    world: World
+    opened: Incidents
+
+
+def client_of(channel: grpc.aio.Channel) -> RemediationClient:
+    """Who calls through a channel."""
+    return RemediationClient(HealingServiceStub(channel), IncidentServiceStub(channel))
+
+
 @asynccontextmanager
 async def remediation_stage(
     directory: Path, world: World, *, database_url: str = "sqlite", **settings: object
@@ -119,7 +131,8 @@ async def remediation_stage(
 
     async with healer_stage(directory, build, database_url=database_url, **settings) as stage:
         channel = stage.channel
-        yield RemediationStage(stage, world, built[0], HealingServiceStub(channel), IncidentServiceStub(channel))
+        caller = client_of(channel)
+        yield RemediationStage(caller.healing, caller.incidents, stage, world, built[0])
 
 
 def remediation_part(house: House, opened: Incidents, world: World) -> Part:

@@ -14,8 +14,8 @@ from fakes.healer_incident_stage import short_directory
 from fakes.healer_remediation import World, failed, refused
 from fakes.healer_remediation_stage import IN_VAIN, NO_PAUSE, WEB, RemediationStage, remediation_stage, step
 
+from opsuite.healer.v1 import healing_policy_pb2, incident_pb2, remediation_pb2, target_pb2
 from opsuite.healer.v1 import healing_service_pb2 as pb
-from opsuite.healer.v1 import incident_pb2, remediation_pb2, target_pb2
 from opsuite.healer.v1 import incident_service_pb2 as incident_pb
 from opsuite_healer.application.actions import ActionOutcome, ActionResult
 from opsuite_healer.application.health_view import FleetHealth
@@ -268,7 +268,7 @@ async def test_a_policy_that_observes_says_what_it_would_do_and_does_nothing(sta
     ]
     assert stage.world.actions.acts == []
     stage.world.mends("RESTART_SERVICE")
-    policy.mode = 3
+    policy.mode = healing_policy_pb2.HEALING_MODE_AUTO
     await stage.healing.UpdateHealingPolicy(pb.UpdateHealingPolicyRequest(policy=policy))
     mended = await stage.until(State.SUCCEEDED)
     assert (mended.incident, mended.name != found.name) == (found.incident, True)
