@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from fakes.clock import NOON, FakeClock
 from fakes.escalation_table import TABLE, Event, H, Row
-from fakes.healer_incidents import after, minutes, trouble
+from fakes.healer_incidents import a_policy, after, minutes, trouble
 from fakes.healer_quiet import FakeQuiet
 
 from opsuite_healer.adapters import tables as shared
@@ -28,6 +28,7 @@ from opsuite_healer.composition.service import MIGRATIONS
 from opsuite_healer.domain.incidents.due import Wait
 from opsuite_healer.domain.incidents.escalation import Policy
 from opsuite_healer.domain.incidents.preview import Happening
+from opsuite_healer.domain.trouble import Severity
 from opsuite_notify.port import WebhookChannel
 from opsuite_runs.lease import Leases, new_owner
 from opsuite_runs.port import Call, FencedOut, Lease
@@ -175,6 +176,28 @@ async def test_when_every_level_was_told_in_vain_all_of_them_hear_so(healer: Hea
     assert (await healer.messages())[-2:] == [
         (35, "chat", "INCIDENT_ESCALATION_EXHAUSTED"),
         (35, "phone", "INCIDENT_ESCALATION_EXHAUSTED"),
+    ]
+
+
+async def test_trouble_that_gets_worse_is_told_as_the_policy_for_that_says(healer: Healer) -> None:
+    await healer.open(TABLE[0][1])
+    critical = a_policy("boss", id="critical", min_severity=Severity.CRITICAL, priority=1)
+    await healer.store.write(lambda tx: tx.put_policy(PolicyRecord(critical, "", 1, NOON, NOON)))
+    await healer.store.write(
+        lambda tx: tx.put_receiver(Receiver("boss", WebhookChannel("http://b"), "", 1, NOON, NOON))
+    )
+    await healer.pass_time(after(6))
+    worse = trouble(at=after(6), severity=Severity.CRITICAL)
+    await healer.store.write(lambda tx: Book(tx, WORDING).found(worse))
+    await healer.pass_time(after(10))
+
+    assert await healer.rows() == [
+        (0, "opened"),
+        (5, "escalated"),
+        (5, "chat"),
+        (6, "worse"),
+        (6, "reassigned"),
+        (6, "boss"),
     ]
 
 

@@ -226,7 +226,9 @@ class EscalationPolicy(_message.Message):
     keep_open: _builtins.bool
     """Never resolve an incident because its trouble is gone."""
     min_severity: _target_pb2.Severity.ValueType
-    """Least severity of its incidents; absent means INFO."""
+    """Least severity of its incidents; absent means INFO. An incident that becomes so bad that another policy covers it is
+    escalated by that one, from its first level on.
+    """
     priority: _builtins.int
     """The policy with the lowest number that covers an incident is its policy; among equals the first by name. Absent
     means

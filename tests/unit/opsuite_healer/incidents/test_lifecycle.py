@@ -83,6 +83,30 @@ def test_trouble_that_gets_worse_is_news_and_severity_never_falls() -> None:
     assert lifecycle.seen_again(worse.incident, trouble()).incident.severity is Severity.CRITICAL
 
 
+def test_the_label_of_the_severity_rises_with_it() -> None:
+    worse = lifecycle.seen_again(an_incident(), trouble(severity=Severity.CRITICAL)).incident
+
+    assert worse.labels["severity"] == "CRITICAL"
+
+
+def test_what_outgrows_its_policy_is_told_from_the_first_level_of_the_new_one_on() -> None:
+    told = passing.told(an_incident(), tell(an_incident()), [], after(1)).incident
+    critical = a_policy("boss", id="critical")
+
+    early = lifecycle.outgrown(an_incident(), critical, after(2)).incident
+    late = lifecycle.outgrown(replace(told, progress=replace(told.progress, begun_at=after(1))), critical, after(2))
+
+    assert (early.policy, early.progress) == (critical, Progress())
+    assert (kinds(late), late.incident.progress) == ([EntryKind.REASSIGNED], Progress(after(1), 0, after(2)))
+
+
+def test_whoever_was_chosen_by_hand_or_is_chosen_again_stays() -> None:
+    by_hand = replace(an_incident(), policy=a_policy("ann", id=""))
+
+    assert lifecycle.outgrown(by_hand, a_policy("boss", id="critical"), after(2)) == Changed(by_hand)
+    assert lifecycle.outgrown(an_incident(), a_policy("boss"), after(2)) == Changed(an_incident())
+
+
 def test_trouble_that_is_gone_clears_the_incident_once_and_coming_back_ends_that() -> None:
     clear = lifecycle.gone(an_incident(), "k1", after(1), "healthy again")
     again = lifecycle.gone(clear.incident, "k1", after(2), "healthy again")

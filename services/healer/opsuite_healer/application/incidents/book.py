@@ -44,7 +44,7 @@ class Book:
             if known := self._tx.open_for(trouble.key):
                 incident = self._tx.lock(known)
                 if incident is not None and incident.is_open and trouble.key in incident.keys:
-                    return self.keep(lifecycle.seen_again(incident, trouble))
+                    return self._count(incident, trouble)
                 continue  # it was resolved between the two looks
             policy = policy_for(self._tx.policies(), trouble.labels, trouble.severity)
             changed = lifecycle.opened(new_id(self._tx.now()), trouble, policy)
@@ -52,6 +52,14 @@ class Book:
                 self._tx.nudge(PART, changed.incident.id)
                 return changed.incident
         raise RuntimeError(f"the incident of key {trouble.key} comes and goes")
+
+    def _count(self, incident: Incident, trouble: Trouble) -> Incident:
+        """Trouble goes on; where it gets worse, another policy may cover it."""
+        kept = self.keep(lifecycle.seen_again(incident, trouble))
+        if kept.severity is incident.severity:
+            return kept
+        policy = policy_for(self._tx.policies(), kept.labels, kept.severity)
+        return kept if policy is None else self.keep(lifecycle.outgrown(kept, policy, self._tx.now()))
 
     def gone(self, key: str, at: datetime, reason: str) -> None:
         """The trouble of that key is over, as far as its finder can see."""

@@ -15,6 +15,8 @@ from opsuite_healer.domain.incidents.escalation import Policy, Progress
 from opsuite_healer.domain.incidents.incident import HEALER, Entry, EntryKind, Incident, Resolver, Status, Step
 from opsuite_healer.domain.trouble import Trouble
 
+SEVERITY: Final = "severity"
+"""Label that says how bad it is."""
 DEPLOYMENT: Final = "deployment"
 """Annotation of trouble, and fact of a note, that names the deployment that it began with."""
 
@@ -57,9 +59,26 @@ def seen_again(incident: Incident, trouble: Trouble) -> Changed:
             entries.append(Entry(EntryKind.BACK, trouble.summary, at, facts=filled({"source": trouble.source})))
     if trouble.severity > changed.severity:
         text = f"{changed.severity.name} became {trouble.severity.name}: {trouble.summary}"
-        changed = replace(changed, severity=trouble.severity, summary=trouble.summary)
+        labels = dict(changed.labels) | ({SEVERITY: trouble.severity.name} if SEVERITY in changed.labels else {})
+        changed = replace(changed, severity=trouble.severity, summary=trouble.summary, labels=labels)
         entries.append(Entry(EntryKind.WORSE, text, at, facts=filled({"source": trouble.source})))
     return changed_with(changed, *entries)
+
+
+def outgrown(incident: Incident, policy: Policy, now: datetime) -> Changed:
+    """It has become so bad that another policy covers it: who was told by the old one does not count.
+
+    An acknowledgement stands, and whoever was chosen by hand stays.
+    """
+    is_by_hand = incident.policy is not None and not incident.policy.id
+    if is_by_hand or (incident.policy is not None and incident.policy.id == policy.id):
+        return Changed(incident)
+    progress = incident.progress
+    if progress.begun_at is not None:
+        progress = Progress(progress.begun_at).begun(now)
+    text = f"{incident.severity.name}: escalationPolicies/{policy.id} covers it now"
+    entry = Entry(EntryKind.REASSIGNED, text, now, facts={"policy": f"escalationPolicies/{policy.id}"})
+    return changed_with(replace(incident, policy=policy, progress=progress), entry)
 
 
 def gone(incident: Incident, key: str, at: datetime, reason: str) -> Changed:
