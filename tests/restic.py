@@ -37,6 +37,11 @@ class Restic:
             text=True,
         )
 
+    def as_source(self, folder: Path) -> tuple[str | Path, ...]:
+        """The options that make this the repository to copy from; the folder gets a file with the password."""
+        (folder / "password").write_text(PASSWORD)
+        return "--from-repo", self.repository, "--from-password-file", folder / "password"
+
     @property
     def _program(self) -> Path:
         return program("restic", "tools/restic/build.sh")

@@ -16,6 +16,7 @@ from restic import Restic
 
 from opsuite_repository.checking import ALL, CheckReport, CheckRequest, Repair, check
 from opsuite_repository.errors import Damaged
+from opsuite_repository.format import keys
 from opsuite_repository.key_files import remove_key
 from opsuite_repository.pipeline.backup import BackupRequest, back_up
 from opsuite_repository.pipeline.restore import RestoreRequest, restore
@@ -187,7 +188,7 @@ def test_restic_finds_nothing_wrong_after_our_repair(tmp_path: Path) -> None:
     for number in range(30):
         (source / f"file {number}").write_bytes(random.Random(number).randbytes(3000))
     restic = Restic(folder)
-    restic("init")
+    Repository.init(LocalStorage(folder), RESTIC_PASSWORD, cost=keys.Cost(n=1 << 10, r=8, p=1))
     restic("backup", source)
     (source / "more").write_bytes(b"more" * 1000)
     restic("backup", source)
