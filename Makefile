@@ -21,6 +21,11 @@ $(BIN)/.ready: pyproject.toml uv.lock scripts/foreign_protos.py
 demo: setup ## Deploy three versions of a real application and watch the third go back by itself
 	@$(BIN)/python examples/demo.py
 
+story-repository: setup ## Back up a tree; restic checks, restores and continues it; every byte and both speeds are compared
+	@$(BIN)/python examples/story_repository.py
+
+.PHONY: story-repository
+
 check: setup ## Format, lint, types, import contracts, proto lint and breaking, stub freshness
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

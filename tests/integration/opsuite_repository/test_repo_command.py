@@ -351,7 +351,7 @@ def test_an_interrupted_backup_leaves_no_lock_and_no_snapshot(place: Path, numbe
     with (
         os.fdopen(feed, "wb") as stream,
         subprocess.Popen(
-            command, stdin=taken, stderr=subprocess.PIPE, env=os.environ | environment_of(place)
+            command, stdin=taken, stderr=subprocess.PIPE, env=environment,
         ) as running,
     ):
         os.close(taken)
