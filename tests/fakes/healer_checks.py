@@ -82,6 +82,13 @@ class CheckStage:
                     return subject
         raise AssertionError(f"the stream of {name} ended")
 
+    async def until_said(self, name: str, message: str, replica: str = "") -> check_pb2.SubjectHealth:
+        """Wait until the last answer of something that a check covers says that. No event tells of answers."""
+        while True:
+            for subject in (await self.get(name)).health.subjects:
+                if subject.replica == replica and message in subject.last.message:
+                    return subject
+
     async def next_events(self, name: str, *kinds: int) -> list[check_pb2.CheckEvent]:
         """Wait until all of those kinds have happened; every event up to then, from the first one of the check."""
         found: list[check_pb2.CheckEvent] = []
