@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from google.protobuf import json_format
 from opsuite.healer.v1 import healing_policy_pb2, remediation_pb2
 from opsuite.healer.v1 import healing_service_pb2 as pb
 from opsuite.healer.v1 import incident_service_pb2 as incident_pb
+from opsuite_healer.application.actions import ActionCall, ActionResult
 from opsuite_healer.application.remediation import intake, mending
 from opsuite_healer.domain.remediation.remediation import State
 from opsuite_kernel.errors import TimedOut, Unavailable
@@ -156,8 +158,8 @@ async def test_one_that_lost_its_remediation_writes_nothing_any_more(directory: 
     gate = asyncio.Event()
     run = world.actions.run
 
-    async def held(*arguments: Any) -> Any:
-        result = await run(*arguments)
+    async def held(call: ActionCall, before: Mapping[str, str], timeout: timedelta) -> ActionResult:
+        result = await run(call, before, timeout)
         await gate.wait()
         return result
 
