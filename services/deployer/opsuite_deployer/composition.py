@@ -82,6 +82,7 @@ from opsuite_notify.senders import ChannelSender
 from opsuite_notify.smtp import SmtpMailer, SmtpSettings
 from opsuite_platforms.docker import DEFAULT_URL, DockerContainers
 from opsuite_platforms.docker_workloads import DockerPlatform
+from opsuite_platforms.programs import Keeping
 from opsuite_platforms.spawner.client import Spawner
 from opsuite_platforms.traffic import ads, messages, stats
 from opsuite_platforms.traffic.ads import AdsServer
@@ -176,7 +177,9 @@ async def build(settings: Settings, spawner: Spawner, stack: AsyncExitStack) -> 
     containers = DockerContainers(_docker_url(settings), clock=clock)
     stack.push_async_callback(containers.close)
     ports = _port_range(settings.workload_ports)
-    own = ProcessSettings(settings.data_dir, ports, settings.start_platform, settings.hosts_file)
+    own = ProcessSettings(
+        settings.data_dir, ports, settings.start_platform, Keeping(settings.start_retries), settings.hosts_file
+    )
     processes = workload_processes(own, stack)
     docker = DockerPlatform(settings.data_dir / "docker", _docker_url(settings), ports=ports, clock=clock)
     stack.push_async_callback(docker.close)

@@ -68,6 +68,8 @@ class Settings(ServiceSettings):
     """Start supervisord for workloads unless it runs already; it and they outlive the deployer."""
     workload_ports: str = "20000-29999"
     """Range that workloads get their ports from."""
+    start_retries: int = Field(default=10, ge=0, le=1000)
+    """How often a program that ends within a second is started again, each time a second later, until it has FAILED."""
     hosts_file: Path | None = None
     """Hosts on which workloads run as processes, reached over SSH (YAML); absent means this machine."""
     kubeconfig: Path | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -20,6 +20,7 @@ from opsuite_platforms.kubernetes_manifests import KubernetesManifests
 from opsuite_platforms.manifests_port import ManifestApplier
 from opsuite_platforms.port import ContainerRunner, Platform
 from opsuite_platforms.process import ProcessPlatform
+from opsuite_platforms.programs import Keeping
 from opsuite_platforms.traffic import kubernetes_routes
 from opsuite_platforms.traffic.port import TrafficRouter, TrafficStats
 
@@ -29,8 +30,8 @@ log = structlog.get_logger(__name__)
 class OwnProcesses(ProcessPlatform):
     """Processes of this machine, whose supervisord may come up beside the service."""
 
-    def __init__(self, data: Path, *, ports: range) -> None:
-        super().__init__(data, ports=ports)
+    def __init__(self, data: Path, *, ports: range, keeping: Keeping) -> None:
+        super().__init__(data, ports=ports, keeping=keeping)
         self._starting: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -65,6 +66,7 @@ class ProcessSettings:
     ports: range
     start: bool
     """Whether supervisord of this machine is started."""
+    keeping: Keeping = field(default_factory=Keeping)
     hosts_file: Path | None = None
     """Hosts in place of this machine."""
 
@@ -79,10 +81,10 @@ def workload_processes(settings: ProcessSettings, stack: AsyncExitStack) -> Plat
         from opsuite_platforms.hosts import HostsPlatform
         from opsuite_platforms.hosts_file import read_hosts
 
-        hosts = HostsPlatform(read_hosts(settings.hosts_file))
+        hosts = HostsPlatform(read_hosts(settings.hosts_file), keeping=settings.keeping)
         stack.push_async_callback(hosts.close)
         return hosts
-    processes = OwnProcesses(settings.data_dir, ports=settings.ports)
+    processes = OwnProcesses(settings.data_dir, ports=settings.ports, keeping=settings.keeping)
     stack.callback(processes.close)
     if settings.start:
         processes.begin()
