@@ -89,7 +89,7 @@ class Sealer:
 
     def _contexts(self) -> _Contexts:
         own: _Contexts | None = getattr(self._own, "contexts", None)
-        if own is None or own.process != os.getpid():
+        if own is None or own.forks != _forks:
             own = self._own.contexts = _Contexts(self._key)
         return own
 
@@ -103,7 +103,7 @@ class _Contexts:
         self._block = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()  # noqa: S305
         self._r = key.mac_r
         self.ivs = _fresh_ivs()
-        self.process = os.getpid()
+        self.forks = _forks
         """A forked child draws its own IVs: one used twice under a key would give both plaintexts away."""
 
     def crypt(self, iv: bytes, data: Buffer) -> bytes:
@@ -113,6 +113,18 @@ class _Contexts:
 
     def mac(self, iv: bytes, ciphertext: Buffer) -> bytes:
         return Poly1305.generate_tag(self._r + self._block.update(iv), ciphertext)
+
+
+_forks = 0
+"""How many forks lie between this process and the one that began. Asking for the process id is a call of the system."""
+
+
+def _count_fork() -> None:
+    global _forks  # there is one process
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 def _fresh_ivs() -> Iterator[bytes]:

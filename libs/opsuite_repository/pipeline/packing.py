@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
+from opsuite_repository.errors import LockLost
 from opsuite_repository.format.blobs import BlobId, BlobType, SealedBlob
 from opsuite_repository.format.index import MOST_BLOBS, IndexedPack
 from opsuite_repository.format.packs import DEFAULT_PACK_BYTES, Pack, PackBuilder
@@ -106,6 +107,8 @@ class Packer:
         try:
             if error is None:
                 self.flush()
+            elif isinstance(error, LockLost):
+                self._wait()  # a prune may have removed what is stored already: an index must not name it
             else:
                 self._wait()
                 self._name(self._taken(at_least=1))

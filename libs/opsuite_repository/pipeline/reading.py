@@ -27,8 +27,10 @@ from opsuite_repository.pipeline.work import Course
 LARGE_AT_ONCE: Final = 2
 _QUEUED_LARGE: Final = 256
 _QUEUED_BATCHES: Final = 256
-_NAMES_BEFORE_RECRUITING: Final = 512
-"""A tenth of a second's work for one engine, which is what a helper takes to start."""
+_NAMES_BEFORE_RECRUITING: Final = 10_000
+_READ_BEFORE_RECRUITING: Final = 512
+"""After so many names that were looked at, or files that were read, there is likely to be more work than helpers take
+to start."""
 _NAMES_TOGETHER: Final = 256
 """Batches go to an engine together up to so many names, since a folder often has few."""
 
@@ -102,6 +104,7 @@ class FileReaders:
         self._threads: list[Thread] = []
         self._engines: list[Engine] = []
         self._names = 0
+        self._read_files = 0  # only the first engine counts, which is alone until it matters
         self._recruiting: Thread | None = None
         self._first_retires = Event()
         self._employ(engines.first(), self._first_retires)
@@ -111,7 +114,8 @@ class FileReaders:
     def submit(self, batch: Batch, done: Callable[[BatchResult], None]) -> None:
         """Queue a batch, or wait until there is room."""
         self._names += len(batch.names)
-        if self._names > _NAMES_BEFORE_RECRUITING and self._recruiting is None:
+        is_much = self._names > _NAMES_BEFORE_RECRUITING or self._read_files > _READ_BEFORE_RECRUITING
+        if is_much and self._recruiting is None:
             self._start_recruiting()
         self._job_room.acquire()
         self._jobs.put(_Job(batch, done))
@@ -164,6 +168,7 @@ class FileReaders:
                 if not self._course.has_failed:
                     for job, result in zip(jobs, engine.process([job.batch for job in jobs]), strict=True):
                         job.done(result)
+                        self._read_files += result.files_new + result.files_changed
 
     def _next_jobs(self) -> list[_Job]:
         """Some jobs; none at the end."""

@@ -7,6 +7,7 @@ index answers through `Store`.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -256,14 +257,17 @@ class _Read(NamedTuple):
 
 def read_small(path: bytes, expected: os.stat_result) -> tuple[bytes | None, Finding | None]:
     """The content, None if it has grown beyond what is small, and a finding if somebody writes to the file."""
-    descriptor = open_to_read(path)
+    descriptor = _opened(path)
     try:
         content = os.read(descriptor, expected.st_size + 1)
         if len(content) == expected.st_size + 1 or (content and len(content) < expected.st_size):
             content += b"".join(_rest(descriptor, LARGEST_SMALL_BYTES + 1 - len(content)))
             if len(content) > LARGEST_SMALL_BYTES:
                 return None, None
-        return content, changed(path, expected, os.fstat(descriptor), len(content))
+        after = os.fstat(descriptor)
+        if not stat.S_ISREG(after.st_mode):
+            raise _no_file()
+        return content, changed(path, expected, after, len(content))
     finally:
         os.close(descriptor)
 
@@ -276,15 +280,23 @@ def _rest(descriptor: int, most: int) -> Iterator[bytes]:
 
 def open_to_read(path: bytes) -> int:
     """A descriptor that follows no link, waits for no pipe, and leaves the time of the last access alone if it may."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags | os.O_NOATIME)
-    except PermissionError:  # only the owner may ask for that
-        descriptor = os.open(path, flags)
+    descriptor = _opened(path)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise FileNotFoundError(2, "it is no file any more")
+        raise _no_file()
     return descriptor
+
+
+def _opened(path: bytes) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | os.O_NOATIME)
+    except PermissionError:  # only the owner may ask for that
+        return os.open(path, flags)
+
+
+def _no_file() -> OSError:
+    return FileNotFoundError(errno.ENOENT, "it is no file any more")
 
 
 def changed(path: bytes, before: os.stat_result, after: os.stat_result, read_bytes: int) -> Finding | None:
