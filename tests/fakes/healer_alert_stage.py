@@ -140,6 +140,19 @@ async def alert_stage(
     directory: Path, *, database_url: str = "sqlite", settings: Mapping[str, object] | None = None
 ) -> AsyncIterator[AlertStage]:
     """Serve both parts, with the receiver "duty"."""
+    async with (
+        alert_receivers() as receivers,
+        another_stage(directory, receivers, database_url=database_url, settings=settings) as stage,
+    ):
+        await stage.client.receiver(f"{receivers.url}/webhook")
+        yield stage
+
+
+@asynccontextmanager
+async def another_stage(
+    directory: Path, receivers: Receivers, *, database_url: str, settings: Mapping[str, object] | None = None
+) -> AsyncIterator[AlertStage]:
+    """Serve both parts, on a database in which the receiver may be already."""
     built: list[Alerts] = []
 
     def build(house: House) -> Sequence[Part]:
@@ -148,10 +161,6 @@ async def alert_stage(
         return [opened.part, built[0].part]
 
     wanted = {"poll_every": 0.3, **(settings or {})}
-    async with (
-        alert_receivers() as receivers,
-        healer_stage(directory, build, database_url=database_url, **wanted) as stage,
-    ):
+    async with healer_stage(directory, build, database_url=database_url, **wanted) as stage:
         client = AlertClient.over(stage.channel)
-        await client.receiver(f"{receivers.url}/webhook")
         yield AlertStage(stage, built[0], client, receivers, (directory / "token").read_text().strip())

@@ -22,8 +22,12 @@ from opsuite_healer.domain.alerts.alert import Alert
 from opsuite_healer.domain.alerts.grouping import Flush, FlushReason, Member, flush
 from opsuite_healer.domain.alerts.routing import Way
 from opsuite_healer.domain.alerts.silences import Silence
+from opsuite_runs.faults import declare
 
 log = structlog.get_logger(__name__)
+
+FLUSHED: Final = declare("healer.alerts_flushed", "groups are looked at and messages written, nothing is committed")
+TOLD: Final = declare("healer.alerts_told", "what a look at groups tells is committed, nobody has sent it")
 
 GROUPS_AT_ONCE: Final = 20
 ALERTS_AT_ONCE: Final = 1000
@@ -55,6 +59,8 @@ class Flushing:
         count += (await self._store.write(self.end_silences)).count
         while True:
             looked = await self._store.write(self.flush_groups)
+            if looked.told:
+                TOLD.hit()
             count += looked.count
             told += looked.told
             if looked.count < GROUPS_AT_ONCE:
@@ -103,6 +109,8 @@ class Flushing:
             found = self._flush(tx, way, group, quiet, now)
             if found.is_told:
                 told.append(found.reason)
+        if told:
+            FLUSHED.hit()
         due = tx.next_due()
         return Looked(len(groups), tuple(told), None if due is None else due - now)
 

@@ -13,6 +13,10 @@ from opsuite_healer.domain.alerts.grouping import first_look
 from opsuite_healer.domain.alerts.inhibition import sources_of
 from opsuite_healer.domain.alerts.routing import Router, Way
 from opsuite_healer.domain.trouble import Trouble
+from opsuite_runs.faults import declare
+
+TAKEN: Final = declare("healer.alerts_taken", "alerts are kept, grouped and told on, nothing is committed")
+ENDED: Final = declare("healer.alerts_ended", "the end of alerts is told on, nothing is committed")
 
 PART: Final = "alerts"
 """What is nudged when there is something to look at."""
@@ -49,6 +53,7 @@ def tell(tx: AlertTx, alerts: Sequence[Alert], troubles: Mapping[str, Trouble] |
     end(tx, turn.ended, "it is told to be over")
     if turn.begun:
         tx.unit.nudge(PART)
+    TAKEN.hit()
     return turn
 
 
@@ -70,6 +75,7 @@ def end(tx: AlertTx, alerts: Sequence[Alert], reason: str) -> None:
     tx.drop_sources([alert.fingerprint for alert in alerts])
     for alert in alerts:
         tx.troubles.gone(alert.key, alert.ends_at or tx.unit.now(), reason)
+    ENDED.hit()
 
 
 def _begin(tx: AlertTx, router: Router, alerts: Sequence[Alert], now: datetime) -> None:
