@@ -39,8 +39,11 @@ class Eviction:
         copies = await self._workloads.copies(target.whole)
         without = sum(not copy.is_running or copy.replica.name == target.replica for copy in copies)
         refuse_beyond(without, len(copies), max_share, target.whole.canonical)
-        pod = await self._cluster.get(PODS, self._namespace_of(target), target.replica)
-        return {"pod": target.replica, "uid": str(pod["metadata"]["uid"])}
+        # A list of one, as pods may be listed with the rights that a platform needs anyway.
+        found = await self._cluster.list(PODS, self._namespace_of(target), fields=f"metadata.name={target.replica}")
+        if not found:
+            raise NotFound("pod", target.replica)
+        return {"pod": target.replica, "uid": str(found[0]["metadata"]["uid"])}
 
     async def run(self, target: TargetRef, before: Mapping[str, str]) -> ActionResult:
         """Evict it."""
