@@ -88,7 +88,7 @@ def policy_from_document(document: bytes) -> HealingPolicy:
 
 def new_policy(message: pb.HealingPolicy) -> NewPolicy:
     """A policy as it is kept: without what the server says of it. Raises InvalidInput."""
-    if found := _violations(message):
+    if found := fleet_violations(message.fleet_gate, "policy.fleet_gate"):
         raise InvalidInput(found)
     kept = pb.HealingPolicy()
     kept.CopyFrom(message)
@@ -190,17 +190,3 @@ def _step_of(message: pb.HealingStep) -> Step:
         retries=given(message, "retries", _STEP.retries),
         backoff=backoff_of(message.backoff),
     )
-
-
-def _violations(message: pb.HealingPolicy) -> Sequence[Violation]:
-    """What the domain could not say any more, by paths from the request."""
-    found = [*fleet_violations(message.fleet_gate, "policy.fleet_gate")]
-    names = [
-        ("policy.mode", message.mode, pb.HealingMode),
-        ("policy.approval.from_risk", message.approval.from_risk, pb.ActionRisk),
-        *((f"policy.steps[{index}].when", step.when, pb.StepCondition) for index, step in enumerate(message.steps)),
-    ]
-    for path, number, kind in names:
-        if number not in kind.values():
-            found.append(Violation(path, "is none that this server knows", "UNKNOWN"))
-    return found
