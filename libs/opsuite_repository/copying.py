@@ -10,7 +10,9 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Final
 
 from opsuite_repository.errors import Damaged, naming
 from opsuite_repository.format.blobs import BlobId, BlobType, PackId, SealedBlob, seal_blob
@@ -24,6 +26,9 @@ from opsuite_repository.reachable import reachable_trees, references
 from opsuite_repository.repository import Repository
 from opsuite_repository.storage.port import FileType
 
+_WRITE_EVERY_BYTES: Final = 256 << 20
+"""After so much the snapshots that are complete are written: an interruption costs no more than that of the work."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyReport:
@@ -32,18 +37,10 @@ class CopyReport:
     copied: Mapping[str, str]
     """The id in the target of each snapshot that was copied, by its id in the source."""
     skipped: tuple[str, ...]
-    """Snapshots of the source that the target has already."""
+    """Snapshots of the source that the target had already."""
     blobs: int
     """Blobs that the target did not have."""
     bytes_stored: int
-
-
-@dataclass(slots=True)
-class _Counts:
-    copied: dict[str, str] = field(default_factory=dict)
-    skipped: list[str] = field(default_factory=list)
-    blobs: int = 0
-    bytes_stored: int = 0
 
 
 def copy(
@@ -58,26 +55,21 @@ def copy(
 ) -> CopyReport:
     """Copy these snapshots (full ids), oldest first; the index of both repositories has to be loaded.
 
-    Shared locks of both are enough. What cannot be read in the source ends the work with Damaged: then the snapshot
+    Shared locks of both are enough. What cannot be read in the source ends the work with Damaged: then that snapshot
     is not copied, those before it are, and what was stored of it serves the next try. Raises Cancelled.
     """
-    course, counts = Course(cancelled, guard), _Counts()
-    chosen = sorted(
-        ((name, source.read_snapshot(name)) for name in dict.fromkeys(snapshot_ids)), key=lambda each: each[1].time.ns
-    )
+    course, meter = Course(cancelled, guard), Meter(progress)
+    found = [(name, source.read_snapshot(name)) for name in dict.fromkeys(snapshot_ids)]
     present = {_identity(name, snapshot) for name, snapshot in target.snapshots()}
-    meter = Meter(progress)
-    for name, snapshot in chosen:
-        if _identity(name, snapshot) in present:
-            counts.skipped.append(name)
-            continue
-        _copy_blobs(source, target, snapshot.tree, Packer(target, pack_bytes=pack_bytes), course, meter, counts)
-        course.check()
-        there = replace(snapshot, parent=None, original=snapshot.original or name)
-        counts.copied[name] = target.write_document(FileType.SNAPSHOT, there.encode())
+    skipped = tuple(name for name, snapshot in found if _identity(name, snapshot) in present)
+    with _Copy(source, target, Packer(target, pack_bytes=pack_bytes), course, meter) as work:
+        for name, snapshot in sorted(found, key=lambda each: each[1].time.ns):
+            if name not in skipped:
+                work.copy(name, snapshot)
     meter.finish()
+    packer = work.packer
     return CopyReport(
-        copied=counts.copied, skipped=tuple(counts.skipped), blobs=counts.blobs, bytes_stored=counts.bytes_stored
+        copied=work.copied, skipped=skipped, blobs=sum(packer.blobs.values()), bytes_stored=packer.stored_bytes
     )
 
 
@@ -90,25 +82,66 @@ def _identity(name: str, snapshot: Snapshot) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _copy_blobs(
-    source: Repository, target: Repository, root: BlobId, packer: Packer, course: Course, meter: Meter, counts: _Counts
-) -> None:
-    """Everything below a tree, trees first; an index names it all before this returns."""
-    with packer:
-        wanted = _Wanted(source)
-        for tree in _trees(source, root):
-            course.check()
-            _copy_tree(target, packer, tree, meter)
+class _Copy:
+    """Copies snapshot after snapshot into packs they share.
+
+    A snapshot is written when an index names all that it needs: after some data, and at the end, however it ends.
+    """
+
+    def __init__(self, source: Repository, target: Repository, packer: Packer, course: Course, meter: Meter) -> None:
+        self._source = source
+        self._target = target
+        self._course = course
+        self._meter = meter
+        self._waiting: dict[str, Snapshot] = {}
+        self._written_at = 0
+        self.packer = packer
+        self.copied: dict[str, str] = {}
+
+    def copy(self, name: str, snapshot: Snapshot) -> None:
+        """Copy everything below the tree of a snapshot, trees first."""
+        wanted = _Wanted(self._source)
+        for tree in _trees(self._source, snapshot.tree):
+            self._course.check()
+            self._copy_tree(tree)
             for blob in tree.data:
-                if packer.claim(BlobType.DATA, blob):
+                if self.packer.claim(BlobType.DATA, blob):
                     wanted.add(blob)
-        for gathered in gather(source, wanted.by_pack):
-            course.check()
-            good = readable(source, gathered)
-            packer.add(_sealed_for(target, source, good))
-            meter.add(files=1, size_bytes=good.entry.length)
-    counts.blobs += sum(packer.blobs.values())
-    counts.bytes_stored += packer.stored_bytes
+        for gathered in gather(self._source, wanted.by_pack):
+            self._course.check()
+            good = readable(self._source, gathered)
+            self.packer.add(_sealed_for(self._target, self._source, good))
+            self._meter.add(files=1, size_bytes=good.entry.length)
+        self._waiting[name] = snapshot
+        if self.packer.stored_bytes - self._written_at >= _WRITE_EVERY_BYTES:
+            self._write_snapshots()
+
+    def __enter__(self) -> _Copy:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, Damaged):
+            with self.packer:
+                self._write_snapshots()
+        else:
+            self.packer.__exit__(kind, error, trace)
+
+    def _write_snapshots(self) -> None:
+        self.packer.flush()
+        self._course.check()
+        for name, snapshot in self._waiting.items():
+            there = replace(snapshot, parent=None, original=snapshot.original or name)
+            self.copied[name] = self._target.write_document(FileType.SNAPSHOT, there.encode())
+        self._waiting = {}
+        self._written_at = self.packer.stored_bytes
+
+    def _copy_tree(self, tree: _Tree) -> None:
+        if self.packer.claim(BlobType.TREE, tree.id):
+            level = 3 if self._target.config.version > 1 else None
+            self.packer.add(seal_blob(self._target.sealer, BlobType.TREE, tree.content, id_=tree.id, level=level))
+            self._meter.add(files=1, size_bytes=len(tree.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +159,6 @@ def _trees(source: Repository, root: BlobId) -> Iterator[_Tree]:
         with naming(f"tree {id_.hex()}"):
             data = references(content).data
         yield _Tree(id_, content, data)
-
-
-def _copy_tree(target: Repository, packer: Packer, tree: _Tree, meter: Meter) -> None:
-    if packer.claim(BlobType.TREE, tree.id):
-        level = 3 if target.config.version > 1 else None
-        packer.add(seal_blob(target.sealer, BlobType.TREE, tree.content, id_=tree.id, level=level))
-        meter.add(files=1, size_bytes=len(tree.content))
 
 
 class _Wanted:

@@ -58,6 +58,7 @@ def load_tolerantly(repository: Repository) -> LoadedIndex:
     loaded = LoadedIndex(BlobIndex())
     unmarked: set[PackId] = set()
     loaded.index = repository.index = BlobIndex.of(_packs_of_all(repository, loaded, unmarked))
+    repository.index_files = frozenset(file.name for file in loaded.files)
     for pack in unmarked:
         loaded.marks.pop(pack, None)
     return loaded

@@ -35,6 +35,8 @@ CONTENT = {
 SAMPLED = 23
 """So many bytes lie between two that are flipped in a quick run; a prime, so that no structure is missed for ever."""
 
+FULL = pytest.mark.long, pytest.mark.timeout(1800)
+
 
 class Flip(NamedTuple):
     kind: FileType
@@ -83,7 +85,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     return Small(tmp_path_factory.mktemp("source"))
 
 
-@pytest.mark.parametrize("every", [SAMPLED, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [SAMPLED, pytest.param(1, marks=FULL)])
 def test_every_damage_is_named(small: Small, every: int) -> None:
     for flip in small.flips(every):
         named, report = told(small.flipped(flip))
@@ -105,7 +107,7 @@ def told(storage: MemoryStorage) -> tuple[set[str], CheckReport | None]:
     raise AssertionError("one of the passwords was tried last")
 
 
-@pytest.mark.parametrize("every", [SAMPLED, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [SAMPLED, pytest.param(1, marks=FULL)])
 def test_nothing_wrong_comes_back_silently(small: Small, every: int, tmp_path: Path) -> None:
     for flip in small.flips(every):
         target = tmp_path / "restored"
@@ -132,7 +134,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("every", [3 * SAMPLED, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [3 * SAMPLED, pytest.param(1, marks=FULL)])
 def test_a_repair_saves_what_can_be_saved(small: Small, every: int, tmp_path: Path) -> None:
     saved_all = 0
     for flip in small.flips(every):

@@ -7,7 +7,7 @@ from fakes.repository_in_memory import a_repository, damage, files_of, memory, n
 
 from opsuite_repository.checking import ALL, CheckRequest, check
 from opsuite_repository.copying import copy
-from opsuite_repository.errors import Damaged
+from opsuite_repository.errors import Damaged, LockLost
 from opsuite_repository.format.blobs import BlobType
 from opsuite_repository.pipeline.progress import Progress
 from opsuite_repository.storage.port import FileType
@@ -85,3 +85,18 @@ def test_progress_counts_blobs() -> None:
     ids = [save(source, FILES)]
     report = copy(opened(source), opened(target), ids, progress=seen.append)
     assert seen[-1].files_done == report.blobs == 6
+
+
+def test_who_lost_their_lock_writes_nothing_that_names_what_they_stored() -> None:
+    source, target = a_repository(), a_repository()
+    wanted = save(source, FILES)
+
+    def guard() -> None:
+        if names(target, FileType.DATA):
+            raise LockLost("lost")
+
+    with pytest.raises(LockLost):
+        copy(opened(source), opened(target), [wanted], pack_bytes=1000, guard=guard)
+    assert names(target, FileType.DATA)
+    assert not names(target, FileType.INDEX)
+    assert not names(target, FileType.SNAPSHOT)
