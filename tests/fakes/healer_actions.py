@@ -62,11 +62,12 @@ class Actor:
     messages: FakeMessages
     runner: FakeRunner
 
-    def call(self, kind: str, target: TargetRef | None = None, *, key: str = "", **params: str) -> ActionCall:
-        """A call of an action."""
+    def call(self, kind: str, *target: TargetRef, **params: str) -> ActionCall:
+        """A call of an action, on one target or none."""
         spec = ActionSpec(kind, params)
         assert not self.wrong(kind, params), self.wrong(kind, params)
-        return ActionCall(key or str(uuid.uuid4()), spec, target, "remediations/1", "incidents/1", "the test wants it")
+        about = target[0] if target else None
+        return ActionCall(str(uuid.uuid4()), spec, about, "remediations/1", "incidents/1", "the test wants it")
 
     def wrong(self, kind: str, params: Mapping[str, str]) -> dict[str, str]:
         """What is wrong with parameters: reasons by field."""

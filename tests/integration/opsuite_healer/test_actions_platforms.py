@@ -64,7 +64,8 @@ class Site:
 
 
 def a_site(name: str, platform: Platform, cluster: Cluster | None = None, namespace: str = "") -> Site:
-    api = cluster.api() if cluster else KubernetesApi()
+    # A budget is told like an overload, and what is overloaded is asked again for a while.
+    api = cluster.api(patience=timedelta(seconds=1)) if cluster else KubernetesApi()
     workloads = Workloads({name: platform}, lambda _: platform)
     registry = Registry([RestartService(workloads), RebalanceLoad(None, Eviction(api, namespace, workloads))])
     return Site(name, platform, registry, cluster)
@@ -190,7 +191,7 @@ async def test_an_eviction_that_a_disruption_budget_forbids_is_refused(site: Sit
 async def is_known(cluster: Cluster, namespace: str) -> bool:
     """Whether the controller of budgets has seen the pods."""
     budget = await cluster.admin.get(BUDGETS, namespace, "web")
-    return budget.get("status", {}).get("currentHealthy", 0) == 2
+    return bool(budget.get("status", {}).get("currentHealthy") == 2)
 
 
 @pytest.mark.parametrize("site", ON_KUBERNETES, indirect=True)

@@ -113,7 +113,7 @@ class Site:
         self.status = 200
         self.url = ""
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked.append((request.method, request.path, await request.text()))
         self.headers.append(dict(request.headers))
         return web.Response(status=self.status)
