@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -25,6 +26,10 @@ from opsuite_healer.composition.incidents import Incidents, incidents
 if TYPE_CHECKING:  # these exist in the type stubs only
     from opsuite.healer.v1.escalation_service_pb2_grpc import EscalationServiceAsyncStub
     from opsuite.healer.v1.incident_service_pb2_grpc import IncidentServiceAsyncStub
+
+
+HANG_SECONDS = 120.0
+"""Only what never comes takes so long."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,10 @@ class IncidentClient:
 
     async def until(self, name: str, *kinds: str) -> None:
         """Return once the timeline tells all of these, each as often as it is named."""
-        missing = list(kinds)
+        async with asyncio.timeout(HANG_SECONDS):
+            await self._until(name, list(kinds))
+
+    async def _until(self, name: str, missing: Sequence[str]) -> None:
         seen = [word(entry.kind) for entry in await self.timeline(name)]
         request = pb.WatchIncidentsRequest(name=name)
         async for answer in self.incidents.WatchIncidents(request):

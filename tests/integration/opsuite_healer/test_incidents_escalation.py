@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.composition.service import MIGRATIONS
 from opsuite_healer.domain.incidents.due import Wait
 from opsuite_healer.domain.incidents.escalation import Policy
+from opsuite_healer.domain.incidents.incident import Incident
 from opsuite_healer.domain.incidents.preview import Happening
 from opsuite_healer.domain.trouble import Severity
 from opsuite_notify.port import WebhookChannel
@@ -40,6 +42,13 @@ from opsuite_storage.store import Store, open_store
 
 ANN = Call("ann")
 WORDING = Wording()
+
+
+class Unseen:
+    """Fits `Watcher`; nobody looks."""
+
+    def acting(self, incident: Incident, step: str) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 class Healer:
@@ -216,7 +225,7 @@ async def test_a_lease_that_somebody_else_has_taken_over_changes_nothing(healer:
 async def test_an_attendant_ends_with_its_incident(healer: Healer) -> None:
     await healer.open(replace(TABLE[0][1], begin_after=minutes(0)))
     lease, quiet = await healer.claim(), FakeQuiet()
-    escalating = Escalating(healer.store, lambda: quiet, WORDING, is_draining=lambda: False)
+    escalating = Escalating(healer.store, lambda: quiet, WORDING, Unseen(), is_draining=lambda: False)
     signal = Signal()
     healer.units.on_nudge("incidents", lambda run: signal.give())
     healer.clock.advance(minutes(1))

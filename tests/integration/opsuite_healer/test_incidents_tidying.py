@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -62,7 +63,9 @@ async def _watch(stage: IncidentStage, name: str, token: str = "") -> AsyncGener
 
 async def _until_sent(stage: IncidentStage, name: str) -> None:
     """Return once nothing about it is under way."""
-    while True:
-        listed = await stage.incidents.ListMessages(pb.ListMessagesRequest(parent=name))
-        if all(one.status == pb.MESSAGE_STATUS_SENT for one in listed.messages):
-            return
+    async with asyncio.timeout(60):
+        while True:
+            listed = await stage.incidents.ListMessages(pb.ListMessagesRequest(parent=name))
+            if all(one.status == pb.MESSAGE_STATUS_SENT for one in listed.messages):
+                return
+            await asyncio.sleep(0.02)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
 
 from opsuite.healer.v1.escalation_service_pb2_grpc import add_EscalationServiceServicer_to_server
 from opsuite.healer.v1.incident_service_pb2_grpc import add_IncidentServiceServicer_to_server
@@ -11,6 +13,7 @@ from opsuite_healer.adapters.incidents import tables
 from opsuite_healer.adapters.incidents.deliveries import IncidentOutbox
 from opsuite_healer.adapters.incidents.escalation_api import EscalationServicer
 from opsuite_healer.adapters.incidents.incident_api import IncidentServicer
+from opsuite_healer.adapters.incidents.observing import Observing
 from opsuite_healer.adapters.incidents.outbox_rows import OUTBOX, SqlMessages
 from opsuite_healer.adapters.incidents.queries import Queries
 from opsuite_healer.adapters.incidents.tidying import Tidying
@@ -35,9 +38,13 @@ from opsuite_notify.senders import ChannelSender
 from opsuite_notify.smtp import SmtpMailer, SmtpSettings
 from opsuite_rpc.server import Service
 from opsuite_runs.attending import Attendants
+from opsuite_runs.background import repeat
 from opsuite_runs.claims import SqlClaims
 from opsuite_runs.keeper import LeaseKeeper
 from opsuite_runs.lease import Leases
+
+COUNT_EVERY: Final = timedelta(seconds=15)
+"""Pause between two counts of open incidents, for metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +64,10 @@ def incidents(house: House, quiet: Callable[[], Quiet]) -> Incidents:
     def book_of(unit: SqlUnit) -> Book:
         return Book(SqlIncidents(unit), wording)
 
-    attendants, keeper = _attendants(house, quiet, wording)
+    observing = Observing(house.tracer, house.registry, house.settings.metrics_namespace)
+    attendants, keeper = _attendants(house, quiet, wording, observing)
     sender = ChannelSender(house.secrets, house.clock, smtp=mailer(house.settings, house.secrets))
-    outbox = IncidentOutbox(house.store, wording)
+    outbox = IncidentOutbox(house.store, wording, observing)
     dispatcher = Dispatcher(outbox, sender, house.clock)
     house.store.on_nudge(PART, lambda run: attendants.nudge(run) if run else attendants.wake())
     house.store.on_nudge(OUTBOX, lambda _: dispatcher.wake())
@@ -70,13 +78,16 @@ def incidents(house: House, quiet: Callable[[], Quiet]) -> Incidents:
         async with sender:
             await dispatcher.run()
 
+    async def count() -> None:
+        await repeat(COUNT_EVERY, lambda: observing.count(house.database), at_once=True)
+
     async def recover() -> None:
         house.stack.push_async_callback(attendants.close)
         await attendants.recover()
 
     part = Part(
         services=_services(house, wording, sender),
-        background=(keeper.run, attendants.watch_over, send),
+        background=(keeper.run, attendants.watch_over, send, count),
         recover=(recover,),
         drain=(attendants.drain,),
         tidy=(Tidying(house.database, house.settings.keep_history).run,),
@@ -98,10 +109,14 @@ def _services(house: House, wording: Wording, sender: Sender) -> tuple[Service, 
     )
 
 
-def _attendants(house: House, quiet: Callable[[], Quiet], wording: Wording) -> tuple[Attendants, LeaseKeeper]:
+def _attendants(
+    house: House, quiet: Callable[[], Quiet], wording: Wording, observing: Observing
+) -> tuple[Attendants, LeaseKeeper]:
     leases = Leases(tables.incidents, lease=house.settings.lease)
     keeper = LeaseKeeper(house.database, leases, house.clock, lease=house.settings.lease, alone=house.is_alone)
-    escalating = Escalating(house.store.part(SqlIncidents), quiet, wording, is_draining=lambda: attendants.is_draining)
+    escalating = Escalating(
+        house.store.part(SqlIncidents), quiet, wording, observing, is_draining=lambda: attendants.is_draining
+    )
     attendants = Attendants(
         escalating.attend,
         claims=SqlClaims(house.database, leases, house.owner, is_alive=lambda: tables.IS_OPEN),

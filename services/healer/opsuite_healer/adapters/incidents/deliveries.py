@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from opsuite_healer.adapters.incidents import tables
+from opsuite_healer.adapters.incidents.observing import Observing
 from opsuite_healer.adapters.incidents.transaction import SqlIncidents
 from opsuite_healer.adapters.unit import SqlStore, SqlUnit
 from opsuite_healer.application.incidents.book import Book
@@ -26,8 +27,9 @@ _o = tables.outbox.c
 class IncidentOutbox(outbox.SqlOutbox):
     """Fits `opsuite_notify.outbox.Outbox`."""
 
-    def __init__(self, store: SqlStore, wording: Wording) -> None:
+    def __init__(self, store: SqlStore, wording: Wording, observing: Observing) -> None:
         super().__init__(store.database, tables.outbox)
+        self._observing = observing
         self._units = store
         self._wording = wording
 
@@ -35,6 +37,8 @@ class IncidentOutbox(outbox.SqlOutbox):
         """Write what a try changed, and tell the incident."""
         TRIED.hit()
         await self._units.write(lambda unit: self._record(unit, delivery_id, record_))
+        if record_.status is not DeliveryStatus.PENDING:
+            self._observing.sent(record_.status.value)
 
     def _record(self, unit: SqlUnit, delivery_id: str, record: AttemptRecord) -> None:
         was_waiting = outbox.record(unit.connection, tables.outbox, delivery_id, record)

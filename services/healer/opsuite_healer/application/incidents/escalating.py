@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from opsuite_healer.application.incidents.book import Book
-from opsuite_healer.application.incidents.ports import Tx
+from opsuite_healer.application.incidents.ports import Tx, Watcher
 from opsuite_healer.application.incidents.telling import Wording
 from opsuite_healer.application.quiet import Quiet
 from opsuite_healer.application.unit import Store
@@ -49,11 +49,17 @@ class Escalating:
     """Attends to incidents."""
 
     def __init__(
-        self, store: Store[Tx], quiet: Callable[[], Quiet], wording: Wording, is_draining: Callable[[], bool]
+        self,
+        store: Store[Tx],
+        quiet: Callable[[], Quiet],
+        wording: Wording,
+        watcher: Watcher,
+        is_draining: Callable[[], bool],
     ) -> None:
         self._store = store
         self._quiet = quiet
         self._wording = wording
+        self._watcher = watcher
         self._is_draining = is_draining
 
     async def attend(self, lease: Lease, signal: Signal) -> None:
@@ -70,7 +76,8 @@ class Escalating:
 
     async def _act(self, lease: Lease, sight: Sight) -> None:
         hush = await self._hush(sight) if needs_quiet(sight.due) else None
-        await self._store.write(lambda tx: act(tx, lease, hush, self._wording))
+        with self._watcher.acting(sight.incident, type(sight.due).__name__):
+            await self._store.write(lambda tx: act(tx, lease, hush, self._wording))
 
     async def _hush(self, sight: Sight) -> Sequence[str]:
         """What keeps people from being told; where nobody can say, nothing does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -127,3 +128,10 @@ class Tx(Unit, Protocol):
 
     def delete_policy(self, policy: str) -> None:
         """Forget an escalation policy; incidents keep what they were opened with."""
+
+
+class Watcher(Protocol):
+    """Sees what is done about incidents by itself."""
+
+    def acting(self, incident: Incident, step: str) -> AbstractContextManager[None]:
+        """Around what is done."""
