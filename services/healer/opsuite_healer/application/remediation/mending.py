@@ -190,9 +190,13 @@ class Mending:
         attempt = loaded.attempts[-1]
         INTENDED.hit()
         step = loaded.remediation.steps[attempt.step]
+        target = None if step.verification.is_skipped else loaded.remediation.target
+        if target is not None:  # a replica that is being restarted is no new trouble
+            await self._health.acted_on(target, grace=step.timeout)
         result = await self.take(lease, loaded.remediation, attempt, step.timeout, signal)
-        if loaded.remediation.target is not None and result.outcome is not ActionOutcome.REFUSED:
-            await self._health.acted_on(loaded.remediation.target, grace=step.verification.grace)
+        if target is not None:
+            is_done = result.outcome is not ActionOutcome.REFUSED
+            await self._health.acted_on(target, grace=step.verification.grace if is_done else timedelta())
         ACTED.hit()
         ended = await self._store.write(lambda tx: acted(tx, lease, attempt, result, self._chance))
         RECORDED.hit()
