@@ -62,7 +62,10 @@ images: setup ## Build the container image of each service (BASE_IMAGE=python:3.
 story-rollout: setup ## Roll out a bad canary under load behind a real Envoy, and watch it go back by itself
 	@$(BIN)/python examples/story_rollout.py
 
+story-healer: setup ## See a healer mend a crash, a hang and a bad release under load
+	@$(BIN)/python examples/story_healer.py
+
 story-scaler: setup ## See a scaler through a rush hour and an outage of its metric, then rehearse three policies
 	@$(BIN)/python examples/story_scaler.py
 
-.PHONY: help setup demo story-rollout story-scaler check test test-long fmt protos bench images
+.PHONY: help setup demo story-healer story-rollout story-scaler check test test-long fmt protos bench images
