@@ -96,11 +96,11 @@ class _Prune:
 
     def _marked_before(self) -> datetime:
         """Packs that were marked before may be deleted: whoever works now has begun after that, and saw the mark."""
-        begun = [lock.since for _, lock in current_locks(self._repository)]
-        if None in begun:  # a foreign client knows nothing of marks, however young its lock is
+        begun = [lock.since.to_datetime() if lock.since else None for _, lock in current_locks(self._repository)]
+        known = [since for since in begun if since is not None and since <= self._now + _SLACK]
+        if len(known) < len(begun):  # a foreign client knows nothing of marks; a clock that was set proves nothing
             return datetime.min.replace(tzinfo=UTC)
-        oldest = min((since.to_datetime() for since in begun if since), default=self._now)
-        return min(oldest - _SLACK, self._now - (self._options.grace or GRACE))
+        return min(min(known, default=self._now) - _SLACK, self._now - (self._options.grace or GRACE))
 
     def _decided(self, deletable: datetime | None) -> PrunePlan:
         uses = pack_uses(self._repository, self._used, self._loaded, self._sizes)

@@ -6,7 +6,6 @@ import threading
 from datetime import timedelta
 
 import pytest
-from fakes.memory_storage import MemoryStorage
 from fakes.repository_in_memory import (
     DatedStorage,
     a_repository,
@@ -186,40 +185,48 @@ def test_a_prune_can_be_cancelled() -> None:
         prune(repository, ALL_OF_IT, cancelled=cancelled)
 
 
+class EndingStorage(DatedStorage):
+    """One that takes some more changes, and then nothing more."""
+
+    left = 10_000
+
+    def write(self, kind: FileType, name: str, data: bytes | bytearray | memoryview, *, create: bool = True) -> None:
+        self._count()
+        super().write(kind, name, data, create=create)
+
+    def delete(self, kind: FileType, name: str) -> None:
+        self._count()
+        super().delete(kind, name)
+
+    def _count(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("the power went")
+
+
+@pytest.mark.parametrize("options", [ALL_OF_IT, WITH_GRACE], ids=["at once", "with a grace"])
 @pytest.mark.parametrize("changes", range(12))
-def test_a_prune_that_ends_anywhere_leaves_everything_that_is_needed(changes: int) -> None:
-    class Ending(MemoryStorage):
-        left = 10_000
-
-        def write(
-            self, kind: FileType, name: str, data: bytes | bytearray | memoryview, *, create: bool = True
-        ) -> None:
-            self.count()
-            super().write(kind, name, data, create=create)
-
-        def delete(self, kind: FileType, name: str) -> None:
-            self.count()
-            super().delete(kind, name)
-
-        def count(self) -> None:
-            self.left -= 1
-            if self.left < 0:
-                raise RuntimeError("the power went")
-
-    storage = Ending()
+def test_a_prune_that_ends_anywhere_leaves_everything_that_is_needed(changes: int, options: PruneOptions) -> None:
+    storage = EndingStorage()
     repository = a_repository(storage)
     gone, kept = save(repository, FILES, at=1), save(repository, SOME, at=2)
     forget(repository, gone)
-    storage.left = changes
-    with contextlib.suppress(RuntimeError):
-        prune(repository, ALL_OF_IT)
-    storage.left = 10_000
+    for _ in range(2):  # the second prune removes what the first has marked
+        storage.left = changes
+        with contextlib.suppress(RuntimeError):
+            prune(opened(repository), options)
+        storage.left = 10_000
+        storage.time += timedelta(days=2)
 
-    assert files_of(opened(repository), kept) == SOME
-    assert check(opened(repository), CheckRequest(read=ALL)).is_sound
-    prune(opened(repository), ALL_OF_IT)
+        assert files_of(opened(repository), kept) == SOME
+        assert check(opened(repository), CheckRequest(read=ALL)).is_sound
+
+    for _ in range(2):
+        prune(opened(repository), options)
+        storage.time += timedelta(days=2)
     assert is_whole(repository)
     assert opened(repository).index.count(BlobType.DATA) == 4
+    assert not opened(repository).index.retired
 
 
 class Graceful:
@@ -302,8 +309,13 @@ def test_a_backup_that_begins_after_the_mark_stores_again_what_is_going_to_be_re
 
 @pytest.mark.parametrize(
     ("since", "waits"),
-    [(timedelta(days=4), True), (timedelta(days=2), False), (None, True)],
-    ids=["of ours, begun before the mark", "of ours, begun after it", "of a foreign client"],
+    [(timedelta(days=4), True), (timedelta(days=2), False), (timedelta(days=-400), True), (None, True)],
+    ids=[
+        "of ours, begun before the mark",
+        "of ours, begun after it",
+        "with a clock that was set",
+        "of a foreign client",
+    ],
 )
 def test_nothing_is_removed_while_somebody_works_who_may_not_have_seen_the_mark(
     since: timedelta | None, waits: bool
