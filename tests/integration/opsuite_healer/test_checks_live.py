@@ -61,8 +61,8 @@ async def a_shop(place: Path, replicas: int = 2, command: tuple[str, ...] = ()) 
         await platform.apply(spec, epoch=1)
         if not command:
             await _until_served(platform)
-        settings = {"platform_dir": place / "suite", "workload_ports": ports}
-        async with asyncio.timeout(PATIENCE_SECONDS), check_stage(place / "healer", **settings) as checks:
+        stage = check_stage(place / "healer", platform_dir=place / "suite", workload_ports=ports)
+        async with asyncio.timeout(PATIENCE_SECONDS), stage as checks:
             yield checks
     finally:
         platform.close()
@@ -279,7 +279,7 @@ def nobodys_cluster(folder: Path) -> Path:
 async def _until_served(platform: ProcessPlatform) -> None:
     """Wait until every replica takes connections."""
     for replica in (await platform.observe("shop")).replicas:
-        while not listens(replica.ports["http"]):
+        while not listens(replica.ports["http"]):  # noqa: ASYNC110 - a process of somebody else has no event of ours
             await asyncio.sleep(0.02)
 
 
