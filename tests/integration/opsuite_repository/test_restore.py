@@ -116,20 +116,20 @@ def helpers() -> Iterator[HelperPool]:
 def test_helper_processes_write_what_this_process_would(
     repository: Repository, source: Path, target: Path, helpers: HelperPool
 ) -> None:
-    many_files(source, 1500)
+    many_files(source, 800)
     snapshot = backed_up(repository)
 
     result = restore(repository, snapshot, RestoreRequest(target=target), helpers=helpers)
 
-    assert (result.findings, result.files_restored) == ((), 1500)
+    assert (result.findings, result.files_restored) == ((), 800)
     assert_same_tree(source, target / "source")
     assert helpers.has_idle
 
 
 def test_helpers_are_started_where_none_were_brought(repository: Repository, source: Path, target: Path) -> None:
-    many_files(source, 3000)
+    many_files(source, 1200)
 
-    assert restored(repository, backed_up(repository), RestoreRequest(target=target)).files_restored == 3000
+    assert restored(repository, backed_up(repository), RestoreRequest(target=target)).files_restored == 1200
     assert_same_tree(source, target / "source")
 
 
