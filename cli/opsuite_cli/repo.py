@@ -17,6 +17,7 @@ from opsuite_cli import (
     repo_forgetting,
     repo_keys,
     repo_reading,
+    repo_repair,
     repo_restore,
     repo_serving,
     repo_snapshots,
@@ -98,6 +99,7 @@ for module in (
     repo_reading,
     repo_forgetting,
     repo_care,
+    repo_repair,
     repo_keys,
     repo_serving,
 ):
