@@ -28,6 +28,8 @@ class DeliveryStatus(Enum):
     SENT = "sent"
     FAILED = "failed"
     """Given up; `last_error` says why."""
+    WITHDRAWN = "withdrawn"
+    """Not sent, since it is not true any more; only the service says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class OutboxRows(Protocol):
         channel_name     text
         channel          json
         message          json
-        status           text: pending, sent, failed
+        status           text: pending, sent, failed, withdrawn
         attempts         integer, 0 at first
         last_error       text, empty at first
         created_at       timestamp

@@ -89,10 +89,12 @@ def record(connection: sa.Connection, table: sa.Table, delivery_id: str, record:
 class SqlOutbox:
     """Fits `opsuite_notify.outbox.Outbox`."""
 
-    def __init__(self, store: Store, table: sa.Table) -> None:
+    def __init__(self, store: Store, table: sa.Table, *, in_order: bool = False) -> None:
+        """`in_order`: a channel hears of a subject what was written first, and of the next when that has ended."""
         self._store = store
         self._table = table
         self._c = table.c
+        self._is_next = _nothing_before(table) if in_order else sa.true()
 
     async def release_all(self) -> None:
         """Let everything be claimed again. Only for the one process of a data directory, before it sends anything."""
@@ -128,7 +130,9 @@ class SqlOutbox:
         """The earliest moment at which `claim` could find something."""
         c = self._c
         later = sa.case((c.claimed_until > c.next_attempt_at, c.claimed_until), else_=c.next_attempt_at)
-        statement = sa.select(sa.func.min(later, type_=c.next_attempt_at.type)).where(c.status == _PENDING)
+        statement = sa.select(sa.func.min(later, type_=c.next_attempt_at.type)).where(
+            c.status == _PENDING, self._is_next
+        )
         return await self._store.read(lambda connection: connection.execute(statement).scalar_one_or_none())
 
     def _claim(
@@ -142,6 +146,7 @@ class SqlOutbox:
                 c.status == _PENDING,
                 c.next_attempt_at <= now,
                 sa.or_(c.claimed_until.is_(None), c.claimed_until <= moment),
+                self._is_next,
             )
             .order_by(c.next_attempt_at)
             .limit(limit)
@@ -155,6 +160,20 @@ class SqlOutbox:
             .returning(c.id, c.channel_name, c.channel, c.message, c.attempts)
         )
         return connection.execute(statement).all()
+
+
+def _nothing_before(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Whether nothing that was written earlier waits for the same channel and subject."""
+    c, earlier = table.c, table.alias("earlier").c
+    subject = table.info[_SUBJECT]
+    return sa.not_(
+        sa.exists().where(
+            earlier[subject] == c[subject],
+            earlier.channel_name == c.channel_name,
+            earlier.status == _PENDING,
+            earlier.created_at < c.created_at,
+        )
+    )
 
 
 def _moments(

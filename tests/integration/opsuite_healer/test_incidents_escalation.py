@@ -128,6 +128,11 @@ class Healer:
             for row in found
         ]
 
+    async def send_all(self) -> None:
+        """Every message was taken."""
+        sent = sa.update(tables.outbox).values(status="sent", finished_at=self.clock.now(), next_attempt_at=None)
+        await self.database.write(lambda connection: connection.execute(sent).rowcount)
+
     async def messages(self) -> list[tuple[float, str, str]]:
         """Minutes after the opening, who is told, and of what."""
         statement = sa.select(tables.outbox).order_by(tables.outbox.c.created_at, tables.outbox.c.channel_name)
@@ -160,6 +165,7 @@ async def test_the_healer_does_what_the_preview_says(
 async def test_who_was_told_hears_what_becomes_of_it_and_nobody_else(healer: Healer) -> None:
     await healer.open(TABLE[0][1])
     await healer.pass_time(after(6))
+    await healer.send_all()
     await healer.people.acknowledge(healer.incident, "", "", ANN)
     await healer.pass_time(after(7))
     await healer.people.resolve(healer.incident, "", "", ANN)
@@ -169,6 +175,17 @@ async def test_who_was_told_hears_what_becomes_of_it_and_nobody_else(healer: Hea
         (6, "chat", "INCIDENT_ACKNOWLEDGED"),
         (7, "chat", "INCIDENT_RESOLVED"),
     ]
+
+
+async def test_calls_that_nobody_has_sent_yet_are_withdrawn(healer: Healer) -> None:
+    await healer.open(TABLE[0][1])
+    await healer.pass_time(after(6))
+    await healer.people.resolve(healer.incident, "", "", ANN)
+
+    assert await healer.messages() == [(5, "chat", "INCIDENT_OPEN")]
+    statuses = sa.select(tables.outbox.c.status)
+    found = await healer.database.read(lambda connection: connection.execute(statuses).scalars().all())
+    assert list(found) == ["withdrawn"]
 
 
 async def test_what_was_over_before_anybody_was_told_is_told_to_nobody(healer: Healer) -> None:

@@ -152,6 +152,37 @@ async def test_when_nobody_of_a_level_can_be_told_the_next_one_is_told_at_once(
     }
 
 
+async def test_a_call_that_is_no_longer_true_is_not_sent_and_who_heard_none_hears_no_more(
+    stage: IncidentStage, receivers: Receivers
+) -> None:
+    receivers.statuses = [503]
+    await stage.policy(["hook", "chat"])
+    incident = await stage.trigger()
+    await receivers.until("webhook", 1)
+    await stage.until(incident.name, "DELIVERED")
+    await _until_tried(stage, incident.name)
+
+    await stage.incidents.ResolveIncident(pb.ResolveIncidentRequest(name=incident.name))
+    await receivers.until("slack", 2)
+
+    listed = await stage.incidents.ListMessages(pb.ListMessagesRequest(parent=incident.name))
+    told = {(one.receiver, one.event): (one.status, one.error) for one in listed.messages}
+    assert told["receivers/hook", "INCIDENT_OPEN"] == (pb.MESSAGE_STATUS_WITHDRAWN, "it was resolved before")
+    assert ("receivers/hook", "INCIDENT_RESOLVED") not in told
+    assert ("receivers/chat", "INCIDENT_RESOLVED") in told
+    assert len(receivers.got["webhook"]) == 1
+
+
+async def _until_tried(stage: IncidentStage, name: str) -> None:
+    """Return once the first try of the hook is recorded."""
+    async with asyncio.timeout(60):
+        while True:
+            listed = await stage.incidents.ListMessages(pb.ListMessagesRequest(parent=name))
+            if any(one.receiver == "receivers/hook" and one.attempts for one in listed.messages):
+                return
+            await asyncio.sleep(0.02)
+
+
 async def test_receivers_that_refuse_one_message_do_not_keep_it_from_the_others(
     stage: IncidentStage, receivers: Receivers
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+import sqlalchemy as sa
 from fakes.clock import NOON
 
 from opsuite_notify.outbox import AttemptRecord, Delivery, DeliveryStatus, deliveries_of
@@ -58,3 +59,30 @@ async def test_only_what_is_claimed_can_be_held(store: Store) -> None:
     await outbox.hold([delivery], now=NOON, until=NOON + HOUR)
 
     assert [one.attempts for one in await claim(outbox)] == [1]
+
+
+async def test_in_order_a_channel_hears_the_next_when_the_one_before_has_ended(store: Store) -> None:
+    await store.alter(METADATA.create_all)
+    later = NOON + timedelta(minutes=1)
+    chat = {"chat": SlackChannel(EnvSecret("CHAT"))}
+    first, second = deliveries_of(MESSAGE, chat, NOON), deliveries_of(MESSAGE, chat, NOON)
+    other = deliveries_of(MESSAGE, {"mail": SlackChannel(EnvSecret("CHAT"))}, NOON)
+    elsewhere = deliveries_of(MESSAGE, chat, NOON)
+
+    def write(connection: sa.Connection) -> None:
+        add_deliveries(connection, TABLE, "1", first, NOON)
+        add_deliveries(connection, TABLE, "1", [*second, *other], later)
+        add_deliveries(connection, TABLE, "2", elsewhere, later)
+
+    await store.write(write)
+    outbox = SqlOutbox(store, TABLE, in_order=True)
+
+    async def claimed() -> set[str]:
+        return {one.id for one in await outbox.claim(now=later, until=later + HOUR, limit=5)}
+
+    assert await claimed() == {one.id for one in (*first, *other, *elsewhere)}
+    await outbox.record(first[0].id, AttemptRecord(DeliveryStatus.PENDING, 1, "HTTP 500", next_attempt_at=later + HOUR))
+    assert await claimed() == set()
+    assert await outbox.next_due() == later + HOUR
+    await outbox.record(first[0].id, AttemptRecord(DeliveryStatus.FAILED, 2, "HTTP 500", finished_at=later))
+    assert await claimed() == {second[0].id}

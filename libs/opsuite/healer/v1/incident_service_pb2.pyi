@@ -37,6 +37,8 @@ class _MessageStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Message
     """The receiver has taken it."""
     MESSAGE_STATUS_FAILED: _MessageStatus.ValueType  # 3
     """It was given up."""
+    MESSAGE_STATUS_WITHDRAWN: _MessageStatus.ValueType  # 4
+    """It was not sent: before that, the incident was acknowledged or resolved."""
 
 class MessageStatus(_MessageStatus, metaclass=_MessageStatusEnumTypeWrapper):
     """Where a message to a receiver stands."""
@@ -49,6 +51,8 @@ MESSAGE_STATUS_SENT: MessageStatus.ValueType  # 2
 """The receiver has taken it."""
 MESSAGE_STATUS_FAILED: MessageStatus.ValueType  # 3
 """It was given up."""
+MESSAGE_STATUS_WITHDRAWN: MessageStatus.ValueType  # 4
+"""It was not sent: before that, the incident was acknowledged or resolved."""
 Global___MessageStatus: _TypeAlias = MessageStatus  # noqa: Y015
 
 @_typing.final

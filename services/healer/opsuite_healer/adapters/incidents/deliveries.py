@@ -28,7 +28,7 @@ class IncidentOutbox(outbox.SqlOutbox):
     """Fits `opsuite_notify.outbox.Outbox`."""
 
     def __init__(self, store: SqlStore, wording: Wording, observing: Observing) -> None:
-        super().__init__(store.database, tables.outbox)
+        super().__init__(store.database, tables.outbox, in_order=True)
         self._observing = observing
         self._units = store
         self._wording = wording
@@ -41,17 +41,18 @@ class IncidentOutbox(outbox.SqlOutbox):
             self._observing.sent(record_.status.value)
 
     def _record(self, unit: SqlUnit, delivery_id: str, record: AttemptRecord) -> None:
-        was_waiting = outbox.record(unit.connection, tables.outbox, delivery_id, record)
-        if not was_waiting or record.status is DeliveryStatus.PENDING:
-            return
         statement = sa.select(_o.about, _o.channel_name, _o.message, _o.created_at).where(_o.id == delivery_id)
-        row = unit.connection.execute(statement).one()
-        is_call = message_from_json(row.message).phase is Phase.TRIGGERED
-        if not row.about.startswith(INCIDENTS) or not (is_call or record.status is DeliveryStatus.FAILED):
+        row = unit.connection.execute(statement).one_or_none()
+        if row is None:  # cleared away meanwhile
             return
         tx = SqlIncidents(unit)
-        incident = tx.lock(id_of(row.about))
-        if incident is not None:
+        # Locked before its messages are, as everywhere.
+        incident = tx.lock(id_of(row.about)) if row.about.startswith(INCIDENTS) else None
+        was_waiting = outbox.record(unit.connection, tables.outbox, delivery_id, record)
+        if incident is None or not was_waiting or record.status is DeliveryStatus.PENDING:
+            return
+        is_call = message_from_json(row.message).phase is Phase.TRIGGERED
+        if is_call or record.status is DeliveryStatus.FAILED:
             changed = delivery_ended(
                 incident,
                 row.channel_name,

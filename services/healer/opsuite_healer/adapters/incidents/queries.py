@@ -59,6 +59,7 @@ MESSAGE_STATUSES: Final = {
     DeliveryStatus.PENDING.value: pb.MESSAGE_STATUS_PENDING,
     DeliveryStatus.SENT.value: pb.MESSAGE_STATUS_SENT,
     DeliveryStatus.FAILED.value: pb.MESSAGE_STATUS_FAILED,
+    DeliveryStatus.WITHDRAWN.value: pb.MESSAGE_STATUS_WITHDRAWN,
 }
 
 M = TypeVar("M")

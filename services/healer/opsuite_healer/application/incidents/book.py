@@ -16,6 +16,7 @@ from opsuite_healer.domain.incidents.changes import Changed
 from opsuite_healer.domain.incidents.escalation import policy_for
 from opsuite_healer.domain.incidents.incident import EntryKind, Incident, Resolver, Status
 from opsuite_healer.domain.trouble import Trouble, dedup_key
+from opsuite_kernel.errors import Unavailable
 from opsuite_kernel.ids import new_id
 
 PART: Final = "incidents"
@@ -51,7 +52,7 @@ class Book:
             if self._tx.add(changed):
                 self._tx.nudge(PART, changed.incident.id)
                 return changed.incident
-        raise RuntimeError(f"the incident of key {trouble.key} comes and goes")
+        raise Unavailable(f"the incident of key {trouble.key} comes and goes; repeat it", reason="INCIDENT_CONTENDED")
 
     def _count(self, incident: Incident, trouble: Trouble) -> Incident:
         """Trouble goes on; where it gets worse, another policy may cover it."""
@@ -110,8 +111,9 @@ class Book:
         if not incident.is_open:
             tx.drop_keys(incident)
         for entry in changed.entries:
-            if entry.kind in (EntryKind.ACKNOWLEDGED, EntryKind.RESOLVED) and incident.told:
-                tx.messages.send(incident.told, self._wording.news(incident, entry), about=incident.name)
+            if entry.kind in (EntryKind.ACKNOWLEDGED, EntryKind.RESOLVED):
+                heard = tx.messages.withdraw(incident.name, f"it was {entry.kind.value.lower()} before")
+                tx.messages.send(heard, self._wording.news(incident, entry), about=incident.name)
         if changed.entries:
             tx.nudge(PART, incident.id)
         return incident

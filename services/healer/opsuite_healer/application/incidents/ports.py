@@ -55,11 +55,21 @@ class PolicyRecord:
         return replace(self, policy=policy, description=description, number=self.number + 1, updated_at=now)
 
 
+class IncidentMessages(Messages, Protocol):
+    """The outbox inside a transaction, as incidents use it."""
+
+    def withdraw(self, about: str, why: str) -> Sequence[str]:
+        """Send no call for help any more that nobody is sending now; the ids of receivers that have heard one.
+
+        Whoever was not called hears of nothing that becomes of it, either.
+        """
+
+
 class Tx(Unit, Protocol):
     """One transaction over incidents, receivers and policies."""
 
     @property
-    def messages(self) -> Messages:
+    def messages(self) -> IncidentMessages:
         """The outbox, in this transaction."""
 
     # incidents; whoever changes one locks it first, and keys of trouble only after that
