@@ -79,7 +79,10 @@ def parse(text: str) -> Matcher:
 
 def all_match(matchers: Iterable[Matcher], labels: Mapping[str, str]) -> bool:
     """Whether every matcher is satisfied; none asks for nothing."""
-    return all(matcher.matches(labels) for matcher in matchers)
+    for matcher in matchers:  # noqa: SIM110 - all() takes twice as long, and every alert is asked by every route
+        if not matcher.matches(labels):
+            return False
+    return True
 
 
 def problems(matchers: Sequence[Matcher], field: str) -> list[Violation]:

@@ -9,7 +9,7 @@ the ends, where they change nothing. States are made as texts ask for them and k
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
@@ -19,8 +19,11 @@ MOST_NODES: Final = 5000
 """Size of the automaton: `{1000}` of something long is refused."""
 MOST_REPEATS: Final = 1000
 DEEPEST: Final = 50
-MOST_STATES: Final = 2000
-"""States kept at once; beyond that they are forgotten and made again."""
+MOST_KEPT: Final = 5000
+"""Nodes in all states that one pattern keeps; beyond that they are forgotten and made again."""
+MOST_ANSWERS: Final = 256
+LONGEST_ANSWERED: Final = 128
+"""Labels have the same few values again and again, and what was asked before is answered at once."""
 
 Test = Callable[[str], bool]
 
@@ -54,9 +57,21 @@ class Pattern:
         start, self._end = _Parser(text).whole()
         self._start = _closure([start])
         self._known: dict[tuple[frozenset[_Node], str], frozenset[_Node]] = {}
+        self._kept = 0
+        self._answers: dict[str, bool] = {}
 
     def matches(self, value: str) -> bool:
         """Whether it matches the whole of a text."""
+        known = self._answers.get(value)
+        if known is None:
+            known = self._walk(value)
+            if len(value) <= LONGEST_ANSWERED:
+                if len(self._answers) >= MOST_ANSWERS:
+                    self._answers = {}
+                self._answers[value] = known
+        return known
+
+    def _walk(self, value: str) -> bool:
         state = self._start
         for character in value:
             if not state:
@@ -67,20 +82,21 @@ class Pattern:
     def _next(self, state: frozenset[_Node], character: str) -> frozenset[_Node]:
         known = self._known.get((state, character))
         if known is None:
-            if len(self._known) >= MOST_STATES:
-                self._known.clear()
-            known = _closure(node.to[0] for node in state if node.test is not None and node.test(character))
+            known = _closure([node.to[0] for node in state if node.test is not None and node.test(character)])
+            if self._kept > MOST_KEPT:
+                self._known, self._kept = {}, 0
             self._known[state, character] = known
+            self._kept += len(known) + 1
         return known
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def compiled(text: str) -> Pattern:
     """The pattern of a text, made once. Raises BadPattern."""
     return Pattern(text)
 
 
-def _closure(nodes: Iterator[_Node] | list[_Node]) -> frozenset[_Node]:
+def _closure(nodes: list[_Node]) -> frozenset[_Node]:
     """All states that are reached without a character."""
     waiting, seen = list(nodes), set[_Node]()
     while waiting:
