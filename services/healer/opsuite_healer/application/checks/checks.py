@@ -159,13 +159,14 @@ class Checks:
         """Ask the checks of a target now: what is known of it, and what was said. Raises NothingChecks."""
 
         def body(tx: Tx) -> tuple[Sequence[CheckRecord], Sequence[Standing]]:
+            records = tx.checks_of(target)
+            if not records:
+                raise NothingChecks(target.canonical)
             if begin(tx, call) is None:
                 finish(tx, call, "")
-            return tx.checks_of(target), tx.standings_of(target)
+            return records, tx.standings_of(target)
 
         records, standings = await self._store.write(body)
-        if not records:
-            raise NothingChecks(target.canonical)
         turns = asyncio.Semaphore(ASKED_AT_ONCE)
         said = await asyncio.gather(*(self._ask(record, target.replica, turns) for record in records))
         return standings, [one for those in said for one in those]
