@@ -122,7 +122,12 @@ def remediation(
                 "opsuite.healer.v1.HealingService",
             )
         ],
-        background=[keeper.run, attendants.watch_over, intake.watch_over, lambda: _hear_of_incidents(house, hear)],
+        background=[
+            keeper.run,
+            attendants.watch_over,
+            intake.watch_over,
+            lambda: _hear_of_incidents(house, intake, attendants),
+        ],
         recover=[attendants.recover],
         drain=[attendants.drain],
         tidy=[tidy],
@@ -133,29 +138,29 @@ def _is_alive() -> sa.ColumnElement[bool]:
     return tables.remediations.c.ended_at.is_(None)
 
 
-async def _hear_of_incidents(house: House, hear: Callable[[str], None]) -> None:
+async def _hear_of_incidents(house: House, intake: Intake, attendants: Attendants) -> None:
     """Look as soon as anything is told of an incident, here or by another replica; the poll is the safety net."""
     while not house.draining.is_set():
         try:
-            await _follow(house, hear)
+            await _follow(house, intake, attendants)
         except OpsuiteError as error:
             log.debug("incidents_followed_anew", why=error.message)
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-async def _follow(house: House, hear: Callable[[str], None]) -> None:
+async def _follow(house: House, intake: Intake, attendants: Attendants) -> None:
     """Until the stream ends. Raises what `Hub.follow` does."""
     head = await house.database.read(lambda connection: event_log.head(connection, shared_tables.events))
-    hear("")
+    intake.wake()
     async with aclosing(house.hub.follow(FEED, head, max_batch=BATCH, heartbeat=HEARTBEAT)) as answers:
         async for answer in answers:
             events = answer.events if isinstance(answer, Batch) else ()
             changed = {id_of(event.resource) for event in events if event.resource.startswith(INCIDENTS)}
             if not changed:
                 continue
-            hear("")
+            intake.wake(changed)
             for run in await house.database.read(partial(_of_incidents, changed)):
-                hear(run)
+                attendants.nudge(run)
 
 
 def _of_incidents(incidents: Collection[str], connection: sa.Connection) -> Sequence[str]:

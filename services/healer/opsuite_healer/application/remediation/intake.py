@@ -7,7 +7,7 @@ that is over, either they are over too or they are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -44,9 +44,12 @@ class Intake:
         self._observer = observer
         self._poll_every = poll_every
         self._woken = Signal()
+        self._named: set[str] = set()
+        """Incidents that have changed: they are looked at even when more are open than a look takes."""
 
-    def wake(self) -> None:
-        """Look soon."""
+    def wake(self, incidents: Collection[str] = ()) -> None:
+        """Look soon, at these first."""
+        self._named.update(incidents)
         self._woken.give()
 
     async def watch_over(self) -> None:
@@ -61,7 +64,8 @@ class Intake:
 
     async def look(self) -> int:
         """Begin what has to be begun; how many there were."""
-        wanted = await self._store.read(_wanted)
+        named, self._named = self._named, set()
+        wanted = await self._store.read(lambda tx: _wanted(tx, named))
         begun = 0
         for incident in wanted:
             try:
@@ -128,9 +132,11 @@ def begin(
     return new
 
 
-def _wanted(tx: Tx) -> Sequence[str]:
-    """Ids of open incidents that want a remediation."""
-    views = tx.book.open_incidents(MOST_INCIDENTS)
+def _wanted(tx: Tx, named: Collection[str]) -> Sequence[str]:
+    """Ids of open incidents that want a remediation, those that are named first."""
+    known = {view.id: view for each in sorted(named) if (view := tx.book.incident(each)) is not None}
+    known |= {view.id: view for view in tx.book.open_incidents(MOST_INCIDENTS)}
+    views = list(known.values())
     if not views:
         return ()
     last, policies = tx.last_of([view.id for view in views]), tx.policies()

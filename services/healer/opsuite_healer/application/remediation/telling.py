@@ -17,8 +17,8 @@ def approval_wanted(remediation: Remediation, decision: Decision, now: datetime)
         "issue": remediation.issue,
         "target": target,
         "expires": remediation.next_at.isoformat() if remediation.next_at else "",
-        "approve": f"opsuite remediations approve {remediation.name} --step {decision.step}",
-        "reject": f"opsuite remediations reject {remediation.name} --step {decision.step}",
+        "approve": f"opsuite heal approve {remediation.name}",
+        "reject": f"opsuite heal reject {remediation.name}",
         "trace": trace_of(remediation.traceparent),
     }
     return Message(
