@@ -38,7 +38,7 @@ def lookup(reference: str, scope: Mapping[str, Any]) -> str:
     found: Any = scope
     words = reference.split(".")
     while words and isinstance(found, Mapping):
-        # Names of facts may hold points.
+        # Names of facts may hold points: the longest name that there is counts.
         name = next((name for name in _beginnings(words) if name in found), None)
         if name is None:
             raise TemplateFailed(f"${{{reference}}}: there is no {words[0]!r}")
@@ -49,4 +49,4 @@ def lookup(reference: str, scope: Mapping[str, Any]) -> str:
 
 
 def _beginnings(words: Sequence[str]) -> Iterator[str]:
-    return (".".join(words[:count]) for count in range(1, len(words) + 1))
+    return (".".join(words[:count]) for count in range(len(words), 0, -1))
