@@ -55,9 +55,7 @@ def test_a_circuit_that_is_reset_remembers_nothing() -> None:
 
 
 def test_pauses_are_told_with_and_without_jitter() -> None:
-    request = json_format.ParseDict(
-        {"backoff": {"first": "10s", "jitter": 0.5}, "tries": 3}, pb.EvaluateBackoffRequest()
-    )
+    form = {"backoff": {"first": "10s", "jitter": 0.5}, "tries": 3}
 
     pauses = evaluate_backoff(json_format.ParseDict(form, pb.EvaluateBackoffRequest())).pauses
 
