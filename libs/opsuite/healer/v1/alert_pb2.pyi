@@ -134,6 +134,8 @@ class _FlushReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FlushReas
     """Not told: all that goes on is kept quiet."""
     FLUSH_REASON_NEVER_TOLD: _FlushReason.ValueType  # 8
     """Not told: it is over, and nobody ever heard of it."""
+    FLUSH_REASON_NOBODY_TO_TELL: _FlushReason.ValueType  # 9
+    """Not told: the route has no receivers."""
 
 class FlushReason(_FlushReason, metaclass=_FlushReasonEnumTypeWrapper):
     """Why a group is told, or is not."""
@@ -156,6 +158,8 @@ FLUSH_REASON_ALL_QUIET: FlushReason.ValueType  # 7
 """Not told: all that goes on is kept quiet."""
 FLUSH_REASON_NEVER_TOLD: FlushReason.ValueType  # 8
 """Not told: it is over, and nobody ever heard of it."""
+FLUSH_REASON_NOBODY_TO_TELL: FlushReason.ValueType  # 9
+"""Not told: the route has no receivers."""
 Global___FlushReason: _TypeAlias = FlushReason  # noqa: Y015
 
 class _SilenceState:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opsuite_healer.domain.alerts.grouping import FlushReason, Member, Told, first_look, flush
 from opsuite_healer.domain.alerts.routing import Way
 
-WAY = Way()
+WAY = Way(receivers=("duty",))
 NEVER = None
 KNOWN = Told.FIRING
 
@@ -62,9 +62,18 @@ def test_a_group_of_which_nothing_goes_on_is_over() -> None:
 
 
 def test_a_route_may_keep_the_end_of_alerts_for_itself() -> None:
-    found = flush(Way(tells_resolved=False), [a_member("a", "over", KNOWN)], at(-300), NOON)
+    found = flush(Way(receivers=("duty",), tells_resolved=False), [a_member("a", "over", KNOWN)], at(-300), NOON)
 
     assert (found.is_told, found.resolved, found.gone) == (False, (), ("a",))
+
+
+def test_a_route_without_receivers_tells_nobody_and_remembers_that() -> None:
+    members = [a_member("a"), a_member("b", "over", KNOWN)]
+
+    found = flush(Way(), members, NEVER, NOON)
+
+    assert (found.is_told, found.reason, found.now_told) == (False, FlushReason.NOBODY_TO_TELL, {})
+    assert flush(WAY, members[:1], NEVER, NOON).reason is FlushReason.FIRST
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ class ListedGroup:
     group: Group
     receivers: Sequence[str]
     alerts: Sequence[Listed]
+    firing: int
+    """How many of its alerts go on, also where not all are here."""
 
 
 class Queries:
@@ -119,7 +121,8 @@ class Queries:
             page = self._pages.read(
                 tx.connection, sa.select(tables.groups), order=(Key(_g.id),), listing=listing, token=token, size=size
             )
-            listed = _groups(tx, [group_of(row._mapping) for row in page.rows])  # noqa: SLF001 - public in SQLAlchemy
+            groups = [group_of(row._mapping) for row in page.rows]  # noqa: SLF001 - public in SQLAlchemy
+            listed = _groups(tx, groups, MEMBERS_SHOWN)
             return [_group_message(one) for one in listed], page.next_token
 
         return await self._store.read(body)
@@ -195,17 +198,17 @@ def _messages(tx: SqlAlertTx, known: Sequence[KnownAlert]) -> list[pb.Alert]:
     ]
 
 
-def _groups(tx: SqlAlertTx, groups: Sequence[Group]) -> list[ListedGroup]:
+def _groups(tx: SqlAlertTx, groups: Sequence[Group], members_shown: int | None = None) -> list[ListedGroup]:
+    """With so many members of each; None: with all."""
     router = tx.routing().router
     found = []
     for group in groups:
         way = router.all.get(group.route)
-        members = [one.known for one in tx.members(group.id)]
-        found.append(ListedGroup(group, way.receivers if way else (), _listed(tx, members)))
+        members = _listed(tx, [one.known for one in tx.members(group.id, members_shown)])
+        found.append(ListedGroup(group, way.receivers if way else (), members, tx.firing_count(group.id)))
     return found
 
 
 def _group_message(listed: ListedGroup) -> pb.AlertGroup:
-    shown = [alert_message(one.known, one.quiet, (listed.group.id,)) for one in listed.alerts[:MEMBERS_SHOWN]]
-    firing = sum(one.known.is_firing for one in listed.alerts)
-    return group_message(listed.group, listed.receivers, shown, firing)
+    shown = [alert_message(one.known, one.quiet, (listed.group.id,)) for one in listed.alerts]
+    return group_message(listed.group, listed.receivers, shown, listed.firing)

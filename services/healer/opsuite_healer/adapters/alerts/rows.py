@@ -179,15 +179,27 @@ class AlertRows:
                 .values(next_flush_at=now)
             )
 
-    def members(self, group: str) -> Sequence[GroupMember]:
+    def members(self, group: str, limit: int | None = None) -> Sequence[GroupMember]:
         """The alerts in a group, by fingerprint."""
         statement = (
             sa.select(tables.alerts, _m.told)
             .join(tables.members, _m.fingerprint == _a.fingerprint)
             .where(_m.group_id == group)
             .order_by(_a.fingerprint)
+            .limit(limit)
         )
         return [GroupMember(known_of(row), Told(row["told"])) for row in self._rows(statement)]
+
+    def firing_count(self, group: str) -> int:
+        """How many of a group go on."""
+        statement = (
+            sa.select(sa.func.count())
+            .select_from(tables.members)
+            .join(tables.alerts, _m.fingerprint == _a.fingerprint)
+            .where(_m.group_id == group, _a.is_firing)
+        )
+        found: int = self.connection.execute(statement).scalar_one()
+        return found
 
     def memberships(self) -> Iterator[tuple[str, str]]:
         """Every group and alert in it."""

@@ -127,7 +127,7 @@ class Flushing:
             tx.drop_groups([group.id])
         else:
             tx.put_groups([_after(group, found, now)])
-        if found.is_told and way.receivers and (found.firing or found.resolved):
+        if found.is_told:
             alerts = {name: one.known.alert for name, one in members.items()}
             message = self._writing.message(group, found, alerts, now)
             unknown = tx.messages.send(way.receivers, message, about=f"alertGroups/{group.id}")

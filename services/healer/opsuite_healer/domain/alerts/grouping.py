@@ -40,6 +40,8 @@ class FlushReason(Enum):
     NOTHING_NEW = "nothing new"
     ALL_QUIET = "all quiet"
     NEVER_TOLD = "never told"
+    NOBODY_TO_TELL = "nobody to tell"
+    """The route has no receivers; once it has some, they hear of it as for the first time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,13 @@ def flush(way: Way, members: Iterable[Member], notified_at: datetime | None, now
     over = [one for one in members if not one.is_firing]
     ended = [one for one in over if one.told is not Told.NOTHING and not one.is_quiet]
     reason = _reason(way, firing, ended, notified_at, now)
-    is_told = reason is not None
+    is_told = reason is not None and bool(way.receivers)
     turned = {one.fingerprint: Told.QUIET for one in quiet if one.told is Told.FIRING}
     if is_told:
         turned |= {one.fingerprint: Told.FIRING for one in firing if one.told is not Told.FIRING}
     return Flush(
         is_told=is_told,
-        reason=reason or _why_not(firing, quiet, over),
+        reason=_why_not(firing, quiet, over) if reason is None else reason if is_told else FlushReason.NOBODY_TO_TELL,
         next_at=now + way.group_interval if firing or quiet else None,
         firing=tuple(one.fingerprint for one in firing),
         resolved=tuple(one.fingerprint for one in ended) if way.tells_resolved else (),

@@ -6,16 +6,18 @@ without TLS only loopback is listened on.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import ssl
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from aiohttp import web
 
 from opsuite_healer.adapters.alerts.http import bodies
 from opsuite_healer.adapters.alerts.http.configuration import configuration, receiver_names
 from opsuite_healer.adapters.alerts.http.guard import Caller, Guard, Handler
-from opsuite_healer.adapters.alerts.queries import Listed, Queries
+from opsuite_healer.adapters.alerts.queries import Listed, Queries, receiver_name
 from opsuite_healer.application.alerts.alerts import Alerting
 from opsuite_healer.application.alerts.silencing import Silencing
 from opsuite_healer.domain.alerts.labels import asked_of
@@ -135,23 +137,31 @@ class AlertsFace:
 
     async def _alerts(self, request: web.Request, _caller: Caller) -> web.Response:
         matchers, wanted, receiver = _filters(request), _wanted(request), _receiver(request)
-        shown = [
-            bodies.alert_out(one, receivers)
-            for one, receivers in await self._queries.all_firing()
-            if _is_shown(one, matchers, wanted) and _has(receiver, receivers)
-        ]
-        shown.sort(key=lambda one: one["fingerprint"])
-        return web.json_response(shown)
+        found = await self._queries.all_firing()
+
+        def render() -> list[Any]:
+            shown = [
+                bodies.alert_out(one, receivers)
+                for one, receivers in found
+                if _is_shown(one, matchers, wanted) and _has(receiver, receivers)
+            ]
+            return sorted(shown, key=lambda one: str(one["fingerprint"]))
+
+        return await _rendered(render)
 
     async def _groups(self, request: web.Request, _caller: Caller) -> web.Response:
         matchers, wanted, receiver = _filters(request), _wanted(request), _receiver(request)
-        found = []
-        for group in await self._queries.all_groups():
-            shown = [one for one in group.alerts if one.known.is_firing and _is_shown(one, matchers, wanted)]
-            rendered = bodies.group_out(group, shown)
-            if shown and _has(receiver, [rendered["receiver"]["name"]]):
-                found.append(rendered)
-        return web.json_response(found)
+        groups = await self._queries.all_groups()
+
+        def render() -> list[Any]:
+            found = []
+            for group in groups:
+                shown = [one for one in group.alerts if one.known.is_firing and _is_shown(one, matchers, wanted)]
+                if shown and _has(receiver, [receiver_name(group.receivers)]):
+                    found.append(bodies.group_out(group, shown))
+            return found
+
+        return await _rendered(render)
 
     # silences
 
@@ -174,6 +184,11 @@ class AlertsFace:
         name = request.match_info["id"]
         await self._silencing.expire(name, "", "", caller.call(f"silences/{name}"))
         return web.json_response({})
+
+
+async def _rendered(render: Callable[[], Any]) -> web.Response:
+    """Its JSON, made on a thread: there may be a hundred thousand alerts, and others have calls too."""
+    return web.Response(text=await asyncio.to_thread(lambda: json.dumps(render())), content_type="application/json")
 
 
 async def _fine(_request: web.Request) -> web.Response:
