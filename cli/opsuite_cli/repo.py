@@ -24,19 +24,9 @@ from opsuite_cli import (
     screen,
 )
 from opsuite_cli.deployments import duration
-from opsuite_cli.repo_access import (
-    ADDRESSES,
-    PASSWORD_COMMANDS,
-    PASSWORD_FILES,
-    Access,
-    AccessAnywhere,
-    choose,
-    current,
-    password,
-    refuse_unless,
-    reported,
-    storage_at,
-)
+from opsuite_cli.repo_access import ADDRESSES, Access, AccessAnywhere, choose, current, storage_at
+from opsuite_cli.repo_ending import refuse_unless, reported
+from opsuite_cli.repo_passwords import PASSWORD_COMMANDS, PASSWORD_FILES, password
 
 app = typer.Typer(
     cls=AccessAnywhere,

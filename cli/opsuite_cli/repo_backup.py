@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple, c
 import typer
 
 from opsuite_cli import repo_words, screen
-from opsuite_cli.repo_access import LockMode, Opened, cancellable, opened, refuse_unless
+from opsuite_cli.repo_access import LockMode, Opened, opened
+from opsuite_cli.repo_ending import INCOMPLETE, cancellable, refuse_unless
 from opsuite_cli.repo_options import LEVELS, Compression, DryRun
 from opsuite_cli.repo_output import line, progress
 from opsuite_kernel.errors import Conflict, InvalidInput, Violation
@@ -106,7 +107,7 @@ def backup(  # a command has as many options as people need
         made = _made(at, request, _Source(stdin_filename, command) if is_stream else None)
         _print(made, dry_run=dry_run)
         if made.is_incomplete:
-            raise typer.Exit(3)
+            raise typer.Exit(INCOMPLETE)
 
 
 class _Source(NamedTuple):

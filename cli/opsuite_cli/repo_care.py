@@ -11,22 +11,11 @@ import typer
 
 from opsuite_cli import repo_options, repo_words, screen
 from opsuite_cli.deployments import duration
-from opsuite_cli.repo_access import (
-    FAILED,
-    Access,
-    LockMode,
-    Opened,
-    cancellable,
-    current,
-    lock,
-    opened,
-    password,
-    reported,
-    repository_at,
-    snapshots_of,
-)
+from opsuite_cli.repo_access import Access, LockMode, Opened, current, lock, opened, repository_at, snapshots_of
+from opsuite_cli.repo_ending import FAILED, cancellable, reported
 from opsuite_cli.repo_options import DryRun, Hosts, Ids, Paths, Tags
 from opsuite_cli.repo_output import progress
+from opsuite_cli.repo_passwords import password
 
 if TYPE_CHECKING:
     from opsuite_repository.check_report import CheckReport, Read

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opsuite_cli import repo_care, repo_options, repo_words, screen
-from opsuite_cli.repo_access import LockMode, Opened, current, incomplete, opened, refuse_unless
+from opsuite_cli.repo_access import LockMode, Opened, current, opened
+from opsuite_cli.repo_ending import incomplete, refuse_unless
 from opsuite_cli.repo_options import DryRun, GroupBy, Hosts, Ids, Paths, Tags
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from opsuite_cli import repo_words, screen
-from opsuite_cli.repo_access import LockMode, new_password, opened
+from opsuite_cli.repo_access import LockMode, opened
+from opsuite_cli.repo_passwords import new_password
 from opsuite_kernel.errors import Conflict, NotFound
 
 keys = typer.Typer(no_args_is_help=True, help="Passwords that open the repository.")

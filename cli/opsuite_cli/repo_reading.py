@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from opsuite_cli import repo_options, repo_words, screen
-from opsuite_cli.repo_access import Opened, incomplete, opened, refuse_unless
+from opsuite_cli.repo_access import Opened, opened
+from opsuite_cli.repo_ending import incomplete, refuse_unless
 from opsuite_cli.repo_options import ArchiveKind, Hosts, One, Paths, Sort, Tags
 from opsuite_cli.repo_output import line
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from opsuite_cli import screen
-from opsuite_cli.repo_access import LockMode, cancellable, incomplete, opened
+from opsuite_cli.repo_access import LockMode, opened
+from opsuite_cli.repo_ending import cancellable, incomplete
 from opsuite_cli.repo_options import DryRun, Ids
 from opsuite_cli.repo_output import progress
 from opsuite_kernel.errors import InvalidInput, Violation

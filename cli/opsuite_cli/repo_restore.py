@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opsuite_cli import repo_options, repo_words, screen
-from opsuite_cli.repo_access import INCOMPLETE, cancellable, opened
+from opsuite_cli.repo_access import opened
+from opsuite_cli.repo_ending import INCOMPLETE, cancellable
 from opsuite_cli.repo_options import DryRun, Hosts, One, Overwriting, Owners, Paths, Tags
 from opsuite_cli.repo_output import line, progress
 

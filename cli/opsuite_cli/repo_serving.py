@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opsuite_cli import screen
-from opsuite_cli.repo_access import new_password, refuse_unless, reported
+from opsuite_cli.repo_ending import refuse_unless, reported
+from opsuite_cli.repo_passwords import new_password
 from opsuite_kernel.errors import InvalidInput, Violation
 
 if TYPE_CHECKING:
+    import ssl
+
     from opsuite_repository.storage.rest_users import Users
 
 
@@ -75,6 +77,8 @@ def _users(file: Path) -> Users:
 
 
 def _tls(cert: Path, key: Path) -> ssl.SSLContext:
+    import ssl
+
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

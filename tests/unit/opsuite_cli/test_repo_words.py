@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from opsuite_cli import repo_words
-from opsuite_cli.repo_access import exit_status
+from opsuite_cli.repo_ending import exit_status
 from opsuite_cli.repo_options import count, policy
 from opsuite_kernel.errors import NotFound
 from opsuite_repository.errors import Cancelled, Locked, RepositoryMissing, WrongPassword
