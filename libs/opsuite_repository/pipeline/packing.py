@@ -42,10 +42,12 @@ class Packer:
         *,
         pack_bytes: int = DEFAULT_PACK_BYTES,
         dry_run: bool = False,
+        index_after: int = MOST_BLOBS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
         self._dry_run = dry_run
+        self._index_after = index_after
         self._clock = clock
         self._shelves = {kind: [_Shelf(repository, pack_bytes) for _ in range(OPEN_PACKS)] for kind in BlobType}
         self._lock = threading.Lock()
@@ -54,7 +56,7 @@ class Packer:
         self._named_at = clock()
         self._failure: BaseException | None = None
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="pack-writer")
-        self._room = threading.BoundedSemaphore(_WRITERS + 1)  # a pack more than are being written: memory is bounded
+        self._room = threading.BoundedSemaphore(_WRITERS)  # no pack waits: memory is bounded
         self.blobs = dict.fromkeys(BlobType, 0)
         """How many blobs were added."""
         self.added_bytes = 0
@@ -137,7 +139,7 @@ class Packer:
                 self._repository.write_pack(pack)
                 with self._lock:
                     self._unnamed.append(IndexedPack(pack.id, pack.entries))
-                self._name(self._taken(at_least=MOST_BLOBS))
+                self._name(self._taken(at_least=self._index_after))
         except BaseException as error:  # noqa: BLE001  # raised again by `check`
             self._failure = self._failure or error
         finally:
@@ -164,9 +166,9 @@ class Packer:
 
     def _wait(self) -> None:
         """Until no pack is being written: then all the room is free."""
-        for _ in range(_WRITERS + 1):
+        for _ in range(_WRITERS):
             self._room.acquire()
-        for _ in range(_WRITERS + 1):
+        for _ in range(_WRITERS):
             self._room.release()
 
 

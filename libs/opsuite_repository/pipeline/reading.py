@@ -246,4 +246,4 @@ class _Stored:
         self._done(encode_node(self._file.node))
 
 
-READ_BYTES: Final = 4 << 20
+READ_BYTES: Final = 2 << 20

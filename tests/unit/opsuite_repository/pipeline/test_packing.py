@@ -123,11 +123,11 @@ def test_packs_wait_for_an_index_no_longer_than_ten_minutes() -> None:
 def test_packs_wait_for_an_index_no_longer_than_until_it_would_be_large() -> None:
     storage = Telling()
     repository = a_repository(storage)
-    blob = a_blob(repository, b"content")
-    with Packer(repository, pack_bytes=MOST_BLOBS * len(blob.stored)) as packer:
-        for at in range(2 * MOST_BLOBS):  # whichever of the two open packs gets more of them is full by then
-            packer.add(blob._replace(id=blob_id(b"%d" % at)))
+    with Packer(repository, pack_bytes=1, index_after=3) as packer:
+        for content in (b"one", b"two", b"three"):
+            packer.add(a_blob(repository, content))
         assert storage.indexed.wait(LONG)
+    assert MOST_BLOBS == 50_000
 
 
 def test_a_dry_run_counts_and_stores_nothing() -> None:
