@@ -52,6 +52,16 @@ class Helper:
         except (EOFError, OSError):
             return False
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
     def send(self, message: Message) -> None:
         """Tell it something. Raises Unavailable when it is gone."""
         with _telling_of_its_end():
@@ -76,8 +86,7 @@ class Helper:
         try:
             self._process.wait(_ENDS_WITHIN)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
 
 @contextlib.contextmanager
@@ -108,9 +117,13 @@ class HelperPool:
         with self._lock:
             if self._is_closed:
                 return []
-            ready, self._idle = self._idle, []
+            idle, self._idle = self._idle, []
+            ready = [helper for helper in idle if helper.is_alive]
             missing = self._count - self._lent - len(ready)
             self._lent = self._count
+        for helper in idle:
+            if helper not in ready:
+                helper.close()
         started = [Helper() for _ in range(missing)]
         up = [helper for helper in started if helper.wait_until_ready()]
         for helper in started:
