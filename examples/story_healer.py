@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +52,10 @@ class Mended:
     remediations: list[dict[str, Any]]
 
     @property
-    def actions(self) -> list[str]:
+    def attempts(self) -> list[dict[str, Any]]:
         """What was done, in order."""
         attempts = [one for each in self.remediations for one in each.get("attempts", [])]
-        return [one["action"] for one in sorted(attempts, key=lambda one: one["start_time"])]
+        return sorted(attempts, key=lambda one: str(one["start_time"]))
 
 
 def main() -> int:
@@ -98,7 +100,8 @@ def tell() -> int:
         expect(0, environment, "incident", "stats")
         say("What it cost")
         print_table(faults, customers)
-        return judge(faults, page(f"http://127.0.0.1:{port}/"))
+        woken = [one for one in call(environment, "incident", "list", "--all") if one.get("told")]
+        return judge(faults, woken, page(f"http://127.0.0.1:{port}/"))
 
 
 # ---- what is needed -------------------------------------------------------------------------------------------------
@@ -175,7 +178,7 @@ class Bakery:
         no_flour.touch()
         began = time.time()
         os.kill(self.replicas()[0].pid, signal.SIGKILL)
-        wait_until("supervisord gives the replica up", self._has_given_up)
+        wait_until("supervisord gives the replica up", lambda: "FATAL" in self._supervisord_log())
         no_flour.unlink()
         return self._mended("a crash", began)
 
@@ -190,6 +193,7 @@ class Bakery:
         """Roll out the version that is sick a little later."""
         say(f"Deploy {BAD}: every gate passes, and then the bread is sold out")
         deploy(self.environment, BAD)
+        (self._work(BAD).parent / "store-is-empty").touch()
         began = wait_until("the bread is sold out", lambda: not self.is_healthy())
         return self._mended("a bad release", began)
 
@@ -217,13 +221,14 @@ class Bakery:
         healthy = wait_until("customers can buy from every replica", self.is_healthy)
         wait_until("every remediation has ended", lambda: self._have_ended(began))
         wait_until("no incident is open", lambda: not call(self.environment, "incident", "list"))
-        found = self._remediations(began)
+        names = [one["name"] for one in self._remediations(began)]
+        found = [call(self.environment, "heal", "show", name) for name in names]
         print(f"{fault}: mended after {healthy - began:.1f} s, proved {time.time() - before:.1f} s after it was left")
         return Mended(fault, began, healthy, found)
 
     def _remediations(self, since: float) -> list[dict[str, Any]]:
         listed = call(self.environment, "heal", "list", "--limit", "100") or []
-        return [one for one in listed if _seconds(one["create_time"]) >= since]
+        return [one for one in listed if seconds_of(one["create_time"]) >= since]
 
     def _have_ended(self, since: float) -> bool:
         return all("end_time" in one for one in self._remediations(since))
@@ -231,15 +236,13 @@ class Bakery:
     def _work(self, version: str) -> Path:
         return self.place / "data" / "work" / "bakery" / version
 
-    def _has_given_up(self) -> bool:
-        workload = call(self.environment, "workload", "show", "bakery") or {}
-        replicas = [one for revision in workload.get("revisions", []) for one in revision.get("replica_statuses", [])]
-        return any(one.get("phase") == "failed" for one in replicas)
+    def _supervisord_log(self) -> str:
+        return (self.place / "data" / "supervisor" / "supervisord.log").read_text()
 
     @staticmethod
     def _directory(pid: int) -> str:
         try:
-            return os.readlink(f"/proc/{pid}/cwd")
+            return str(Path(f"/proc/{pid}/cwd").readlink())
         except OSError:
             return ""
 
@@ -248,10 +251,9 @@ def _sells(replica: Replica) -> bool:
     return "loaf" in page(f"http://127.0.0.1:{replica.port}/")
 
 
-def _seconds(time_of: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(time_of).timestamp()
+def seconds_of(moment: str) -> float:
+    """A time of an answer, in seconds since the epoch."""
+    return datetime.fromisoformat(moment).timestamp()
 
 
 # ---- how it went ----------------------------------------------------------------------------------------------------
@@ -261,20 +263,37 @@ def print_table(faults: list[Mended], customers: Load) -> None:
     """The faults in figures."""
     print(f"{'fault':<16}{'time to repair':>16}  what was done")
     for one in faults:
-        print(f"{one.fault:<16}{one.healthy - one.began:>14.1f} s  {', '.join(one.actions) or 'nothing'}")
+        print(f"{one.fault:<16}{one.healthy - one.began:>14.1f} s  {told(one)}")
     mean = sum(one.healthy - one.began for one in faults) / len(faults)
     print(f"{'mean':<16}{mean:>14.1f} s")
     print(f"{len(customers.answers):,} requests meanwhile, of which {len(customers.failures):,} failed")
 
 
-def judge(faults: list[Mended], now: str) -> int:
+def told(fault: Mended) -> str:
+    """What was done about a fault, with what came of it."""
+    done = [f"{one['action']} {one['state'].removeprefix('ATTEMPT_STATE_')}" for one in fault.attempts]
+    return ", ".join(done) or "nothing"
+
+
+def is_doubled(attempts: list[dict[str, Any]]) -> bool:
+    """Whether one action had begun before the one before it had ended."""
+    return any(
+        "end_time" not in one or seconds_of(after["start_time"]) < seconds_of(one["end_time"])
+        for one, after in pairwise(attempts)
+    )
+
+
+def judge(faults: list[Mended], woken: list[dict[str, Any]], now: str) -> int:
     """0 if everything went as it should; what did not is said."""
     wrong = []
     expected = {"a crash": "RESTART_SERVICE", "a hang": "RESTART_SERVICE", "a bad release": "ROLL_BACK_DEPLOYMENT"}
     for one in faults:
-        if one.actions != [expected[one.fault]]:
-            wrong.append(f"{one.fault} should have been mended by {expected[one.fault]}, once: {one.actions}")
+        if {each["action"] for each in one.attempts} != {expected[one.fault]}:
+            wrong.append(f"{one.fault} should have been mended by {expected[one.fault]}: {told(one)}")
+        if is_doubled(one.attempts):
+            wrong.append(f"{one.fault} was acted on twice at once: {one.attempts}")
         wrong += [f"{one.fault}: {each['reason']}" for each in one.remediations if each.get("is_escalated")]
+    wrong += [f"somebody was woken: {one['summary']}" for one in woken]
     if f"version {GOOD}" not in now:
         wrong.append(f"the bakery should answer as {GOOD}, and says: {now or 'nothing'}")
     for line in wrong:

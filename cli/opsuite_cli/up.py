@@ -202,14 +202,12 @@ def _greet(directory: Path, addresses: Sequence[str], beside: Mapping[str, str])
 def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
     from opsuite_platforms.supervisord import Supervisord
 
-    stopped = []
-    if (pid := _holder(directory)) is not None:
+    places = {"the deployer": directory} | {f"the {one.name}": one.data_of(directory) for one in ALL.values()}
+    # Found before the first is told: `opsuite up` stops the others when the deployer has ended.
+    running = {name: pid for name, place in places.items() if (pid := _holder(place)) is not None}
+    for pid in running.values():
         _end(pid)
-        stopped.append("the deployer")
-    for service in ALL.values():
-        if (pid := _holder(service.data_of(directory))) is not None:
-            _end(pid)
-            stopped.append(f"the {service.name}")
+    stopped = list(running)
     supervisord = Supervisord(directory / "supervisor")
     if not keep_workloads and supervisord.answers():
         supervisord.stop()
@@ -219,7 +217,10 @@ def _stop(directory: Path, *, keep_workloads: bool) -> list[str]:
 
 def _end(pid: int) -> None:
     """Let it drain; returns when it has ended. Raises Unavailable."""
-    descriptor = os.pidfd_open(pid)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     try:
         signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         if not select.select([descriptor], [], [], STOP_SECONDS)[0]:

@@ -97,11 +97,11 @@ def test_documents_are_applied_once_updated_and_printed_back(opsuite: Command, t
 
     assert [line.rpartition(": ")[2] for line in first] == ["created"] * 4
     assert [line.rpartition(": ")[2] for line in again] == ["unchanged"] * 4
-    assert changed == "policy restart: updated\n"
+    assert changed == "healing policy restart: updated\n"
     assert yaml.safe_load(opsuite("heal", "policy", "get", "restart"))["spec"]["mode"] == "HEALING_MODE_SUGGEST"
     assert "receivers/chat" in opsuite("escalation", "get", "people")
     assert "restart" in opsuite("heal", "policy", "list")
-    assert opsuite("escalation", "delete", "people") == "policy people: deleted\n"
+    assert opsuite("escalation", "delete", "people") == "escalation policy people: deleted\n"
     assert opsuite("receiver", "delete", "chat") == "receiver chat: deleted\n"
 
 

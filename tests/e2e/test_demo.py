@@ -56,7 +56,7 @@ def test_the_demo_ends_with_the_old_version_back(clone: Path) -> None:
         "ROLLED_BACK",
         "rollback 1.1.0",
         "answers: Hello, fleet! This is version 1.1.0.",
-        "stopped the deployer, the scaler and the workloads",
+        "stopped the deployer, the scaler, the healer and the workloads",
     ):
         assert expected in ended.stdout
     assert "HTTP 503, expected 200" in ended.stderr

@@ -63,7 +63,7 @@ def test_ctrl_c_stops_everything(place: Path) -> None:
         told, _ = telling.communicate(timeout=LONGEST_SECONDS)
 
     assert telling.returncode == 130, told
-    assert "stopped the deployer, the scaler and the workloads" in told
+    assert "stopped the deployer, the scaler, the healer and the workloads" in told
     assert left_behind(place) == []
 
 

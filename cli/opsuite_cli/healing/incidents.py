@@ -208,7 +208,9 @@ def watch() -> None:
 
 @app.command()
 def stats(
-    last: Annotated[timedelta, typer.Option("--last", parser=duration, help="How far back (720h).")] = timedelta(30),
+    last: Annotated[
+        timedelta | None, typer.Option("--last", parser=duration, help="How far back (24h); 30 days unless given.")
+    ] = None,
 ) -> None:
     """Count incidents, and how long they took to be acknowledged (MTTA) and resolved (MTTR)."""
     from datetime import UTC, datetime
@@ -216,7 +218,7 @@ def stats(
     from google.protobuf.timestamp_pb2 import Timestamp
 
     start = Timestamp()
-    start.FromDatetime(datetime.now(UTC) - last)
+    start.FromDatetime(datetime.now(UTC) - (last or timedelta(days=30)))
     answer = ask(SERVICE, "GetIncidentStatistics", start_time=start)
     if not screen.wants_table():
         screen.document(answer)

@@ -77,7 +77,7 @@ HEALTH_CHECK: Final = Resource(
     "checks",
 )
 HEALING_POLICY: Final = Resource(
-    Kind("HealingPolicy", "opsuite.healer.v1.healing_policy_pb2", "healingPolicies/", "policy", "policy", _OWN),
+    Kind("HealingPolicy", "opsuite.healer.v1.healing_policy_pb2", "healingPolicies/", "policy", "healing policy", _OWN),
     "healing_service",
     "HealingPolicy",
     "HealingPolicies",
@@ -91,7 +91,14 @@ RECEIVER: Final = Resource(
     "receivers",
 )
 ESCALATION_POLICY: Final = Resource(
-    Kind("EscalationPolicy", "opsuite.healer.v1.escalation_pb2", "escalationPolicies/", "policy", "policy", _OWN),
+    Kind(
+        "EscalationPolicy",
+        "opsuite.healer.v1.escalation_pb2",
+        "escalationPolicies/",
+        "policy",
+        "escalation policy",
+        _OWN,
+    ),
     "escalation_service",
     "EscalationPolicy",
     "EscalationPolicies",
@@ -108,6 +115,23 @@ ALL: Final = (RECEIVER, ESCALATION_POLICY, HEALTH_CHECK, RUNBOOK, HEALING_POLICY
 """Each before those that name it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A resource as a document of a file has it."""
+
+    resource: Resource
+    message: Any
+    place: str
+    """Which document of several: "[2]."."""
+
+    async def apply(self, client: Client) -> tuple[str, Any]:
+        """Make it so; what is wrong is told by its place in the file."""
+        try:
+            return await self.resource.apply(client, self.message)
+        except InvalidInput as error:
+            raise InvalidInput(_placed(error, self.place), reason=error.reason) from error
+
+
 def applied(file: Path) -> None:
     """Make everything in a file so, each kind before those that name it, and say what was done."""
     try:
@@ -116,7 +140,7 @@ def applied(file: Path) -> None:
         refuse(error)
 
     async def work(client: Client) -> list[tuple[Resource, str, Any]]:
-        return [(resource, *await resource.apply(client, message)) for resource, message in wanted]
+        return [(one.resource, *await one.apply(client)) for one in wanted]
 
     done = talk(work)
     if not screen.wants_table():
@@ -156,10 +180,10 @@ def add_to(app: typer.Typer, resource: Resource, head: Sequence[str], row: Calla
     app.command("delete", help=f"Forget a {noun}.")(delete)
 
 
-def _read(documents: Sequence[Mapping[str, Any]]) -> list[tuple[Resource, Any]]:
+def _read(documents: Sequence[Mapping[str, Any]]) -> list[Wanted]:
     """The resources of documents, in the order in which they can be applied. Raises InvalidInput with every mistake."""
     known = {one.kind.name: one for one in ALL}
-    found: list[tuple[Resource, Any]] = []
+    found: list[Wanted] = []
     wrong: list[Violation] = []
     for number, document in enumerate(documents):
         place = f"[{number}]." if len(documents) > 1 else ""
@@ -168,11 +192,15 @@ def _read(documents: Sequence[Mapping[str, Any]]) -> list[tuple[Resource, Any]]:
             wrong.append(Violation(f"{place}kind", f"must be one of {', '.join(known)}"))
             continue
         try:
-            found.append((resource, resource.kind.read(document)))
+            found.append(Wanted(resource, resource.kind.read(document), place))
         except InvalidInput as error:
-            wrong += [Violation(f"{place}{one.field}", one.description, one.reason) for one in error.violations]
+            wrong += _placed(error, place)
     if not documents:
         wrong.append(Violation("kind", "the file holds no document"))
     if wrong:
         raise InvalidInput(wrong, reason="DOCUMENT_INVALID")
-    return sorted(found, key=lambda pair: ALL.index(pair[0]))
+    return sorted(found, key=lambda one: ALL.index(one.resource))
+
+
+def _placed(error: InvalidInput, place: str) -> list[Violation]:
+    return [Violation(f"{place}{one.field}", one.description, one.reason) for one in error.violations]

@@ -1,4 +1,4 @@
-"""What differs between the versions of the bakery: this one bakes as much as it sells."""
+"""What differs between the versions of the bakery: this one orders flour before the store is empty."""
 
 from http import HTTPStatus
 
