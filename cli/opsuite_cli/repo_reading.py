@@ -155,7 +155,8 @@ def _find_objects(
         for reference in objects.references(at.repository, saved.snapshot.tree, broken=broken):
             path = repo_words.shown(reference.path)
             if screen.wants_table():
-                screen.say(f"{reference.kind.value} {reference.id}  {saved.short_id}  {path}")
+                where = repo_words.on_one_line(reference.path)
+                screen.say(f"{reference.kind.value} {reference.id}  {saved.short_id}  {where}")
                 continue
             documents.append(
                 {
@@ -179,10 +180,10 @@ def diff(
     from opsuite_repository import diff as comparing
 
     def tell(change: comparing.Change) -> None:
-        path = repo_words.shown(change.path)
         if screen.wants_table():
-            screen.say(f"{change.modifier:<4} {path}")
+            screen.say(f"{change.modifier:<4} {repo_words.on_one_line(change.path)}")
         else:
+            path = repo_words.shown(change.path)
             line({"message_type": "change", "path": path, "modifier": change.modifier})
 
     with opened() as at:
@@ -267,4 +268,4 @@ def _tree(
 def _complain_of(broken: list[Broken]) -> None:
     """What could not be read makes the answer incomplete."""
     if broken:
-        raise incomplete([f"{repo_words.shown(each.path)}: {each.why}" for each in broken])
+        raise incomplete([f"{repo_words.on_one_line(each.path)}: {each.why}" for each in broken])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _UNITS: Final = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _SIZE: Final = re.compile(r"(\d+)([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _POWERS: Final = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TIMES: Final = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 
 
@@ -53,8 +54,13 @@ def parse_time(text: str) -> datetime:
 
 
 def shown(path: bytes) -> str:
-    """A path for people and JSON; bytes that are not UTF-8 are written as escapes."""
+    """A path for programs; bytes that are not UTF-8 are written as escapes."""
     return path.decode("utf-8", "backslashreplace")
+
+
+def on_one_line(path: bytes) -> str:
+    """The same on one line whatever the name holds."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", shown(path))
 
 
 def local(instant: Instant) -> str:
@@ -126,14 +132,14 @@ def paths_of(snapshot: Snapshot) -> str:
 
 def entry_line(visited: Visited, *, long: bool, human: bool) -> str:
     """A line of a listing."""
+    path, node = on_one_line(visited.path), visited.node
     if not long:
-        return shown(visited.path)
+        return path
     from opsuite_repository.format.modes import written
 
-    node = visited.node
     length = size(node.size) if human else f"{node.size:6}"
-    target = f" -> {shown(node.link_target)}" if node.link_target else ""
-    return f"{written(node.mode)} {node.uid:5} {node.gid:5} {length} {local(node.mtime)} {shown(visited.path)}{target}"
+    target = f" -> {on_one_line(node.link_target)}" if node.link_target else ""
+    return f"{written(node.mode)} {node.uid:5} {node.gid:5} {length} {local(node.mtime)} {path}{target}"
 
 
 def entry_document(visited: Visited) -> dict[str, Any]:

@@ -74,6 +74,10 @@ def test_bytes_that_are_not_utf8_are_shown_as_escapes() -> None:
     assert repo_words.shown(b"caf\xe9 \xc3\xbc") == "caf\\xe9 ü"
 
 
+def test_a_name_cannot_pretend_to_be_two_lines_or_recolour_the_screen() -> None:
+    assert repo_words.on_one_line(b"a\nb\x1b[31m\xc2\x9b") == "a\\x0ab\\x1b[31m\\x9b"
+
+
 def test_files_of_patterns_know_comments_and_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CACHE", "/var/cache")
 
