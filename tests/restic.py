@@ -17,6 +17,8 @@ class Restic:
     """Runs restic on one repository in a folder; its cache lies beside it."""
 
     repository: Path
+    executable: Path | None = None
+    """Another restic than the one that `tools/` builds."""
 
     def __call__(self, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one command; unless told otherwise it has to succeed."""
@@ -44,7 +46,7 @@ class Restic:
 
     @property
     def _program(self) -> Path:
-        return program("restic", "tools/restic/build.sh")
+        return self.executable or program("restic", "tools/restic/build.sh")
 
     @property
     def _environment(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from components import missing
 from restic import PASSWORD, Restic
 from sample_trees import assert_same_tree, make_tree
 
@@ -110,6 +111,27 @@ def test_we_continue_what_restic_stored_and_store_nothing_again(
     assert result.summary.files_unmodified > 10
     assert (result.summary.data_blobs, result.summary.tree_blobs) == (0, 0)
     assert result.tree == repository.read_snapshot(result.parent).tree
+    assert_clean(restic)
+
+
+def test_a_restic_of_some_years_ago_takes_turns_with_us_too(
+    source: Path, repository: Repository, tmp_path: Path
+) -> None:
+    older = Path("/usr/bin/restic")
+    if not older.exists():
+        missing("the restic of Debian", "apt install restic")
+    restic = Restic(tmp_path / "repository", older)
+    (source / "link to no UTF-8").unlink()  # it knows no way to write down such a target
+    result = back_up(repository, BackupRequest(paths=(HERE,), hostname="shared"))
+
+    assert_clean(restic)
+    restic("restore", "latest", "--target", tmp_path / "theirs", "--verify")
+    assert_same_tree(source, tmp_path / "theirs" / "source")
+    assert "Files:           0 new,     0 changed" in restic("backup", HERE, "--host", "shared").stdout
+    again = back_up(reopened(repository), BackupRequest(paths=(HERE,), hostname="shared"))
+    assert (again.summary.files_new, again.summary.files_changed) == (0, 0)
+    assert again.parent != result.snapshot_id
+    restic("forget", "--keep-last", "1", "--prune")
     assert_clean(restic)
 
 
