@@ -82,7 +82,7 @@ class Archiver:
             self._course.check()
             entry = next(stack[-1].inner, None)
             if entry is None:
-                stack.pop().folder.complete()
+                self._completed(stack.pop().folder)
             elif (opened := self._opened(stack[-1], entry)) is not None:
                 stack.append(opened)
 
@@ -96,7 +96,7 @@ class Archiver:
         return self._tree
 
     def _opened_root(self, root: Target, parent: BlobId | None) -> _Frame:
-        folder = PendingFolder(root.path, None, None, 0, parent, self._finish)
+        folder = PendingFolder(root.path, None, None, 0, parent)
         frame = _Frame(folder, iter(()), ParentFolder(self._repository, parent), None)
         try:
             return self._filled(frame, root)
@@ -112,14 +112,14 @@ class Archiver:
             node = node_of(entry.name, path, status, with_atime=self._reading.with_atime)
             remembered = self._cache.known(path) if self._cache else None
             before = remembered.tree if remembered else above.parent.subtree(entry.name)
-            folder = PendingFolder(path, node, above.folder, entry.place, before, self._finish)
+            folder = PendingFolder(path, node, above.folder, entry.place, before)
             is_elsewhere = above.device not in {None, status.st_dev} and self._selection.one_file_system
             device = status.st_dev if entry.target.selected is None else None
             frame = _Frame(folder, iter(()), ParentFolder(self._repository, before), device)
             return self._filled(frame, Target(path) if is_elsewhere else entry.target)
         except OSError as error:
             self._tally.found(reading_failed(path, error))
-            above.folder.complete()
+            self._completed(above.folder)
             return None
 
     def _filled(self, frame: _Frame, target: Target) -> _Frame:
@@ -154,7 +154,7 @@ class Archiver:
         """Count the files of a folder in which none has changed."""
         self._tally.add(BatchResult(files_unmodified=files.files, size_bytes=files.size_bytes))
         self._meter.add(files=files.files, size_bytes=files.size_bytes, current=folder.path)
-        folder.complete(count)
+        self._completed(folder, count)
 
     def _start(self, frame: _Frame, base: bytes, places: list[int]) -> None:
         for begin in range(0, len(places), MOST_NAMES):
@@ -177,28 +177,26 @@ class Archiver:
             else:
                 folder.nodes[place] = node
                 ready += 1
-        folder.complete(ready)
+        self._completed(folder, ready)
 
     def _landed_large(self, folder: PendingFolder, place: int, node: str | None) -> None:
         folder.nodes[place] = node
         if node is None:
             folder.files = None
-        folder.complete()
+        self._completed(folder)
 
-    def _finish(self, folder: PendingFolder) -> None:
-        """Make the tree of a folder that has all its entries, on the thread that brought the last one."""
-        if self._course.has_failed:
-            return
-        tree = self._tree_of(folder)
-        if folder.node is None or folder.above is None:
-            self._tree = tree
-            self._ended.set()
-            return
-        folder.node.subtree = tree
-        text = encode_node(folder.node)
-        self._tally.add_folder(is_new=folder.before is None, is_unmodified=folder.before == tree)
-        folder.above.nodes[folder.place] = text
-        folder.above.complete()
+    def _completed(self, folder: PendingFolder, count: int = 1) -> None:
+        """So many entries have come. If they were the last, make the tree, and those above that waited only for it."""
+        while folder.complete(count) and not self._course.has_failed:
+            tree = self._tree_of(folder)
+            if folder.node is None or folder.above is None:
+                self._tree = tree
+                self._ended.set()
+                return
+            folder.node.subtree = tree
+            self._tally.add_folder(is_new=folder.before is None, is_unmodified=folder.before == tree)
+            folder.above.nodes[folder.place] = encode_node(folder.node)
+            folder, count = folder.above, 1
 
     def _tree_of(self, folder: PendingFolder) -> BlobId:
         if self._cache is None:

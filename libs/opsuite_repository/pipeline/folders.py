@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from opsuite_repository.format.blobs import BlobId
@@ -60,7 +59,6 @@ class PendingFolder:
         above: PendingFolder | None,
         place: int,
         before: BlobId | None,
-        finish: Callable[[PendingFolder], None],
     ) -> None:
         self.path = path
         self.node = node
@@ -78,7 +76,6 @@ class PendingFolder:
         """The folder at the last backup, if its files are still the same: nobody brings their nodes then."""
         self.nodes: list[str | None] = []
         """The JSON of each entry, by name; None for what is missing yet, or is not stored."""
-        self._finish = finish
         self._missing = 1  # whoever lists the folder counts as one
         self._lock = threading.Lock()
 
@@ -89,13 +86,11 @@ class PendingFolder:
         with self._lock:
             self._missing += len(names)
 
-    def complete(self, count: int = 1) -> None:
-        """So many have come, or never will; the last one finishes the folder on the thread that brings it."""
+    def complete(self, count: int = 1) -> bool:
+        """So many have come, or never will; whether they were the last."""
         with self._lock:
             self._missing -= count
-            is_last = self._missing == 0
-        if is_last:
-            self._finish(self)
+            return self._missing == 0
 
     def encode(self) -> bytes:
         """The tree."""

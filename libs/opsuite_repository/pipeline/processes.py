@@ -258,6 +258,8 @@ class Writers:
         self._fetcher = fetcher
         self._course = course
         self._recruiting: threading.Thread | None = None
+        self._hiring = threading.Lock()
+        self._is_over = False
         self._employed: list[RemoteRestorer] = []
         if pool.has_idle:
             self.recruit()
@@ -268,10 +270,10 @@ class Writers:
             self._recruiting = threading.Thread(target=self._recruit, name="recruiting", daemon=True)
             self._recruiting.start()
 
-    def wait(self) -> None:
-        """Until no helper is on its way."""
-        if self._recruiting is not None:
-            self._recruiting.join()
+    def stop(self) -> None:
+        """Send helpers back that are still on their way: nobody waits for them."""
+        with self._hiring:
+            self._is_over = True
 
     def close(self) -> None:
         """Give them back."""
@@ -282,8 +284,12 @@ class Writers:
         with self._course.guarded():
             for helper in self._pool.lend():
                 writer = RemoteRestorer(helper, self._pool, self._key, self._landing)
-                self._employed.append(writer)
-                self._fetcher.employ(writer)
+                with self._hiring:
+                    if self._is_over:
+                        writer.close()
+                    else:
+                        self._employed.append(writer)
+                        self._fetcher.employ(writer)
 
 
 def _ids(joined: bytes) -> list[BlobId]:

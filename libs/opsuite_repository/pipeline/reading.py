@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
-from threading import BoundedSemaphore, Event, Thread
+from queue import Empty, SimpleQueue
+from threading import BoundedSemaphore, Event, Lock, Thread
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
@@ -25,6 +25,7 @@ from opsuite_repository.pipeline.small_files import Batch, BatchResult, Deferred
 from opsuite_repository.pipeline.work import Course
 
 LARGE_AT_ONCE: Final = 2
+_READ_BYTES: Final = 2 << 20
 _QUEUED_LARGE: Final = 256
 _QUEUED_BATCHES: Final = 256
 _NAMES_BEFORE_RECRUITING: Final = 10_000
@@ -107,6 +108,8 @@ class FileReaders:
         self._read_files = 0  # only the first engine counts, which is alone until it matters
         self._recruiting: Thread | None = None
         self._first_retires = Event()
+        self._hiring = Lock()
+        self._is_over = False
         self._employ(engines.first(), self._first_retires)
         if engines.are_ready:
             self._start_recruiting()
@@ -128,8 +131,12 @@ class FileReaders:
         """Have helper processes work; then the engine of this process would only be in the way of its other threads."""
         with self._course.guarded():
             for engine in self._recruits.others():
-                self._employ(engine, None)
-                self._first_retires.set()
+                with self._hiring:
+                    if self._is_over:
+                        engine.close()
+                    else:
+                        self._employ(engine, None)
+                        self._first_retires.set()
 
     def _employ(self, engine: Engine, retires: Event | None) -> None:
         self._engines.append(engine)
@@ -150,8 +157,8 @@ class FileReaders:
     ) -> None:
         if error is not None:
             self._course.fail(error)
-        if self._recruiting is not None:
-            self._recruiting.join()
+        with self._hiring:  # helpers that come later are sent back: nobody waits for them
+            self._is_over = True
         for _ in self._threads:
             self._jobs.put(None)
         for thread in self._threads:
@@ -171,11 +178,14 @@ class FileReaders:
                         self._read_files += result.files_new + result.files_changed
 
     def _next_jobs(self) -> list[_Job]:
-        """Some jobs; none at the end."""
+        """Some jobs; none at the end. It waits for the first only: others may be long in coming."""
         jobs: list[_Job] = []
         names = 0
-        while names < _NAMES_TOGETHER and (not jobs or not self._jobs.empty()):
-            job = self._jobs.get()
+        while names < _NAMES_TOGETHER:
+            try:
+                job = self._jobs.get(block=not jobs)
+            except Empty:
+                break
             if job is None:
                 if jobs:
                     self._jobs.put(None)  # its turn comes after these
@@ -206,8 +216,8 @@ class FileReaders:
         before = os.fstat(descriptor)
         try:
             self._chunks.store(lambda view: stored.read_into(descriptor, view), stored.finish)
-        except OSError as error:
-            self._tally.found(reading_failed(file.path, error))
+        except _Unreadable as error:
+            self._tally.found(reading_failed(file.path, error.cause))
             done(None)
             return
         if finding := changed(file.path, before, os.fstat(descriptor), stored.read_bytes):
@@ -224,6 +234,14 @@ class FileReaders:
         self._meter.add(size_bytes=size, current=file.path)
 
 
+class _Unreadable(Exception):
+    """The file cannot be read further; what else is raised meanwhile is no fault of the file."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
 class _Stored:
     """A large file on its way."""
 
@@ -234,7 +252,10 @@ class _Stored:
         self.read_bytes = 0
 
     def read_into(self, descriptor: int, view: memoryview) -> int:
-        count = os.readv(descriptor, [view[:READ_BYTES]])
+        try:
+            count = os.readv(descriptor, [view[:_READ_BYTES]])
+        except OSError as error:
+            raise _Unreadable(error) from error
         self.read_bytes += count
         self._readers.read(self._file, count)
         return count
@@ -244,6 +265,3 @@ class _Stored:
         self._file.node.size = size
         self._readers.stored(self._file, size)
         self._done(encode_node(self._file.node))
-
-
-READ_BYTES: Final = 2 << 20

@@ -67,7 +67,7 @@ class Restorer:
             self._course.fail(error)
             raise
         finally:
-            self._writers.wait()
+            self._writers.stop()
             self._fetcher.close()
             self._writers.close()
             if self._course.has_failed:

@@ -560,3 +560,19 @@ def test_progress_ends_with_everything_done(repository: Repository, source: Path
 
     assert told[-1].files_done == told[-1].files_total == result.summary.total_files_processed
     assert told[-1].bytes_done == result.summary.total_bytes_processed
+
+
+def test_folders_may_be_nested_as_deep_as_paths_can_tell(
+    repository: Repository, restic: Restic, tmp_path: Path
+) -> None:
+    deepest = HERE
+    for _ in range(900):
+        deepest /= "d"
+    deepest.mkdir(parents=True)
+    (deepest / "large").write_bytes(bytes(600_000))  # read on a thread of its own: the walk is over by then
+
+    result = back_up(repository, BackupRequest(paths=(HERE,)))
+
+    assert (result.findings, result.summary.dirs_new, result.summary.files_new) == ((), 901, 1)
+    again = restore(repository, repository.read_snapshot(newest(repository)), RestoreRequest(target=tmp_path / "t"))
+    assert (again.findings, again.files_restored) == ((), 1)
