@@ -12,14 +12,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from opsuite_repository.errors import Damaged, Malformed
 from opsuite_repository.format.blobs import BlobId, BlobType
 from opsuite_repository.format.snapshots import Snapshot, Summary
+from opsuite_repository.format.snapshots import parse as parse_snapshot
 from opsuite_repository.format.times import from_datetime
 from opsuite_repository.pipeline.archiver import Archiver
 from opsuite_repository.pipeline.chunks import Chunks
@@ -262,13 +264,18 @@ class _Backup:
             return None
         if wanted != AUTO:
             return wanted, self._repository.read_snapshot(wanted)
-        alike = [
-            (snapshot.time.ns, name, snapshot)
-            for name, snapshot in self._repository.snapshots()
-            if snapshot.hostname == self._hostname and set(snapshot.paths) == set(self._paths)
-        ]
         latest = from_datetime(self.time).ns
-        return max(((name, each) for ns, name, each in alike if ns <= latest), key=_time, default=None)
+        return max((each for each in self._alike() if _time(each) <= latest), key=_time, default=None)
+
+    def _alike(self) -> Iterator[tuple[str, Snapshot]]:
+        """Snapshots of the same host and paths. One that is damaged is no parent, and no reason not to back up."""
+        for name, document in self._repository.try_documents(FileType.SNAPSHOT):
+            if isinstance(document, Damaged):
+                continue
+            with suppress(Malformed):
+                snapshot = parse_snapshot(document)
+                if snapshot.hostname == self._hostname and set(snapshot.paths) == set(self._paths):
+                    yield name, snapshot
 
     def _meter(self, progress: ProgressSink | None) -> Meter:
         """Until everything was looked at, the parent is the best guess at how much there is."""

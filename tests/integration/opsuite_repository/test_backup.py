@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -576,3 +577,31 @@ def test_folders_may_be_nested_as_deep_as_paths_can_tell(
     assert (result.findings, result.summary.dirs_new, result.summary.files_new) == ((), 901, 1)
     again = restore(repository, repository.read_snapshot(newest(repository)), RestoreRequest(target=tmp_path / "t"))
     assert (again.findings, again.files_restored) == ((), 1)
+
+
+def test_a_damaged_snapshot_keeps_nobody_from_backing_up(repository: Repository, tmp_path: Path) -> None:
+    many_files(tmp_path / "source", 3)
+    first = back_up(repository, BackupRequest(paths=(HERE,)))
+    second = back_up(repository, BackupRequest(paths=(HERE,)))
+    file = tmp_path / "repository" / "snapshots" / (second.snapshot_id or "")
+    file.chmod(0o600)
+    file.write_bytes(file.read_bytes()[:-1])
+
+    third = back_up(repository, BackupRequest(paths=(HERE,)))
+
+    assert (third.parent, third.summary.files_unmodified) == (first.snapshot_id, 4)
+
+
+def test_other_file_systems_are_stored_as_empty_folders_where_that_is_wanted(repository: Repository) -> None:
+    mounted = Path("/dev/shm")
+    if not mounted.is_dir() or mounted.stat().st_dev == mounted.parent.stat().st_dev:
+        pytest.skip("no file system is mounted where one was expected")
+
+    with tempfile.NamedTemporaryFile(dir=mounted):
+        result = back_up(repository, BackupRequest(paths=(mounted.parent,), one_file_system=True))
+
+    (dev,) = repository.read_tree(result.tree)
+    assert dev.subtree is not None
+    (shm,) = [node for node in repository.read_tree(dev.subtree) if node.name == b"shm"]
+    assert shm.subtree is not None
+    assert repository.read_tree(shm.subtree) == []
