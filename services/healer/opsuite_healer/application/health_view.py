@@ -17,7 +17,10 @@ class TargetHealth:
 
     target: TargetRef
     outcome: Outcome
-    """HEALTHY, UNHEALTHY, or UNKNOWN while no check of it has come to a verdict."""
+    """HEALTHY, UNHEALTHY, or UNKNOWN while no check of it has come to a verdict.
+
+    Also UNKNOWN after something was done to it, until each check that had a verdict before has one again.
+    """
     since: datetime | None
     """Since when `outcome` has stood; None for UNKNOWN."""
     is_flapping: bool = False

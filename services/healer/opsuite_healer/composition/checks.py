@@ -16,6 +16,7 @@ from opsuite_healer.adapters.checks.health_check_api import HealthCheckServicer
 from opsuite_healer.adapters.checks.observing import Observing
 from opsuite_healer.adapters.checks.queries import Queries
 from opsuite_healer.adapters.checks.recorder import LastAnswers
+from opsuite_healer.adapters.checks.tidying import clear_events
 from opsuite_healer.adapters.checks.transaction import SpecCache, SqlChecks
 from opsuite_healer.adapters.checks.watches import Watches
 from opsuite_healer.adapters.checks.workloads import Workloads
@@ -87,7 +88,8 @@ def checks(house: House, troubles_of: Callable[[SqlUnit], Troubles]) -> Checks:
             lambda: repeat(WRITE_LAST_ANSWERS_EVERY, answers.flush),
         ],
         recover=[attendants.recover],
-        drain=[attendants.drain, attendants.close, answers.flush],
+        drain=[lambda: _let_go(attendants, keeper), attendants.close, answers.flush],
+        tidy=[lambda now: clear_events(house.database, now - house.settings.keep_results)],
     )
     return Checks(part, StoredHealth(store, workloads))
 
@@ -124,6 +126,13 @@ def _attendants(house: House, looks: Looks) -> tuple[Attendants, LeaseKeeper]:
     )
     keeper.on_lost = attendants.lost
     return attendants, keeper
+
+
+async def _let_go(attendants: Attendants, keeper: LeaseKeeper) -> None:
+    """Give every check back, without waiting for answers: one that is lost is asked for again by whoever is next."""
+    for lease in keeper.held():
+        attendants.lost(lease)
+    await attendants.drain()
 
 
 def _hear(attendants: Attendants, keeper: LeaseKeeper, run: str) -> None:

@@ -33,9 +33,11 @@ class Commands:
 
     def probe(self, text: CommandText) -> CommandProbe:
         """The program as it is started. Raises InvalidInput."""
+        if found := self.judge(text):
+            raise InvalidInput(found)
         roots = self._policy.roots
         directory = resolve_below(roots, text.working_dir or ".", relative_to=roots[0])
-        if found := [*self.judge(text), *judge_links(self._policy, text.args, directory)]:
+        if found := judge_links(self._policy, text.args, directory):
             raise InvalidInput(found)
         path = os.pathsep.join(str(place) for place in self._policy.trusted_directories)
         program = resolve_program(self._policy, text.command)

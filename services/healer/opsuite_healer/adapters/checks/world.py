@@ -49,6 +49,7 @@ ISSUES: Final[Mapping[type, str]] = {
 }
 """What is wrong where a number is beyond its level."""
 OUR_PORT: Final = "port"
+LONGEST_MESSAGE: Final = 500
 
 
 class AskingWorld:
@@ -73,7 +74,12 @@ class AskingWorld:
         self._clock = clock
 
     async def look(self, spec: CheckSpec) -> Sight:
-        """What a check finds now."""
+        """What a check finds now, in words that can be shown and kept."""
+        sight = await self._look(spec)
+        answers = {name: replace(one, message=shown(one.message)) for name, one in sight.answers.items()}
+        return replace(sight, answers=answers, why_not=shown(sight.why_not))
+
+    async def _look(self, spec: CheckSpec) -> Sight:
         if not spec.covers_replicas:
             return Sight({spec.target.replica: await self._ask(spec, {})})
         try:
@@ -142,6 +148,13 @@ class AskingWorld:
 
     def _secret(self, ref: SecretRef | None) -> str:
         return self._secrets.resolve(ref).reveal() if ref else ""
+
+
+def shown(message: str) -> str:
+    """A message without what no terminal and no database takes: control characters, halves of characters."""
+    if message.isprintable() and len(message) <= LONGEST_MESSAGE:
+        return message
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in message[:LONGEST_MESSAGE])
 
 
 def places(replica: Replica) -> Mapping[str, str]:
