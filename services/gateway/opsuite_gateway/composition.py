@@ -17,6 +17,7 @@ from opsuite_gateway.http.answers import answered
 from opsuite_gateway.http.api import Api
 from opsuite_gateway.http.contract import Contract
 from opsuite_gateway.http.health import Health
+from opsuite_gateway.http.oidc import Oidc, OidcSettings
 from opsuite_gateway.http.sessions import Sessions, session_key
 from opsuite_gateway.http.short_paths import ShortPaths
 from opsuite_gateway.http.signing_in import SigningIn
@@ -24,7 +25,7 @@ from opsuite_gateway.settings import Settings
 from opsuite_gateway.upstreams import SERVICES, open_upstreams
 from opsuite_gateway.watching import SharedWatches
 from opsuite_kernel.clock import SystemClock
-from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_kernel.errors import InvalidInput, NotFound, Violation
 from opsuite_rpc.channel import Target, Tls, default_target
 from opsuite_storage import lock
 from opsuite_telemetry import logs
@@ -61,14 +62,17 @@ async def start(settings: Settings, stack: AsyncExitStack) -> list[str]:
     stack.callback(held.release)
     upstreams = await open_upstreams(targets(settings), stack)
     is_secure = settings.public_url.startswith("https:") or tls is not None
-    sessions = Sessions(session_key(settings.data_dir), SystemClock(), lasts=settings.session, is_secure=is_secure)
+    key = session_key(settings.data_dir)
+    sessions = Sessions(key, SystemClock(), lasts=settings.session, is_secure=is_secure)
     signing_in = SigningIn(sessions, upstreams)
     watches = SharedWatches()
     stack.push_async_callback(watches.close)
     api = Api(upstreams, sessions.caller_of, watches, most_streams=settings.streams)
     application = web.Application(middlewares=[answered], client_max_size=settings.body_bytes)
+    oidc = _oidc(settings, key, sessions, is_secure=is_secure)
     application.add_routes(
         [
+            *(oidc.routes() if oidc else []),
             web.get("/health", Health(upstreams).handle),
             web.get("/openapi.json", Contract().handle),
             web.post("/session", signing_in.sign_in),
@@ -107,6 +111,25 @@ def targets(settings: Settings) -> Mapping[str, Target]:
             continue
         chosen[name] = target
     return chosen
+
+
+def _oidc(settings: Settings, key: bytes, sessions: Sessions, *, is_secure: bool) -> Oidc | None:
+    """Signing in at an OpenID provider, if there is one. Raises InvalidInput, NotFound."""
+    if not settings.oidc_issuer:
+        return None
+    if not settings.oidc_client_id or not settings.public_url:
+        wanted = [name for name in ("oidc_client_id", "public_url") if not getattr(settings, name)]
+        raise InvalidInput([Violation(name, "is wanted where there is an oidc_issuer", "REQUIRED") for name in wanted])
+    secret = ""
+    if settings.oidc_client_secret_file is not None:
+        try:
+            secret = settings.oidc_client_secret_file.read_text().strip()
+        except OSError as error:
+            raise NotFound("file", str(settings.oidc_client_secret_file)) from error
+    provider = OidcSettings(
+        settings.oidc_issuer, settings.oidc_client_id, secret, settings.public_url, settings.oidc_scopes
+    )
+    return Oidc(provider, key, sessions, SystemClock(), is_secure=is_secure)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     session: Duration = timedelta(hours=12)
     """Time after which somebody has to sign in again."""
 
+    oidc_issuer: str = ""
+    """OpenID provider at which people sign in; empty: with a token only."""
+    oidc_client_id: str = ""
+    """Who the gateway is there; the services have to take tokens for this audience (`…_JWT_AUDIENCE`)."""
+    oidc_client_secret_file: Path | None = None
+    """File with the client's secret; absent: a public client, which PKCE alone protects."""
+    oidc_scopes: str = "openid profile email"
+    """What is asked of the provider."""
+
     # how much
     body_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     """Largest body of a request."""

@@ -61,9 +61,10 @@ class Sessions:
         self._is_secure = is_secure
         self._tries: OrderedDict[str, list[float]] = OrderedDict()
 
-    def begin(self, token: str) -> Session:
-        """A session for a token that a service has taken."""
-        return Session(token, secrets.token_urlsafe(24), self._clock.now().timestamp() + self._lasts.total_seconds())
+    def begin(self, token: str, until: float | None = None) -> Session:
+        """A session for a token that a service has taken; `until` (Unix time) is when the token ends, if it does."""
+        end = self._clock.now().timestamp() + self._lasts.total_seconds()
+        return Session(token, secrets.token_urlsafe(24), min(end, until) if until else end)
 
     def give(self, answer: web.StreamResponse, session: Session) -> None:
         """Put the session's cookie on an answer."""
