@@ -116,8 +116,8 @@ class _Check:
 
     def _wrong_in_tree(self, tree: ReadTree) -> Iterator[Finding]:
         file = f"tree {tree.id.hex()}"
-        if isinstance(tree.content, Damaged):
-            yield Finding(file, DamageKind.TREE_DAMAGED, tree.content.why)
+        if tree.wrong is not None:
+            yield Finding(file, DamageKind.TREE_DAMAGED, tree.wrong.why)
             return
         try:
             nodes = decode_tree(tree.content)

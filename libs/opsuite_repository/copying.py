@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
 
-from opsuite_repository.errors import Damaged, naming
+from opsuite_repository.errors import Damaged
 from opsuite_repository.format.blobs import BlobId, BlobType, PackId, SealedBlob, seal_blob
 from opsuite_repository.format.packs import DEFAULT_PACK_BYTES, PackEntry
 from opsuite_repository.format.snapshots import Snapshot
@@ -22,7 +22,7 @@ from opsuite_repository.gathering import Gathered, gather, readable
 from opsuite_repository.pipeline.packing import Packer
 from opsuite_repository.pipeline.progress import Meter, ProgressSink
 from opsuite_repository.pipeline.work import Course
-from opsuite_repository.reachable import reachable_trees, references
+from opsuite_repository.reachable import ReadTree, reachable_trees
 from opsuite_repository.repository import Repository
 from opsuite_repository.storage.port import FileType
 
@@ -101,10 +101,12 @@ class _Copy:
     def copy(self, name: str, snapshot: Snapshot) -> None:
         """Copy everything below the tree of a snapshot, trees first."""
         wanted = _Wanted(self._source)
-        for tree in _trees(self._source, snapshot.tree):
+        for tree in reachable_trees(self._source, [snapshot.tree]):  # that the target has one tells nothing of others
             self._course.check()
+            if tree.wrong is not None:
+                raise tree.wrong
             self._copy_tree(tree)
-            for blob in tree.data:
+            for blob in tree.references.data:
                 if self.packer.claim(BlobType.DATA, blob):
                     wanted.add(blob)
         for gathered in gather(self._source, wanted.by_pack):
@@ -137,28 +139,11 @@ class _Copy:
         self._waiting = {}
         self._written_at = self.packer.stored_bytes
 
-    def _copy_tree(self, tree: _Tree) -> None:
+    def _copy_tree(self, tree: ReadTree) -> None:
         if self.packer.claim(BlobType.TREE, tree.id):
             level = 3 if self._target.config.version > 1 else None
             self.packer.add(seal_blob(self._target.sealer, BlobType.TREE, tree.content, id_=tree.id, level=level))
             self._meter.add(files=1, size_bytes=len(tree.content))
-
-
-@dataclass(frozen=True, slots=True)
-class _Tree:
-    id: BlobId
-    content: bytes
-    data: list[BlobId]
-
-
-def _trees(source: Repository, root: BlobId) -> Iterator[_Tree]:
-    """Every tree below the root. All of them are looked at: that the target has one says nothing of what is below."""
-    for id_, content in reachable_trees(source, [root]):
-        if isinstance(content, Damaged):
-            raise content
-        with naming(f"tree {id_.hex()}"):
-            data = references(content).data
-        yield _Tree(id_, content, data)
 
 
 class _Wanted:

@@ -49,34 +49,35 @@ class BlobSet:
         return id_ in self.unknown if number is None or number >= len(self._known) else bool(self._known[number])
 
 
+class References(NamedTuple):
+    """What a tree refers to."""
+
+    data: list[BlobId]
+    trees: list[BlobId]
+
+
 class ReadTree(NamedTuple):
-    """A tree that was visited: its JSON, or why it cannot be had."""
+    """A tree that was visited."""
 
     id: BlobId
-    content: bytes | Damaged
+    content: bytes = b""
+    references: References = References([], [])
+    wrong: Damaged | None = None
+    """Why it cannot be had; then the rest is empty."""
 
 
 def reachable_trees(repository: Repository, roots: Iterable[BlobId]) -> Iterator[ReadTree]:
     """Every tree that can be reached from `roots`, once, in no order. The index has to be loaded."""
     seen = BlobSet(repository.index, BlobType.TREE)
     waiting = [root for root in roots if seen.add(root)]
-    under_way: deque[tuple[BlobId, Future[bytes | Damaged]]] = deque()
+    under_way: deque[Future[ReadTree]] = deque()
     with ThreadPoolExecutor(_READERS, thread_name_prefix="trees") as readers:
         while waiting or under_way:
             while waiting and len(under_way) < _AHEAD:
-                id_ = waiting.pop()
-                under_way.append((id_, readers.submit(_read, repository, id_)))
-            id_, reading = under_way.popleft()
-            tree = ReadTree(id_, reading.result())
+                under_way.append(readers.submit(_read, repository, waiting.pop()))
+            tree = under_way.popleft().result()
             yield tree
-            waiting += [below for below in _subtrees(tree) if seen.add(below)]
-
-
-class References(NamedTuple):
-    """What a tree refers to."""
-
-    data: list[BlobId]
-    trees: list[BlobId]
+            waiting += [below for below in tree.references.trees if seen.add(below)]
 
 
 def references(content: Buffer) -> References:
@@ -96,14 +97,13 @@ def references(content: Buffer) -> References:
 def used_blobs(repository: Repository, roots: Iterable[BlobId], course: Course) -> dict[BlobType, BlobSet]:
     """Every blob that is needed by the trees `roots`. Raises Damaged when one cannot be read: then nobody can know."""
     used = {kind: BlobSet(repository.index, kind) for kind in BlobType}
-    for id_, content in reachable_trees(repository, roots):
+    for tree in reachable_trees(repository, roots):
         course.check()
-        if isinstance(content, Damaged):
-            raise content
-        used[BlobType.TREE].add(id_)
-        with naming(f"tree {id_.hex()}"):
-            for blob in references(content).data:
-                used[BlobType.DATA].add(blob)
+        if tree.wrong is not None:
+            raise tree.wrong
+        used[BlobType.TREE].add(tree.id)
+        for blob in tree.references.data:
+            used[BlobType.DATA].add(blob)
     return used
 
 
@@ -121,20 +121,13 @@ def _id(text: str) -> BlobId:
     return id_
 
 
-def _read(repository: Repository, id_: BlobId) -> bytes | Damaged:
+def _read(repository: Repository, id_: BlobId) -> ReadTree:
+    file = f"tree {id_.hex()}"
     try:
-        return repository.read_blob(BlobType.TREE, id_)
+        content = repository.read_blob(BlobType.TREE, id_)
+        with naming(file):
+            return ReadTree(id_, content, references(content))
     except Damaged as error:
-        return error
+        return ReadTree(id_, wrong=error)
     except FileMissing as error:
-        return Damaged(f"tree {id_.hex()}", error.message)
-
-
-def _subtrees(tree: ReadTree) -> list[BlobId]:
-    """Those of a tree that can be read; whoever goes through the trees finds out about the others."""
-    if isinstance(tree.content, Damaged):
-        return []
-    try:
-        return references(tree.content).trees
-    except Malformed:
-        return []
+        return ReadTree(id_, wrong=Damaged(file, error.message))
