@@ -7,18 +7,33 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from repo_command import COMMAND, a_repository, backed_up, environment_of, fed, in_terminal, repo
+from repo_command import CHEAP, COMMAND, a_repository, backed_up, environment_of, fed, in_terminal, repo
 from restic import PASSWORD, Restic
 
+from opsuite_repository import locking
+from opsuite_repository.format import keys
 from opsuite_repository.locking import locked
 from opsuite_repository.repository import Repository
 from opsuite_repository.storage.local import LocalStorage
 
 SECONDS = 120
 """What ends a command that hangs."""
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New keys protect nothing here, so they need not take half a second; nobody is near who could lock as well."""
+
+    def cost(n: int = CHEAP.n, r: int = CHEAP.r, p: int = CHEAP.p) -> keys.Cost:
+        return keys_cost(n=n, r=r, p=p)
+
+    keys_cost = keys.Cost
+    monkeypatch.setattr(keys, "Cost", cost)
+    monkeypatch.setattr(locking, "SETTLE", timedelta(0))
 
 
 @pytest.fixture
@@ -109,10 +124,14 @@ def test_files_come_back_as_they_were(place: Path, tree: Path, tmp_path: Path) -
     assert (known["id"], known["hostname"], known["tags"]) == (saved["snapshot_id"], "web", ["a", "b"])
 
 
-def test_a_dry_run_and_a_tree_without_changes_make_no_snapshot(place: Path, tree: Path) -> None:
-    dry = repo(place, "backup", tree, "--dry-run", "--json").lines[-1]
-    first = repo(place, "backup", tree, "--skip-if-unchanged").out
-    second = repo(place, "backup", tree, "--skip-if-unchanged").out
+def test_a_dry_run_and_a_tree_without_changes_make_no_snapshot(
+    place: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tree.parent)  # a whole path would hold folders in which others are at work
+
+    dry = repo(place, "backup", tree.name, "--dry-run", "--json").lines[-1]
+    first = repo(place, "backup", tree.name, "--skip-if-unchanged").out
+    second = repo(place, "backup", tree.name, "--skip-if-unchanged").out
 
     assert dry["files_new"] == 2
     assert "saved" in first
@@ -225,9 +244,9 @@ def test_keys_come_go_and_change(place: Path) -> None:
     add = ["keys", "add", "--new-password-command", "echo second"]
     assert [repo(place, *add).status, fed(b"", place, "keys", "add").status] == [0, 1]
     second = {"OPSUITE_REPOSITORY_PASSWORD": "second"}
-    keys = repo(place, "keys", "list", "--json", **second).document
-    mine = next(key["id"] for key in keys if key["current"])
-    other = next(key["id"] for key in keys if not key["current"])
+    listed = repo(place, "keys", "list", "--json", **second).document
+    mine = next(key["id"] for key in listed if key["current"])
+    other = next(key["id"] for key in listed if not key["current"])
 
     assert repo(place, "keys", "remove", mine[:8], **second).status == 1
     assert repo(place, "keys", "remove", "nothing", **second).status == 1
@@ -351,7 +370,10 @@ def test_an_interrupted_backup_leaves_no_lock_and_no_snapshot(place: Path, numbe
     with (
         os.fdopen(feed, "wb") as stream,
         subprocess.Popen(
-            command, stdin=taken, stderr=subprocess.PIPE, env=environment,
+            command,
+            stdin=taken,
+            stderr=subprocess.PIPE,
+            env=environment,
         ) as running,
     ):
         os.close(taken)
