@@ -16,6 +16,7 @@ import pytest
 from bench import (
     containers,
     growth,
+    health,
     history,
     looks,
     repository,
@@ -45,6 +46,7 @@ MEASURES: dict[str, Measure] = {
     "scaling": scaling.main,
     "rehearsals": scaling_table.main,
     "looks": looks.main,
+    "health": health.main,
     "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,
