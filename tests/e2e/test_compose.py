@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import grpc.aio
 import pytest
 from components import missing, program
@@ -23,6 +25,8 @@ from ports import free_port
 from opsuite.deployer.v1 import deployment_pb2, deployment_service_pb2, pipeline_pb2, pipeline_service_pb2
 from opsuite.deployer.v1.deployment_service_pb2_grpc import DeploymentServiceStub
 from opsuite.deployer.v1.pipeline_service_pb2_grpc import PipelineServiceStub
+from opsuite.healer.v1 import incident_service_pb2
+from opsuite.healer.v1.incident_service_pb2_grpc import IncidentServiceStub
 from opsuite.scaler.v1 import policy_pb2, scaler_service_pb2
 from opsuite.scaler.v1.scaler_service_pb2_grpc import ScalerServiceStub
 from opsuite_kernel.errors import Unauthenticated
@@ -34,6 +38,7 @@ pytestmark = pytest.mark.needs("docker")
 TOP = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "deploy/compose/debian.override.yml")
 HEALTHY_SECONDS = 120
+SERVICES = ("deployer", "scaler", "healer", "gateway")
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class Suite:
     environment: dict[str, str]
     address: str
     scaler: str
+    healer: str
+    gateway: str
     ca: Path
 
     def compose(self, *arguments: str) -> str:
@@ -76,7 +83,7 @@ class Suite:
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     program("docker-compose", "apt-get install docker-compose")
-    ports = [free_port() for _ in range(4)]
+    ports = [free_port() for _ in range(7)]
     suite = Suite(
         project=f"opsuitetest{uuid4().hex[:8]}",
         environment={
@@ -87,14 +94,19 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
             "OPSUITE_DEPLOYER_SIDE_PORT": str(ports[1]),
             "OPSUITE_SCALER_PORT": str(ports[2]),
             "OPSUITE_SCALER_SIDE_PORT": str(ports[3]),
+            "OPSUITE_HEALER_PORT": str(ports[4]),
+            "OPSUITE_HEALER_SIDE_PORT": str(ports[5]),
+            "OPSUITE_GATEWAY_PORT": str(ports[6]),
         },
         address=f"127.0.0.1:{ports[0]}",
         scaler=f"127.0.0.1:{ports[2]}",
+        healer=f"127.0.0.1:{ports[4]}",
+        gateway=f"https://127.0.0.1:{ports[6]}",
         ca=tmp_path_factory.mktemp("compose") / "ca.pem",
     )
     try:
         suite.compose("up", "--build", "--detach")
-        for service in ("deployer", "scaler"):
+        for service in SERVICES:
             suite.wait_until_healthy(service)
         suite.ca.write_text(suite.compose("exec", "-T", "deployer", "cat", "/etc/opsuite/ca.pem"))
         yield suite
@@ -172,6 +184,34 @@ async def test_the_scaler_keeps_a_policy_through_a_kill(suite: Suite) -> None:
     assert found.policy == created
 
 
+async def test_the_healer_keeps_an_incident_through_a_kill(suite: Suite) -> None:
+    trouble = incident_service_pb2.TriggerIncidentRequest(issue="WET", summary="The cellar is wet", key=uuid4().hex)
+    async with suite.channel(suite.token(), suite.healer) as channel:
+        opened = (await IncidentServiceStub(channel).TriggerIncident(trouble)).incident
+
+    docker("kill", "--signal", "KILL", f"{suite.project}_healer_1")
+    suite.compose("up", "--detach", "--no-build", "healer")
+    suite.wait_until_healthy("healer")
+
+    async with suite.channel(suite.token(), suite.healer) as channel:
+        request = incident_service_pb2.GetIncidentRequest(name=opened.name)
+        found = (await IncidentServiceStub(channel).GetIncident(request)).incident
+    assert (found.name, found.open_time) == (opened.name, opened.open_time)
+
+
+async def test_the_gateway_reaches_every_service_with_the_callers_token(suite: Suite) -> None:
+    trusted = ssl.create_default_context(cafile=str(suite.ca))
+    headers = {"Authorization": f"Bearer {suite.token()}"}
+    async with aiohttp.ClientSession(suite.gateway, connector=aiohttp.TCPConnector(ssl=trusted)) as http:
+        async with http.get("/health") as answer:
+            assert (await answer.json())["services"] == dict.fromkeys(("deployer", "scaler", "healer"), "SERVING")
+        for path in ("/v1/pipelines", "/v1/scalingPolicies", "/v1/incidents"):
+            async with http.get(path, headers=headers) as answer:
+                assert answer.status == 200, (path, await answer.text())
+            async with http.get(path) as answer:
+                assert answer.status == 401, path
+
+
 @pytest.mark.parametrize("token", [None, "a-guess"])
 async def test_nobody_comes_in_without_the_token(suite: Suite, token: str | None) -> None:
     async with suite.channel(token) as channel:
@@ -179,7 +219,7 @@ async def test_nobody_comes_in_without_the_token(suite: Suite, token: str | None
             await PipelineServiceStub(channel).ListPipelines(pipeline_service_pb2.ListPipelinesRequest())
 
 
-@pytest.mark.parametrize("service", ["deployer", "scaler"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_it_runs_without_privilege_on_a_read_only_file_system(suite: Suite, service: str) -> None:
     record = suite.record(service)
 
@@ -193,6 +233,6 @@ def test_no_secret_stands_in_an_environment_or_a_command_line(suite: Suite) -> N
     secrets = suite.compose(
         "exec", "-T", "deployer", "cat", "/etc/opsuite/admin.token", "/etc/opsuite/pgpass"
     ).split()  # the second is *:*:*:*:password
-    for service in ("init", "postgres", "deployer", "scaler"):
+    for service in ("init", "postgres", *SERVICES):
         shown = json.dumps(suite.record(service)["Config"])
         assert not [secret for secret in secrets if secret.rpartition(":")[2] in shown]
