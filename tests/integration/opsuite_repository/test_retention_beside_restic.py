@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
+from repo_command import repo
 from restic import PASSWORD, Restic
 
 from opsuite_repository.choosing import GroupBy, Saved, grouped
@@ -31,7 +33,6 @@ HOUR, DAY = 3600 * SECOND, 86_400 * SECOND
 PAST = (631_152_000 * SECOND, 1_546_300_800 * SECOND)  # 1990 to 2019
 FUTURE = 4_102_444_800 * SECOND  # 2100
 ANCIENT = -60_000_000_000 * SECOND  # the year 68
-OPTIONS = {"last": "last", "hourly": "hourly", "daily": "daily", "weekly": "weekly", "monthly": "monthly"}
 BATCH = 16
 """Histories that one call of restic judges, each of a host of its own."""
 
@@ -121,9 +122,9 @@ class Judge:
         for each in saved:
             (self._snapshots / each.id).unlink()
 
-    def verdicts(self, policy: Policy, *, group_by: str) -> dict[str, tuple[str, ...]]:
+    def verdicts(self, policy: Policy) -> dict[str, tuple[str, ...]]:
         """Reasons by the id of each snapshot that restic keeps."""
-        done = self._forget(policy, group_by)
+        done = self._forget(policy)
         assert done.returncode == 0, done.stderr
         groups = json.loads(done.stdout or "[]")
         return {
@@ -132,11 +133,11 @@ class Judge:
 
     def refuses(self, policy: Policy) -> bool:
         """Whether restic will not remove all snapshots of a group."""
-        return "refusing to delete last snapshot" in self._forget(policy, "host").stderr
+        return "refusing to delete last snapshot" in self._forget(policy).stderr
 
-    def _forget(self, policy: Policy, group_by: str) -> Any:
+    def _forget(self, policy: Policy) -> Any:
         return self._restic(
-            "forget", "--dry-run", "--json", "--no-cache", "--no-lock", "--group-by", group_by,
+            "forget", "--dry-run", "--json", "--no-cache", "--no-lock", "--group-by", "host",
             *_options(policy), check=False,
         )  # fmt: skip
 
@@ -180,7 +181,7 @@ def assert_agreed(judge: Judge, policy: Policy, snapshots: list[Snapshot]) -> No
         for verdict in plan(group, policy, now=datetime.now(UTC))
         if verdict.keep
     }
-    assert judge.verdicts(policy, group_by="host") == ours
+    assert judge.verdicts(policy) == ours
 
 
 def compared(examples: int) -> Callable[[Any], Any]:
@@ -216,3 +217,37 @@ def test_thousands_of_histories_are_kept_as_restic_keeps_them(
     assume(policy)
 
     assert_agreed(judge, policy, snapshots)
+
+
+@pytest.mark.parametrize("group_by", ["host,paths", "host", "tags", "paths,tags", ""])
+def test_what_is_said_of_groups_is_what_restic_says(tmp_path: Path, group_by: str) -> None:
+    Judge(tmp_path / "repository").hold(
+        [
+            replace(_snapshot(host, Instant(PAST[0] + number * 7 * HOUR + after), labels), paths=paths)
+            for number in range(12)
+            for after, host, labels, paths in (
+                (0, "web", (), ("/a", "/b")),
+                (1, "web", ("x", "a"), ("/b", "/a")),
+                (2, "db", ("a", "x"), ("/a",)),
+            )
+            if (number + len(host)) % 3
+        ]
+    )
+    options = ["forget", "--keep-last", "1", "--keep-daily", "2", "--keep-tag", "x,a", "--group-by", group_by]
+
+    ours = repo(tmp_path / "repository", *options, "--dry-run", "--no-lock", "--json").document
+    stock = json.loads(Restic(tmp_path / "repository")(*options, "--dry-run", "--no-lock", "--json").stdout)
+
+    assert _sorted(ours) == _sorted(stock)
+
+
+def _sorted(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Groups come in any order from restic."""
+    for group in groups:
+        for each in (*(group["keep"] or ()), *(group["remove"] or ())):
+            each["paths"] = sorted(each["paths"])  # restic sorts them on the way, and sometimes the tags
+            each.get("tags", []).sort()
+        for name in ("keep", "remove"):
+            group[name] = sorted(group[name] or (), key=itemgetter("id"))
+        group["reasons"] = sorted((each["snapshot"]["id"], each["matches"]) for each in group["reasons"])
+    return sorted(groups, key=lambda group: json.dumps([group["host"], group["paths"], group["tags"]]))
