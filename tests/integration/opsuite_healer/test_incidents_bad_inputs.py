@@ -32,7 +32,8 @@ ESCALATION: Final = escalation_service_pb2.DESCRIPTOR.services_by_name["Escalati
 SERVICES: Final = {"incidents": (INCIDENTS, INCIDENT_TABLES), "escalation": (ESCALATION, ESCALATION_TABLES)}
 NOT_STATE: Final = {"audit", "alembic_version"}
 """Refusals are audited: that is what this table is for."""
-NOT_COMPARED: Final = {"lease_expires_at"}
+NOT_COMPARED: Final = {"owner", "epoch", "lease_expires_at"}
+"""Who looks after an incident: that somebody does has nothing to do with the requests."""
 
 Told = tuple[grpc.StatusCode, str, frozenset[str]]
 
