@@ -87,7 +87,7 @@ class Settings(ServiceSettings):
 
     # what other programs push
     alerts_listen: str = ""
-    """"host:port" where Prometheus and clients of Alertmanager send alerts (HTTP); empty: 127.0.0.1:7603; "off": nowhere."""
+    """"host:port" where Prometheus and others send alerts (HTTP); empty: 127.0.0.1:7603; "off": nowhere."""
 
     # how long things are kept
     keep_results: Duration = timedelta(days=7)
