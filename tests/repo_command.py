@@ -49,8 +49,8 @@ class Ended:
         return json.loads(self.raw)
 
     @property
-    def lines(self) -> list[dict[str, Any]]:
-        """The documents that it wrote, one on each line."""
+    def lines(self) -> list[Any]:
+        """The documents that it wrote, one on each line; some say how far it was, when it took long."""
         return [json.loads(line) for line in self.raw.splitlines()]
 
 

@@ -14,7 +14,7 @@ from opsuite_cli.deployments import duration
 from opsuite_cli.repo_access import Access, LockMode, Opened, current, lock, opened, repository_at, snapshots_of
 from opsuite_cli.repo_ending import FAILED, cancellable, reported
 from opsuite_cli.repo_options import DryRun, Hosts, Ids, Paths, Tags
-from opsuite_cli.repo_output import progress
+from opsuite_cli.repo_output import line, progress
 from opsuite_cli.repo_passwords import password
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _subset(text: str) -> Read:
 
 def _print_report(report: CheckReport) -> None:
     if not screen.wants_table():
-        screen.write(
+        line(
             {
                 "message_type": "summary",
                 "sound": report.is_sound,
@@ -162,7 +162,7 @@ def _print_plan(plan: PrunePlan, *, dry_run: bool) -> None:
         "bytes_unused_after": plan.unused_bytes_after,
     }
     if not screen.wants_table():
-        screen.write({"message_type": "summary", "dry_run": dry_run, **told})
+        line({"message_type": "summary", "dry_run": dry_run, **told})
         return
     screen.say(
         f"packs  {told['packs_kept']} kept, {told['packs_repacked']} written anew, {told['packs_deleted']} deleted"
@@ -221,7 +221,7 @@ def copy(
             f"{repo_words.size(done.bytes_stored)} stored"
         )
     else:
-        screen.write(
+        line(
             {
                 "copied": dict(done.copied),
                 "skipped": list(done.skipped),
@@ -246,4 +246,4 @@ def unlock(
     if screen.wants_table():
         screen.say(f"{len(removed)} locks removed")
     else:
-        screen.write({"removed": removed})
+        line({"removed": removed})

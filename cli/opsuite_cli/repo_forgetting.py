@@ -11,6 +11,7 @@ from opsuite_cli import repo_care, repo_options, repo_words, screen
 from opsuite_cli.repo_access import LockMode, Opened, current, opened
 from opsuite_cli.repo_ending import incomplete, refuse_unless
 from opsuite_cli.repo_options import DryRun, GroupBy, Hosts, Ids, Paths, Tags
+from opsuite_cli.repo_output import line
 
 if TYPE_CHECKING:
     from opsuite_repository.choosing import SnapshotFilter
@@ -76,7 +77,7 @@ def forget(  # a command has as many options as people need
             if screen.wants_table():
                 _print(plans)
             else:
-                screen.write([_document(each) for each in plans])
+                line([_document(each) for each in plans])
         _remove(at, removed, dry_run=dry_run, prune=prune)
 
 
@@ -167,7 +168,7 @@ def tag(
         found = some(at.snapshots, ids or (), repo_options.snapshot_filter(hosts, tags, paths))
         done = change_tags(at.repository, found, change, guard=at.guard)
     if not screen.wants_table():
-        screen.write([{"old_snapshot_id": each.old_id, "new_snapshot_id": each.new_id} for each in done])
+        line([{"old_snapshot_id": each.old_id, "new_snapshot_id": each.new_id} for each in done])
         return
     for each in done:
         screen.say(f"{each.old_id[:8]} is now {each.new_id[:8]}")

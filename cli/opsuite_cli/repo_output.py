@@ -19,8 +19,8 @@ _BETWEEN: Final = {"terminal": 0.0, "json": 1.0, "plain": 10.0}
 """Seconds between two reports."""
 
 
-def line(document: dict[str, Any]) -> None:
-    """One document of many: a line of JSON, or a document of a YAML stream."""
+def line(document: Any) -> None:
+    """A document that others may precede or follow: a line of JSON, or a document of a YAML stream."""
     if options.current().output is Output.YAML:
         sys.stdout.write("---\n")
         screen.write(document)
@@ -29,14 +29,13 @@ def line(document: dict[str, Any]) -> None:
 
 
 @contextmanager
-def progress(*, show: bool = True) -> Iterator[ProgressSink]:
+def progress() -> Iterator[ProgressSink]:
     """Shows reports: redrawn in a terminal, as JSON for programs, else as a plain line now and then."""
-    shown = _Shown() if show else None
+    shown = _Shown()
     try:
-        yield shown.take if shown else lambda report: None
+        yield shown.take
     finally:
-        if shown is not None:
-            shown.clear()
+        shown.clear()
 
 
 class _Shown:

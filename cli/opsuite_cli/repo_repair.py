@@ -11,7 +11,7 @@ from opsuite_cli import screen
 from opsuite_cli.repo_access import LockMode, opened
 from opsuite_cli.repo_ending import cancellable, incomplete
 from opsuite_cli.repo_options import DryRun, Ids
-from opsuite_cli.repo_output import progress
+from opsuite_cli.repo_output import line, progress
 from opsuite_kernel.errors import InvalidInput, Violation
 
 repair = typer.Typer(
@@ -106,7 +106,7 @@ def repair_snapshots(
 
 def _say(done: dict[str, Any]) -> None:
     if not screen.wants_table():
-        screen.write(done)
+        line(done)
         return
     for name, value in done.items():
         words = name.replace("_", " ")

@@ -177,7 +177,7 @@ def test_forgetting_goes_by_the_policy_and_only_then(place: Path, tree: Path) ->
     for day in ("2024-05-01", "2024-05-02 10:00", "2024-05-02 11:00", "2024-05-03"):
         backed_up_at(place, tree, day)
 
-    dry = repo(place, "forget", "--keep-daily", "2", "--dry-run", "--json").document
+    dry = repo(place, "forget", "--keep-daily", "2", "--dry-run", "--json").lines[-1]
     assert len(snapshot_ids(place)) == 4
     done = repo(place, "forget", "--keep-daily", "2", "--prune")
 
@@ -214,7 +214,7 @@ def test_a_snapshot_that_cannot_be_read_is_told_left_out_and_can_be_removed(plac
     (place / "snapshots" / broken).write_bytes(b"rubbish")
 
     listed = repo(place, "snapshots", "--json")
-    checked = repo(place, "check", "--json").document
+    checked = repo(place, "check", "--json").lines[-1]
     removed = repo(place, "forget", broken)
 
     assert [each["id"] for each in listed.document] == [whole]
@@ -228,8 +228,8 @@ def test_tags_change_and_restic_knows_the_first_id(place: Path, tree: Path) -> N
     first = backed_up(Repository.open(LocalStorage(place), PASSWORD), tree, tags=("old",))
 
     assert repo(place, "tag", "--add", "new,old", "--remove", "old").status == 0
-    (changed,) = repo(place, "tag", "latest", "--set", "x", "--json").document
-    unchanged = repo(place, "tag", "latest", "--set", "x", "--json").document
+    (changed,) = repo(place, "tag", "latest", "--set", "x", "--json").lines[-1]
+    unchanged = repo(place, "tag", "latest", "--set", "x", "--json").lines[-1]
 
     (known,) = repo(place, "snapshots", "--json").document
     assert (known["tags"], known["original"], known["id"]) == (["x"], first, changed["new_snapshot_id"])
@@ -273,7 +273,7 @@ def test_damage_is_named_with_its_repair_and_repaired(place: Path, tree: Path) -
     ]
 
     assert thorough.status == 1
-    assert damaged.name in str(thorough.document["findings"])
+    assert damaged.name in str(thorough.lines[-1]["findings"])
     assert quick.status in {0, 1}  # a damaged tree is seen without reading all
     assert repaired in ([0, 3, 0], [0, 0, 0])
     assert repo(place, "check", "--read-data").status == 0
@@ -285,7 +285,7 @@ def test_damage_is_named_with_its_repair_and_repaired(place: Path, tree: Path) -
 def test_a_check_reads_the_part_that_was_asked_for(place: Path, tree: Path, subset: str) -> None:
     backed_up(Repository.open(LocalStorage(place), PASSWORD), tree)
 
-    report = repo(place, "check", "--read-data-subset", subset, "--json").document
+    report = repo(place, "check", "--read-data-subset", subset, "--json").lines[-1]
 
     assert (report["sound"], report["packs_read"]) == (True, report["packs"])
 
@@ -299,8 +299,8 @@ def test_snapshots_are_copied_once(place: Path, tree: Path, tmp_path: Path) -> N
     backed_up(Repository.open(LocalStorage(place), PASSWORD), tree)
     a_repository(tmp_path / "second")
 
-    first = repo(tmp_path / "second", "copy", "--from-repo", place, "--json").document
-    second = repo(tmp_path / "second", "copy", "--from-repo", place, "--json").document
+    first = repo(tmp_path / "second", "copy", "--from-repo", place, "--json").lines[-1]
+    second = repo(tmp_path / "second", "copy", "--from-repo", place, "--json").lines[-1]
 
     assert list(first["copied"]) == snapshot_ids(place) == second["skipped"]
     assert list(first["copied"].values()) == snapshot_ids(tmp_path / "second")
@@ -312,9 +312,9 @@ def test_a_prune_with_a_grace_marks_first(place: Path, tree: Path) -> None:
     backed_up(Repository.open(LocalStorage(place), PASSWORD), tree)
     repo(place, "forget", "latest")
 
-    dry = repo(place, "prune", "--dry-run", "--json").document
-    marked = repo(place, "prune", "--grace", "23h", "--json").document
-    pruned = repo(place, "prune", "--json").document
+    dry = repo(place, "prune", "--dry-run", "--json").lines[-1]
+    marked = repo(place, "prune", "--grace", "23h", "--json").lines[-1]
+    pruned = repo(place, "prune", "--json").lines[-1]
 
     assert dry["packs_deleted"] == marked["packs_marked"] == 2
     assert pruned["bytes_unused_after"] == 0
