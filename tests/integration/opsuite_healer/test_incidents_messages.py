@@ -73,6 +73,7 @@ async def stage(
         "smtp_port": mailbox[1],
         "smtp_sender": "opsuite@example.org",
         "smtp_security": "none",
+        "lease": "PT1H",  # what waits for the end of one never comes
     }
     async with incident_stage(directory, settings=settings) as served:
         await served.receiver(
@@ -181,6 +182,19 @@ async def _until_tried(stage: IncidentStage, name: str) -> None:
             if any(one.receiver == "receivers/hook" and one.attempts for one in listed.messages):
                 return
             await asyncio.sleep(0.02)
+
+
+async def test_people_are_told_anew_of_what_is_not_over_after_all(stage: IncidentStage, receivers: Receivers) -> None:
+    await stage.policy(["hook"])
+    incident = await stage.trigger()
+    await stage.until(incident.name, "DELIVERED")
+    await stage.incidents.ResolveIncident(pb.ResolveIncidentRequest(name=incident.name))
+    await receivers.until("webhook", 2)
+
+    await stage.incidents.ReopenIncident(pb.ReopenIncidentRequest(name=incident.name))
+
+    await stage.until(incident.name, "REOPENED", "TOLD", "TOLD", "DELIVERED", "DELIVERED")
+    assert [one["phase"] for one in await receivers.until("webhook", 3)] == ["trigger", "resolve", "trigger"]
 
 
 async def test_receivers_that_refuse_one_message_do_not_keep_it_from_the_others(

@@ -110,7 +110,10 @@ class SqlIncidents(ReceiverRows):
     def put(self, changed: Changed) -> None:
         """Keep a change of an incident that is locked, its timeline, and an event for each entry."""
         incident = changed.incident
-        self.connection.execute(sa.update(tables.incidents).where(_i.id == incident.id).values(row_of(incident)))
+        # Nobody attends to what is over, so whoever reopens it need not wait for the end of a lease.
+        given_back = {} if incident.is_open else {"owner": None, "lease_expires_at": None}
+        row = row_of(incident) | given_back
+        self.connection.execute(sa.update(tables.incidents).where(_i.id == incident.id).values(row))
         self._add_entries(changed)
 
     def hold_keys(self, incident: Incident) -> str | None:

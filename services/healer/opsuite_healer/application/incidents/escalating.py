@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -41,6 +41,7 @@ class Sight:
 
     incident: Incident
     due: Due
+    at: datetime
     wait: timedelta
     """Until something may be due."""
 
@@ -83,8 +84,7 @@ class Escalating:
         """What keeps people from being told; where nobody can say, nothing does."""
         incident = sight.incident
         try:
-            now = await self._store.read(lambda tx: tx.now())
-            return (await self._quiet().of(incident.labels, now)).notifications
+            return (await self._quiet().of(incident.labels, sight.at)).notifications
         except OpsuiteError as error:
             log.warning("quiet_unknown", incident=incident.name, why=error.message)
             return ()
@@ -104,7 +104,7 @@ def look(tx: Tx, lease: Lease) -> Sight:
     found = due(incident, now)
     until = found.until if isinstance(found, Wait) else now
     wait = LONGEST_WAIT if until is None else min(until - now, LONGEST_WAIT)
-    return Sight(incident, found, max(wait, timedelta()))
+    return Sight(incident, found, now, max(wait, timedelta()))
 
 
 def act(tx: Tx, lease: Lease, hush: Sequence[str] | None, wording: Wording) -> None:
