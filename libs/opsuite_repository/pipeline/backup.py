@@ -24,14 +24,15 @@ from opsuite_repository.format.snapshots import Snapshot, Summary
 from opsuite_repository.format.snapshots import parse as parse_snapshot
 from opsuite_repository.format.times import from_datetime
 from opsuite_repository.pipeline.archiver import Archiver
+from opsuite_repository.pipeline.backup_request import AUTO, BackupRequest, BackupResult
 from opsuite_repository.pipeline.chunks import Chunks
+from opsuite_repository.pipeline.engines import Engines
 from opsuite_repository.pipeline.excludes import Patterns
-from opsuite_repository.pipeline.findings import HARMLESS, Finding
 from opsuite_repository.pipeline.folder_cache import FolderCache
 from opsuite_repository.pipeline.folders import Tally
 from opsuite_repository.pipeline.nodes import forget_names
 from opsuite_repository.pipeline.packing import Packer
-from opsuite_repository.pipeline.processes import Engines, HelperPool, lent
+from opsuite_repository.pipeline.processes import HelperPool, lent
 from opsuite_repository.pipeline.progress import Meter, ProgressSink
 from opsuite_repository.pipeline.reading import FileReaders, PackerStore
 from opsuite_repository.pipeline.selection import CACHE_TAG, Selection, absolute
@@ -44,64 +45,7 @@ from opsuite_repository.storage.port import FileType
 
 PROGRAM: Final = "opsuite"
 """What snapshots name as the program that made them."""
-AUTO: Final = "auto"
-"""As parent: the latest snapshot of the same host and paths."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupRequest:
-    """What to back up, and how."""
-
-    paths: tuple[Path, ...] = ()
-    """Relative ones become relative in the tree, as with restic; the snapshot names them all absolutely."""
-    excludes: tuple[str, ...] = ()
-    """Patterns as restic's `--exclude`; `!` in front takes an exclusion back."""
-    case_insensitive_excludes: tuple[str, ...] = ()
-    exclude_if_present: tuple[str, ...] = ()
-    """`name` or `name:header`: a folder that holds such a file (beginning so) is stored without its content."""
-    exclude_caches: bool = False
-    """Folders with a CACHEDIR.TAG are stored without their content."""
-    exclude_larger_than: int | None = None
-    """Bytes."""
-    one_file_system: bool = False
-    parent: str | None = AUTO
-    """The full id of a snapshot to look for changes against, AUTO, or None: read everything."""
-    read_all: bool = False
-    """Read files even if they look unchanged."""
-    ignore_inode: bool = False
-    ignore_ctime: bool = False
-    with_atime: bool = False
-    hostname: str | None = None
-    """None: that of this machine."""
-    tags: tuple[str, ...] = ()
-    time: datetime | None = None
-    """Aware; None: now."""
-    dry_run: bool = False
-    skip_if_unchanged: bool = False
-    """Write no snapshot when the tree is that of the parent."""
-    compression_level: int | None = 3
-    """None stores blobs as they are."""
-    verify: bool = True
-    """Open every new blob again before it is stored, against faults of memory and processor."""
-    pack_bytes: int = 16 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackupResult:
-    """What came of it."""
-
-    snapshot_id: str | None
-    """None after a dry run, and when nothing changed and that was to be skipped."""
-    tree: BlobId
-    parent: str | None
-    """The snapshot that changes were looked for against."""
-    summary: Summary
-    findings: tuple[Finding, ...]
-
-    @property
-    def is_incomplete(self) -> bool:
-        """Whether something is missing that should be in the snapshot (restic's exit code 3)."""
-        return any(finding.kind not in HARMLESS for finding in self.findings)
+__all__ = ["AUTO", "BackupRequest", "BackupResult", "Resident", "back_up", "back_up_stream"]
 
 
 def back_up(

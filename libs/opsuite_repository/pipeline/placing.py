@@ -49,6 +49,8 @@ class GrowingFile:
         self._missing = 1 + len(node.content or ())  # the plan of it counts as one
         self._wrong: Finding | None = None
         self._landed: Written | None = None
+        self._is_handed_over = False
+        """Another process may have begun to write it."""
 
     def take(self, offset: int, content: bytes) -> None:
         """Write a blob."""
@@ -71,8 +73,12 @@ class GrowingFile:
 
     def as_small(self) -> tuple[bytes, Description] | None:
         """Path and metadata, if another process can write it at one go."""
-        is_small = self._growing == self.path and not self._sparse and len(self.node.content or ()) == 1
-        return (self.path, description_of(self.node)) if is_small and self.node.size <= LARGEST_SMALL_BYTES else None
+        is_new = self._growing == self.path
+        is_small = len(self.node.content or ()) == 1 and self.node.size <= LARGEST_SMALL_BYTES
+        if self._sparse or not (is_new and is_small):
+            return None
+        self._is_handed_over = True
+        return self.path, description_of(self.node)
 
     def landed(self, written: Written) -> None:
         """Another process has written and described it, or tried to."""
@@ -90,6 +96,7 @@ class GrowingFile:
         with self._lock:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
+            if self._descriptor >= 0 or self._is_handed_over:
                 _unlink(self._growing)
 
     def _arrived(self, size: int) -> None:

@@ -15,11 +15,12 @@ from opsuite_kernel.errors import NotFound
 from opsuite_repository.errors import Damaged
 from opsuite_repository.format.snapshots import Snapshot
 from opsuite_repository.format.trees import Node, NodeType
+from opsuite_repository.pipeline.engines import Writers
 from opsuite_repository.pipeline.excludes import Leading, Patterns
 from opsuite_repository.pipeline.fetching import Fetcher
 from opsuite_repository.pipeline.findings import writing_failed
 from opsuite_repository.pipeline.placing import make_folder, remove_folder
-from opsuite_repository.pipeline.processes import HelperPool, Writers
+from opsuite_repository.pipeline.processes import HelperPool
 from opsuite_repository.pipeline.progress import Meter
 from opsuite_repository.pipeline.restore_request import Overwrite, RestoreRequest, RestoreResult
 from opsuite_repository.pipeline.restoring_files import FileRestorer

@@ -24,6 +24,7 @@ from opsuite_repository.format.trees import Node, NodeType, encode_node
 from opsuite_repository.pipeline.backup import BackupRequest, back_up
 from opsuite_repository.pipeline.findings import FindingKind
 from opsuite_repository.pipeline.packing import Packer
+from opsuite_repository.pipeline.placing import GrowingFile, holds
 from opsuite_repository.pipeline.processes import HelperPool
 from opsuite_repository.pipeline.progress import Progress
 from opsuite_repository.pipeline.restore import Overwrite, Ownership, RestoreRequest, RestoreResult, restore
@@ -451,3 +452,22 @@ def test_progress_ends_with_everything_done(repository: Repository, source: Path
 
     assert told[-1].files_done == told[-1].files_total == result.files_restored
     assert told[-1].bytes_done == result.bytes_restored
+
+
+def test_half_a_file_of_a_helper_that_died_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    node = Node(name=b"file", type=NodeType.FILE, content=(bytes(32),), size=100)
+    file = GrowingFile(os.fsencode(path), node, replaces=False, sparse=False, done=lambda file, written: None)
+    assert file.as_small() is not None
+    path.write_bytes(b"half")
+
+    file.discard()
+
+    assert not path.exists()
+
+
+def test_only_the_very_content_is_taken_for_right(tmp_path: Path) -> None:
+    path, node = tmp_path / "file", Node(name=b"file", type=NodeType.FILE, content=(blob_id(b"one"), blob_id(b"two!")))
+    for content, is_right in ((b"onetwo!", True), (b"onetwo?", False), (b"onetwo", False), (b"onetwo!!", False)):
+        path.write_bytes(content)
+        assert holds(os.fsencode(path), node, [3, 4]) is is_right

@@ -12,9 +12,10 @@ import pytest
 from opsuite_kernel.errors import Unavailable
 from opsuite_repository.format.blobs import BlobId, SealedBlob
 from opsuite_repository.format.sealing import MasterKey, Sealer
+from opsuite_repository.pipeline.engines import RemoteEngine
 from opsuite_repository.pipeline.findings import FindingKind
 from opsuite_repository.pipeline.folder_cache import FolderCache
-from opsuite_repository.pipeline.processes import Helper, HelperPool, RemoteEngine
+from opsuite_repository.pipeline.processes import Helper, HelperPool
 from opsuite_repository.pipeline.small_files import (
     LARGEST_SMALL_BYTES,
     Batch,
