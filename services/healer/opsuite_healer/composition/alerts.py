@@ -58,6 +58,7 @@ class Alerts:
     quiet: Quiet
     face: AlertsFace
     """Where Prometheus and clients of Alertmanager come."""
+    transaction: Callable[[SqlUnit], SqlAlertTx]
 
 
 def alerts(house: House, incidents: Incidents) -> Alerts:
@@ -104,7 +105,7 @@ def alerts(house: House, incidents: Incidents) -> Alerts:
         drain=(face.close,),
         tidy=(clear_away,),
     )
-    return Alerts(part, lambda unit: TellingTroubles(transaction(unit)), AlertQuiet(store), face)
+    return Alerts(part, lambda unit: TellingTroubles(transaction(unit)), AlertQuiet(store), face, transaction)
 
 
 def _lookout(house: House, flushing: Flushing, forgetting: Forgetting) -> Lookout:
