@@ -53,6 +53,7 @@ class _Shown:
         self._told = now
         if self._way == "json":
             line(repo_words.progress_document(report))
+            sys.stdout.flush()
             return
         text = screen.visible(repo_words.progress_line(report))
         if self._way == "terminal":
