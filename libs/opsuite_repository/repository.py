@@ -36,7 +36,9 @@ from opsuite_repository.format.sealing import Buffer, MasterKey, Sealer
 from opsuite_repository.format.snapshots import Snapshot
 from opsuite_repository.format.times import from_datetime
 from opsuite_repository.format.trees import Node, decode_tree
+from opsuite_repository.storage.local import LocalStorage
 from opsuite_repository.storage.port import CONFIG_NAME, FileType, Storage, path_of
+from opsuite_repository.tree_packs import TreePacks
 
 MOST_KEYS: Final = 20
 """So many key files are tried, as by restic: each costs half a second."""
@@ -60,6 +62,7 @@ class Repository:
         self.key = key
         self.config = settings
         self.sealer = Sealer(key.master)
+        self._tree_packs = None if isinstance(storage, LocalStorage) else TreePacks(storage)
         self.index = BlobIndex()
         """Empty until `load_index`."""
         self.index_files: frozenset[str] = frozenset()
@@ -223,15 +226,18 @@ class Repository:
         wrong: Damaged | FileMissing | None = None
         for place in self.index.find_all(kind, id_):
             try:
-                return self._read_at(place, id_)
+                return self._read_at(kind, place, id_)
             except (Damaged, FileMissing) as error:
                 wrong = error
         why = wrong.message if wrong else "no pack of the index has it"
         raise Damaged(f"{kind} blob {id_.hex()}", why) from wrong
 
-    def _read_at(self, place: Location, id_: BlobId) -> bytes:
+    def _read_at(self, kind: BlobType, place: Location, id_: BlobId) -> bytes:
         name = place.pack.hex()
-        stored = self.storage.read(FileType.DATA, name, place.offset, place.length)
+        if kind is BlobType.TREE and self._tree_packs is not None:
+            stored = self._tree_packs.read(place)
+        else:
+            stored = self.storage.read(FileType.DATA, name, place.offset, place.length)
         with naming(path_of(FileType.DATA, name)):
             return open_blob(self.sealer, id_, stored, place.uncompressed_length)
 
