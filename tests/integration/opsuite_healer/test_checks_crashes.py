@@ -7,13 +7,14 @@ import sqlite3
 import uuid
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from fakes.healer_check_process import CheckProcess, all_told, kept_stage
-from fakes.healer_checks import UNHEALTHY, a_check, a_closed_port
+from fakes.healer_checks import HEALTHY, UNHEALTHY, a_check, a_closed_port, check_stage
 from fakes.healer_stage import Stage
 from google.protobuf import json_format
 
@@ -21,6 +22,7 @@ from opsuite.healer.v1 import check_pb2
 from opsuite.healer.v1 import health_check_service_pb2 as pb
 from opsuite.healer.v1.health_check_service_pb2_grpc import HealthCheckServiceStub
 from opsuite_healer.adapters.checks import tables
+from opsuite_healer.domain.targets import TargetRef
 from opsuite_kernel.errors import TimedOut, Unavailable
 
 AGAIN_SECONDS = 0.05
@@ -168,3 +170,24 @@ def _events(directory: Path) -> Sequence[tuple[int, int]]:
         rows = connection.execute("SELECT payload FROM events ORDER BY position").fetchall()
     found = [check_pb2.CheckEvent.FromString(payload) for (payload,) in rows]
     return [(one.revision, one.kind) for one in found]
+
+
+async def test_what_is_done_at_one_healer_reaches_the_check_at_the_other(tmp_path: Path, postgres_url: str) -> None:
+    port = a_closed_port()
+    async with (
+        asyncio.timeout(PATIENCE_SECONDS),
+        check_stage(tmp_path / "a", database_url=postgres_url) as one,
+        check_stage(tmp_path / "b", database_url=postgres_url) as two,
+    ):
+        rarely = {"interval": "3600s", "timeout": "5s"}
+        await one.create(a_check("shop", tcp={"address": f"127.0.0.1:{port}"}, **rarely))
+        await two.until(NAME, UNHEALTHY)
+        target = TargetRef("", "shop")
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+        async with server:
+            for healer in (one, two):  # one of them attends to the check
+                await healer.health.acted_on(target, grace=timedelta())
+                await healer.until(NAME, HEALTHY)
+
+        assert len([*one.troubles.found_ones, *two.troubles.found_ones]) == 1
+        assert len([*one.troubles.gone_ones, *two.troubles.gone_ones]) == 1

@@ -113,7 +113,7 @@ async def test_all_receivers_of_a_level_are_told_and_hear_what_becomes_of_it(
     ]
     assert [one["phase"] for one in hook] == ["trigger", "acknowledge", "resolve"]
     short = incident.name.removeprefix("incidents/")
-    commands = {"acknowledge": f"opsuite incidents acknowledge {short}", "rollback": "opsuite rollback 01deploy"}
+    commands = {"acknowledge": f"opsuite incident acknowledge {short}", "rollback": "opsuite rollback 01deploy"}
     assert commands.items() <= events[0]["payload"]["custom_details"].items()
     assert commands.items() <= hook[0]["fields"].items()
     assert hook[0]["url"] == f"https://ops.example.org/{incident.name}"
@@ -132,7 +132,7 @@ async def test_an_e_mail_holds_link_trace_and_commands(stage: IncidentStage, mai
     assert mail["To"] == "ops@example.org"
     assert f"https://ops.example.org/{incident.name}" in text
     assert f"trace: {incident.trace_id}" in text
-    assert f"acknowledge: opsuite incidents acknowledge {incident.name.removeprefix('incidents/')}" in text
+    assert f"acknowledge: opsuite incident acknowledge {incident.name.removeprefix('incidents/')}" in text
     assert "rollback: opsuite rollback 01deploy" in text
 
 

@@ -84,22 +84,22 @@ async def test_trouble_is_mended_proved_and_its_incident_resolved(stage: Remedia
 
 
 async def test_what_does_not_help_is_tried_again_then_the_next_step_then_a_person_is_told(
-    stage: RemediationStage,
+    lone: RemediationStage,
 ) -> None:
-    await stage.policy(
+    await lone.policy(
         step(verification=IN_VAIN, retries=1),
         step("SCALE_UP", verification=IN_VAIN, retries=0),
         circuit={"maxFailures": 50, "maxActions": 50},
     )
-    incident = await stage.trouble()
+    incident = await lone.trouble()
 
-    found = await stage.until(State.ESCALATED)
+    found = await lone.until(State.ESCALATED)
 
     assert found.reason == "CHAIN_EXHAUSTED"
     assert attempts(found) == [("RESTART_SERVICE", "NO_HELP"), ("RESTART_SERVICE", "NO_HELP"), ("SCALE_UP", "NO_HELP")]
-    told = await stage.incident(incident.name)
+    told = await lone.incident(incident.name)
     assert (told.status, found.is_escalated) == (incident_pb2.INCIDENT_STATUS_OPEN, True)
-    assert [one.incident for one in await stage.all()] == [incident.name]
+    assert [one.incident for one in await lone.all()] == [incident.name]
 
 
 async def test_an_action_that_fails_or_is_refused_gives_way_to_the_next(lone: RemediationStage) -> None:
@@ -157,20 +157,20 @@ async def test_a_message_is_sent_once_and_the_chain_goes_on(lone: RemediationSta
     assert attempts(found) == [("NOTIFY", "PROVED"), ("RESTART_SERVICE", "PROVED")]
 
 
-async def test_an_unhealthy_fleet_is_not_acted_on_until_enough_of_it_is_well(stage: RemediationStage) -> None:
-    stage.world.health.replicas = FleetHealth(healthy=4, unhealthy=6, unknown=0)
-    stage.world.mends("RESTART_SERVICE")
-    await stage.policy()
-    await stage.trouble()
+async def test_an_unhealthy_fleet_is_not_acted_on_until_enough_of_it_is_well(lone: RemediationStage) -> None:
+    lone.world.health.replicas = FleetHealth(healthy=4, unhealthy=6, unknown=0)
+    lone.world.mends("RESTART_SERVICE")
+    await lone.policy()
+    await lone.trouble()
 
-    held = await stage.until(State.HELD)
+    held = await lone.until(State.HELD)
 
-    assert (held.reason, held.is_escalated, stage.world.actions.acts) == ("FLEET_UNHEALTHY", True, [])
+    assert (held.reason, held.is_escalated, lone.world.actions.acts) == ("FLEET_UNHEALTHY", True, [])
     values = {gate.gate: dict(gate.values) for gate in held.decisions[-1].gates}
     assert values["FLEET"] == {"healthy": "4", "unhealthy": "6", "unknown": "0", "may_be_unhealthy": "4"}
-    stage.world.health.replicas = FleetHealth(healthy=6, unhealthy=4, unknown=0)
-    await stage.until(State.SUCCEEDED)
-    assert refusals(await stage.get(held.name)) == ["FLEET_UNHEALTHY"]
+    lone.world.health.replicas = FleetHealth(healthy=6, unhealthy=4, unknown=0)
+    await lone.until(State.SUCCEEDED)
+    assert refusals(await lone.get(held.name)) == ["FLEET_UNHEALTHY"]
 
 
 async def test_of_a_fleet_that_fails_together_one_is_mended_at_a_time(stage: RemediationStage) -> None:
@@ -191,19 +191,19 @@ async def test_of_a_fleet_that_fails_together_one_is_mended_at_a_time(stage: Rem
     assert len(stage.world.actions.acts) == 3
 
 
-async def test_a_pause_holds_everything_and_its_end_lets_it_go_on(stage: RemediationStage) -> None:
-    stage.world.mends("RESTART_SERVICE")
-    await stage.policy()
-    paused = await stage.healing.PauseHealer(pb.PauseHealerRequest(reason="maintenance"))
+async def test_a_pause_holds_everything_and_its_end_lets_it_go_on(lone: RemediationStage) -> None:
+    lone.world.mends("RESTART_SERVICE")
+    await lone.policy()
+    paused = await lone.healing.PauseHealer(pb.PauseHealerRequest(reason="maintenance"))
     assert (paused.healer.is_paused, paused.healer.pause_reason) == (True, "maintenance")
-    await stage.trouble()
-    held = await stage.until(State.HELD)
-    assert (held.reason, stage.world.actions.acts) == ("PAUSED", [])
-    assert dict((await stage.healing.GetHealer(pb.GetHealerRequest())).healer.remediations) == {"HELD": 1}
+    await lone.trouble()
+    held = await lone.until(State.HELD)
+    assert (held.reason, lone.world.actions.acts) == ("PAUSED", [])
+    assert dict((await lone.healing.GetHealer(pb.GetHealerRequest())).healer.remediations) == {"HELD": 1}
 
-    await stage.healing.ResumeHealer(pb.ResumeHealerRequest())
+    await lone.healing.ResumeHealer(pb.ResumeHealerRequest())
 
-    assert (await stage.until(State.SUCCEEDED)).name == held.name
+    assert (await lone.until(State.SUCCEEDED)).name == held.name
 
 
 async def test_what_is_silenced_flapping_or_being_rolled_out_is_left_alone(lone: RemediationStage) -> None:
@@ -256,21 +256,21 @@ async def test_without_a_deployment_to_blame_nothing_is_rolled_back(lone: Remedi
     assert found.decisions[0].reason == ("CANNOT_TELL" if rollouts.is_away else "NO_ROLLOUT_TO_BLAME")
 
 
-async def test_a_policy_that_observes_says_what_it_would_do_and_does_nothing(stage: RemediationStage) -> None:
-    policy = await stage.policy(step(), step("WIPE"), mode="HEALING_MODE_OBSERVE")
-    await stage.trouble()
+async def test_a_policy_that_observes_says_what_it_would_do_and_does_nothing(lone: RemediationStage) -> None:
+    policy = await lone.policy(step(), step("WIPE"), mode="HEALING_MODE_OBSERVE")
+    await lone.trouble()
 
-    found = await stage.until(State.OBSERVED)
+    found = await lone.until(State.OBSERVED)
 
     assert [(one.action, one.reason) for one in found.decisions] == [
         ("RESTART_SERVICE", "OBSERVE_ONLY"),
         ("WIPE", "OBSERVE_ONLY"),
     ]
-    assert stage.world.actions.acts == []
-    stage.world.mends("RESTART_SERVICE")
+    assert lone.world.actions.acts == []
+    lone.world.mends("RESTART_SERVICE")
     policy.mode = healing_policy_pb2.HEALING_MODE_AUTO
-    await stage.healing.UpdateHealingPolicy(pb.UpdateHealingPolicyRequest(policy=policy))
-    mended = await stage.until(State.SUCCEEDED)
+    await lone.healing.UpdateHealingPolicy(pb.UpdateHealingPolicyRequest(policy=policy))
+    mended = await lone.until(State.SUCCEEDED)
     assert (mended.incident, mended.name != found.name) == (found.incident, True)
 
 
@@ -320,16 +320,16 @@ async def test_whoever_asked_for_it_may_be_kept_from_approving_it(lone: Remediat
         await lone.healing.ApproveRemediation(pb.ApproveRemediationRequest(name=asked.name))
 
 
-async def test_an_incident_that_no_policy_covers_reaches_a_person(stage: RemediationStage) -> None:
-    await stage.policy(match={"issues": ["CRASHED"]})
-    incident = await stage.trouble()
+async def test_an_incident_that_no_policy_covers_reaches_a_person(lone: RemediationStage) -> None:
+    await lone.policy(match={"issues": ["CRASHED"]})
+    incident = await lone.trouble()
 
-    found = await stage.until(State.ESCALATED)
+    found = await lone.until(State.ESCALATED)
 
     assert (found.reason, found.policy, found.is_escalated) == ("NO_POLICY", "", True)
-    stage.world.mends("RESTART_SERVICE")
-    await stage.policy(name="healingPolicies/all")
-    assert (await stage.until(State.SUCCEEDED)).incident == incident.name
+    lone.world.mends("RESTART_SERVICE")
+    await lone.policy(name="healingPolicies/all")
+    assert (await lone.until(State.SUCCEEDED)).incident == incident.name
 
 
 async def test_trouble_that_goes_away_by_itself_needs_no_action(lone: RemediationStage) -> None:
@@ -343,13 +343,13 @@ async def test_trouble_that_goes_away_by_itself_needs_no_action(lone: Remediatio
     assert (found.reason, lone.world.actions.acts) == ("INCIDENT_RESOLVED", [])
 
 
-async def test_a_person_heals_a_target_without_an_incident(stage: RemediationStage) -> None:
-    stage.world.mends("RESTART_SERVICE")
-    await stage.policy(mode="HEALING_MODE_OBSERVE")
+async def test_a_person_heals_a_target_without_an_incident(lone: RemediationStage) -> None:
+    lone.world.mends("RESTART_SERVICE")
+    await lone.policy(mode="HEALING_MODE_OBSERVE")
 
-    began = await stage.healing.Heal(pb.HealRequest(target=_target(), policy="healingPolicies/web"))
+    began = await lone.healing.Heal(pb.HealRequest(target=_target(), policy="healingPolicies/web"))
 
-    found = await stage.until(State.SUCCEEDED)
+    found = await lone.until(State.SUCCEEDED)
     assert (found.name, found.incident, found.issue) == (began.remediation.name, "", "MANUAL")
 
 

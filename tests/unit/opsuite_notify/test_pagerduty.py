@@ -23,7 +23,7 @@ def a_message(**changes: Any) -> Message:
         "time": NOON,
         "key": "k1",
         "severity": Severity.ERROR,
-        "fields": {"acknowledge": "opsuite incidents acknowledge 01abc"},
+        "fields": {"acknowledge": "opsuite incident acknowledge 01abc"},
         "url": "https://ops.example.org/incidents/01abc",
         "source": "process/checkout",
     }
@@ -48,7 +48,7 @@ def test_an_event_triggers_an_alert_of_the_messages_key() -> None:
             "class": "INCIDENT_OPEN",
             "custom_details": {
                 "text": "open since noon",
-                "acknowledge": "opsuite incidents acknowledge 01abc",
+                "acknowledge": "opsuite incident acknowledge 01abc",
             },
         },
         "client": "opsuite",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import sys
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -46,20 +47,20 @@ class Garden:
 
     def plant(self, plan: Plan, **about: Any) -> BlobId:
         """The tree with these files and folders."""
-        nodes = [self._node(name.encode(), content, about) for name, content in sorted(plan.items())]
-        return self._store(BlobType.TREE, encode_tree(nodes))
+        nodes = [self.node(name.encode(), content, about) for name, content in sorted(plan.items())]
+        return self.store(BlobType.TREE, encode_tree(nodes))
 
-    def _node(self, name: bytes, content: bytes | Node | Plan, about: dict[str, Any]) -> Node:
+    def node(self, name: bytes, content: bytes | Node | Plan, about: dict[str, Any]) -> Node:
         if isinstance(content, Node):
             content.name = name
             return content
         if isinstance(content, bytes):
-            blobs = (self._store(BlobType.DATA, content),) if content else ()
+            blobs = (self.store(BlobType.DATA, content),) if content else ()
             about = {"size": len(content)} | about
             return Node(name=name, type=NodeType.FILE, mode=0o644, mtime=TIME, links=1, content=blobs, **about)
         return Node(name=name, type=NodeType.DIR, mode=DIR | 0o755, mtime=TIME, subtree=self.plant(content, **about))
 
-    def _store(self, kind: BlobType, content: bytes) -> BlobId:
+    def store(self, kind: BlobType, content: bytes) -> BlobId:
         builder = PackBuilder(self.repository.sealer)
         builder.add(seal_blob(self.repository.sealer, kind, content))
         pack = builder.finish()
@@ -215,6 +216,33 @@ def test_differences_go_on_behind_what_is_broken_if_somebody_is_told(garden: Gar
     assert broken[0].path == b"/bad/"
     with pytest.raises(Damaged):
         diff(garden.repository, one, other, found=found.append)
+
+
+def deep(garden: Garden, levels: int, content: bytes) -> BlobId:
+    """A file below so many folders, all of it in one pack each of trees and data."""
+    trees = PackBuilder(garden.repository.sealer)
+    nodes = [garden.node(b"file", content, {})]
+    for _ in range(levels):
+        plain = encode_tree(nodes)
+        trees.add(seal_blob(garden.repository.sealer, BlobType.TREE, plain))
+        nodes = [a_folder(blob_id(plain))]
+        nodes[0].name = b"d"
+    pack = trees.finish()
+    garden.repository.write_pack(pack)
+    garden.repository.write_document(FileType.INDEX, encode_index([IndexedPack(pack.id, pack.entries)]))
+    return garden.store(BlobType.TREE, encode_tree(nodes))
+
+
+def test_folders_may_be_nested_deeper_than_calls(garden: Garden) -> None:
+    levels = sys.getrecursionlimit()
+    one, other, none = deep(garden, levels, b"one"), deep(garden, levels, b"other"), garden.plant({})
+
+    assert [each.modifier for each in changes(garden, one, other)] == ["M"]
+    assert len(changes(garden, one, none)) == levels + 1
+    assert changes(garden, garden.plant({"x": a_folder(one)}), garden.plant({"x": a_folder(one), "y": b"y"})) == [
+        Change(b"/y", "+")
+    ]
+    assert sum(1 for _ in walk(garden.repository, one)) == levels + 1
 
 
 def dumped(garden: Garden, tree: BlobId, path: bytes = b"/", archive: Archive = Archive.TAR) -> io.BytesIO:

@@ -136,11 +136,13 @@ async def _let_go(attendants: Attendants, keeper: LeaseKeeper) -> None:
 
 
 def _hear(attendants: Attendants, keeper: LeaseKeeper, run: str) -> None:
-    """Somebody wants a check to look. Without a name nobody knows which: those that nobody attends to are searched."""
-    if run == ALL:
+    """Somebody wants a check to look; of all, or when nobody knows which, every one reads its row anew and looks.
+
+    A look that changes nothing is not written, so what was done to a row has to be heard of.
+    """
+    if run in {ALL, ""}:
         for lease in keeper.held():
             attendants.nudge(lease.run)
-    elif run:
-        attendants.nudge(run)
-    else:
         attendants.wake()
+    else:
+        attendants.nudge(run)

@@ -37,7 +37,7 @@ def test_a_call_holds_link_trace_and_the_exact_commands_for_what_comes_next() ->
         "severity": "ERROR",
         "since": "2026-06-01T12:00:00+00:00",
         "trace": TRACE,
-        "acknowledge": "opsuite incidents acknowledge 01incident",
+        "acknowledge": "opsuite incident acknowledge 01incident",
         "rollback": "opsuite rollback 01deploy",
     }
     assert (message.key, message.phase, message.severity) == ("k1", Phase.TRIGGERED, Attention.ERROR)

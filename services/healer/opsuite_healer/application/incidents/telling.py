@@ -92,7 +92,7 @@ class Wording:
             "trace": trace_id(incident.traceparent),
         }
         if is_open:
-            fields["acknowledge"] = f"opsuite incidents acknowledge {incident.id}"
+            fields["acknowledge"] = f"opsuite incident acknowledge {incident.id}"
         if is_open and incident.deployment:
             fields["rollback"] = f"opsuite rollback {id_of(incident.deployment)}"
         return {name: value for name, value in fields.items() if value}
