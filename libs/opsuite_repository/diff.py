@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from opsuite_repository.errors import Damaged
 from opsuite_repository.format.blobs import BlobId, BlobType
@@ -18,6 +18,7 @@ from opsuite_repository.snapshot_walk import Broken
 from opsuite_repository.stats import content_bytes
 
 Blob = tuple[BlobType, BlobId]
+_Work: TypeAlias = "Iterator[_Work]"
 
 
 class Change(NamedTuple):
@@ -71,9 +72,20 @@ def diff(
     Raises Damaged for what cannot be read, unless `broken` is there to be told.
     """
     comparing = _Comparing(repository, found, broken, metadata=metadata)
-    comparing.compare(b"/", one, other)
+    _do(comparing.compare(b"/", one, other))
     comparing.count_blobs()
     return comparing.result
+
+
+def _do(work: _Work) -> None:
+    """Do work that gives further work, which is done first: as if it had called it, however deep folders are."""
+    stack = [work]
+    while stack:
+        further = next(stack[-1], None)
+        if further is None:
+            stack.pop()
+        else:
+            stack.append(further)
 
 
 class _Comparing:
@@ -94,12 +106,12 @@ class _Comparing:
         self._common: set[Blob] = set()
         self.result = Difference()
 
-    def compare(self, at: bytes, one: BlobId, other: BlobId) -> None:
+    def compare(self, at: bytes, one: BlobId, other: BlobId) -> _Work:
         """Compare two folders."""
         self._before.add((BlobType.TREE, one))
         self._after.add((BlobType.TREE, other))
         if one == other:
-            self._collect(at, one)
+            yield self._collect(at, one)
             return
         for before, after in _pairs(self._nodes(at, one), self._nodes(at, other)):
             if before is not None:
@@ -107,13 +119,13 @@ class _Comparing:
             if after is not None:
                 self._after.update(_blobs(after))
             if before is not None and after is not None:
-                self._both(at, before, after)
+                yield self._both(at, before, after)
             elif before is not None:
-                self._only(at, before, "-", self.result.removed, self._before)
+                yield self._only(at, before, "-", self.result.removed, self._before)
             elif after is not None:
-                self._only(at, after, "+", self.result.added, self._after)
+                yield self._only(at, after, "+", self.result.added, self._after)
 
-    def _both(self, at: bytes, before: Node, after: Node) -> None:
+    def _both(self, at: bytes, before: Node, after: Node) -> _Work:
         path = at + _name(after)
         modifier = "T" if before.type is not after.type else ""
         if before.type is after.type is NodeType.FILE and before.content != after.content:
@@ -125,18 +137,18 @@ class _Comparing:
         if modifier:
             self._found(Change(path, modifier))
         if before.subtree is not None and after.subtree is not None:
-            self.compare(path, before.subtree, after.subtree)
+            yield self.compare(path, before.subtree, after.subtree)
 
-    def _only(self, at: bytes, node: Node, modifier: str, side: Side, blobs: set[Blob]) -> None:
+    def _only(self, at: bytes, node: Node, modifier: str, side: Side, blobs: set[Blob]) -> _Work:
         path = at + _name(node)
         self._found(Change(path, modifier))
         side.add(node)
         blobs.update(_blobs(node))
         if node.subtree is not None:
             for entry in self._nodes(path, node.subtree):
-                self._only(path, entry, modifier, side, blobs)
+                yield self._only(path, entry, modifier, side, blobs)
 
-    def _collect(self, at: bytes, tree: BlobId) -> None:
+    def _collect(self, at: bytes, tree: BlobId) -> _Work:
         """Note what both have, so that it counts neither as added nor as removed where it appears elsewhere."""
         if (BlobType.TREE, tree) in self._common:
             return
@@ -144,7 +156,7 @@ class _Comparing:
         for node in self._nodes(at, tree):
             self._common.update(blob for blob in _blobs(node) if blob[0] is BlobType.DATA)
             if node.subtree is not None:
-                self._collect(at + _name(node), node.subtree)
+                yield self._collect(at + _name(node), node.subtree)
 
     def _nodes(self, at: bytes, tree: BlobId) -> list[Node]:
         try:
