@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 
 from opsuite_healer.adapters.alerts import tables
 from opsuite_storage.store import Store
 
-AT_ONCE = 5000
+AT_ONCE: Final = 5000
 
 
 async def tidy(database: Store, keep: timedelta, now: datetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from opsuite_healer.application.alerts.errors import EtagMismatch
 from opsuite_healer.application.alerts.ports import AlertTx, RoutingRecord
@@ -19,7 +20,8 @@ from opsuite_healer.domain.alerts.routing import Router, Routing, Way
 from opsuite_kernel.errors import InvalidInput
 from opsuite_runs.port import Call
 
-BATCH = 1000
+BATCH: Final = 1000
+"""Alerts that are grouped anew at once."""
 
 
 @dataclass(frozen=True, slots=True)
