@@ -667,7 +667,9 @@ class FlapState(_message.Message):
     """Changes of the verdict that were not told since then."""
     @_builtins.property
     def history(self) -> _containers.RepeatedScalarFieldContainer[_check_pb2.HealthOutcome.ValueType]:
-        """The answers that count, the oldest first: at most 21, UNKNOWN never, bad ones only once the threshold was reached."""
+        """The answers that count, the oldest first: at most 21, UNKNOWN never, bad ones only once the threshold was reached. Of
+        equal ones at the beginning one is told.
+        """
 
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:

@@ -108,7 +108,7 @@ def test_a_series_is_evaluated_answer_by_answer() -> None:
 
     assert [step.health.verdict for step in steps] == [None, GOOD, GOOD, GOOD, BAD, BAD]
     assert [step.counts for step in steps] == [True, True, False, False, True, True]
-    assert steps[-1].flap.history == (True, True, False, True)
+    assert steps[-1].flap.history == (True, False, True)
     assert not steps[-1].flap.is_flapping
 
 
@@ -158,3 +158,18 @@ def test_one_that_never_changes_never_flaps(count: int, is_good: bool) -> None:
     steps = evaluate([GOOD if is_good else BAD] * count, Thresholds(1, 1), LEVELS)
 
     assert not any(step.flap.is_flapping for step in steps)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60))
+def test_what_is_left_out_of_the_history_changes_no_percentage(answers: list[bool]) -> None:
+    state = FlapState()
+    for number, is_good in enumerate(answers, start=1):
+        state = record(state, is_good=is_good, levels=LEVELS)
+
+        assert state.percent == pytest.approx(FlapState(tuple(answers[:number][-ANSWERS:])).percent)
+
+
+def test_one_that_never_changes_has_nothing_new_to_remember() -> None:
+    once = record(FlapState(), is_good=True, levels=LEVELS)
+
+    assert record(once, is_good=True, levels=LEVELS) == once

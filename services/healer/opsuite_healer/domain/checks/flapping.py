@@ -38,7 +38,7 @@ class FlapState:
     """The answers that count, and what is made of them."""
 
     history: tuple[bool, ...] = ()
-    """The oldest first, at most 21; True is good."""
+    """The oldest first, at most 21; True is good. Of equal ones at its beginning one is kept: they are no changes."""
     is_flapping: bool = False
 
     @property
@@ -56,13 +56,19 @@ def counts(outcome: Outcome, verdict: Outcome | None) -> bool:
 
 def record(state: FlapState, *, is_good: bool, levels: FlapLevels | None) -> FlapState:
     """The state after one more answer that counts; without levels it never flaps."""
-    seen = FlapState((*state.history, is_good)[-ANSWERS:], state.is_flapping)
+    seen = FlapState(_shortened((*state.history, is_good)[-ANSWERS:]), state.is_flapping)
     if levels is None:
         return FlapState(seen.history)
     percent = seen.percent
     if percent >= levels.high:
         return FlapState(seen.history, is_flapping=True)
     return FlapState(seen.history, is_flapping=seen.is_flapping and percent > levels.low)
+
+
+def _shortened(history: tuple[bool, ...]) -> tuple[bool, ...]:
+    """Without what comes before the last of the equal ones at the beginning: one more of the same changes nothing."""
+    start = next((index for index, one in enumerate(history) if one != history[0]), len(history)) - 1
+    return history[start:]
 
 
 @dataclass(frozen=True, slots=True)
