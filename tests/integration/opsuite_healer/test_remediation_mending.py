@@ -78,7 +78,7 @@ async def test_trouble_is_mended_proved_and_its_incident_resolved(stage: Remedia
         "FLEET",
         "CONCURRENCY",
     }
-    assert stage.world.health.resets == ["process/web#web-0"]
+    assert stage.world.health.resets == ["process/web#web-0"] * 2  # before the action, and after it
     assert (await stage.incident(incident.name)).status == incident_pb2.INCIDENT_STATUS_RESOLVED
     assert found.mended_time.ToDatetime() >= found.create_time.ToDatetime()
 
