@@ -134,7 +134,7 @@ class _Backup:
         self.time = request.time or self._began
         self._hostname = request.hostname or socket.gethostname()
         self._parent = self._found_parent()
-        self.packer = Packer(repository, pack_bytes=request.pack_bytes, dry_run=request.dry_run)
+        self.packer = Packer(repository, pack_bytes=request.pack_bytes, dry_run=request.dry_run, guard=guard)
         self.course = Course(cancelled, guard)
         self.tally = Tally()
         self.meter = self._meter(progress)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -33,7 +34,8 @@ class Packer:
 
     Used in a `with`: leaving it stores what is still open and writes the last index file. When it is left by an
     exception, open packs are dropped, and those that are stored already are named in an index all the same, so that
-    the next backup finds them.
+    the next backup finds them. `guard` is asked before an index is written, and raises when the lock was lost: a prune
+    may have removed packs that nothing named yet.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Packer:
         pack_bytes: int = DEFAULT_PACK_BYTES,
         dry_run: bool = False,
         index_after: int = MOST_BLOBS,
+        guard: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
         self._dry_run = dry_run
         self._index_after = index_after
+        self._guard = guard
         self._clock = clock
         self._shelves = {kind: [_Shelf(repository, pack_bytes) for _ in range(OPEN_PACKS)] for kind in BlobType}
         self._lock = threading.Lock()
@@ -113,7 +117,8 @@ class Packer:
                 self._wait()  # a prune may have removed what is stored already: an index must not name it
             else:
                 self._wait()
-                self._name(self._taken(at_least=1))
+                with suppress(Exception):  # what is raised already says more
+                    self._name(self._taken(at_least=1))
         finally:
             self._writers.shutdown()
 
@@ -158,6 +163,8 @@ class Packer:
     def _name(self, packs: list[IndexedPack]) -> None:
         if not packs:
             return
+        if self._guard is not None:
+            self._guard()
         self._repository.write_index(packs)
         with self._lock:
             for pack in packs:

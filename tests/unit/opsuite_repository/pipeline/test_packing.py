@@ -173,3 +173,22 @@ def test_open_packs_are_dropped_when_somebody_gives_up() -> None:
         store()
 
     assert (count(repository, FileType.DATA), count(repository, FileType.INDEX)) == (0, 0)
+
+
+def test_who_lost_the_lock_names_no_packs() -> None:
+    repository, is_lost = a_repository(), threading.Event()
+
+    def guard() -> None:
+        if is_lost.is_set():
+            raise PermissionError("the lock was lost")
+
+    def store() -> None:
+        with Packer(repository, pack_bytes=1, guard=guard) as packer:
+            packer.add(a_blob(repository, b"content"))
+            is_lost.set()
+
+    with pytest.raises(PermissionError, match="lost"):
+        store()
+
+    assert count(repository, FileType.INDEX) == 0
+    assert not repository.index.has(BlobType.DATA, blob_id(b"content"))
