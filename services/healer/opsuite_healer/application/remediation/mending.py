@@ -63,6 +63,10 @@ LAST_WORDS: Final = timedelta(seconds=20)
 """Time that an action gets when the service stops; after it, it is broken off, and repeated by whoever comes next."""
 
 
+class _Stopping(Exception):
+    """This process stops in the middle of an action, which somebody else goes on with."""
+
+
 class MayAct(Protocol):
     """Knows whether a lease can be trusted; `opsuite_runs.keeper.LeaseKeeper` fits."""
 
@@ -112,6 +116,8 @@ class Mending:
                 pause = await self._advance(lease, loaded, signal)
                 if pause is not None:
                     await signal.wait(seen, max(pause.total_seconds(), 0.0))
+        except _Stopping:
+            return  # the lease is given back, so that whoever comes next need not wait for its end
         finally:
             self._good.pop(lease.run, None)
 
@@ -228,7 +234,7 @@ class Mending:
             if self._is_draining():
                 await asyncio.wait({running}, timeout=LAST_WORDS.total_seconds())
                 if not running.done():
-                    raise FencedOut("the service stops")
+                    raise _Stopping
                 break
             nudge = asyncio.ensure_future(signal.wait(signal.count, None))
             try:
