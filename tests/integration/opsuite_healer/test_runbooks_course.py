@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -463,3 +464,56 @@ async def test_a_watch_goes_on_after_its_token_without_a_gap(stage: RunbookStage
 
     assert revisions == list(range(revisions[0], revisions[-1] + 1))
     assert first.snapshot.status == runbook_pb2.EXECUTION_STATUS_WAITING
+
+
+async def test_what_an_execution_has_begun_is_cancelled_with_it(stage: RunbookStage) -> None:
+    await stage.create({"name": "sure", "inquiry": {"question": "Sure?"}}, name="family")
+    parent = await stage.execute("family")
+    child = await stage.built.runner.start(RunbookCall("child-1", "family", {}, None, parent))
+    for name in (parent, child):
+        await stage.until(name, "WAITING")
+
+    await stage.server.CancelExecution(pb.CancelExecutionRequest(name=parent))
+
+    assert [stand(await stage.ended(name)) for name in (parent, child)] == ["CANCELLED", "CANCELLED"]
+
+
+async def test_runbooks_that_run_one_another_come_to_an_end(stage: RunbookStage) -> None:
+    await stage.create({"name": "sure", "inquiry": {"question": "Sure?"}}, name="deep")
+    actor = "ada"
+    for depth in range(5):
+        actor = await stage.built.runner.start(RunbookCall(f"deep-{depth}", "deep", {}, None, actor))
+
+    with pytest.raises(Conflict) as refused:
+        await stage.built.runner.start(RunbookCall("deep-5", "deep", {}, None, actor))
+
+    assert refused.value.reason == "RUNBOOKS_TOO_DEEP"
+
+
+async def test_steps_stand_in_the_trace_of_whoever_began_the_execution(stage: RunbookStage) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    await stage.create(step("one"), name="traced")
+    request = pb.ExecuteRunbookRequest(name="runbooks/traced")
+    begun: pb.ExecuteRunbookResponse = await stage.server.ExecuteRunbook(
+        request, metadata=(("traceparent", f"00-{trace}-00f067aa0ba902b7-01"),)
+    )
+
+    ended = await stage.ended(begun.execution.name)
+
+    assert ended.trace_id == trace
+    _, of_step, span, _ = stage.actions.calls[0].traceparent.split("-")
+    assert (of_step, span != "00f067aa0ba902b7") == (trace, True)
+
+
+async def test_executions_that_are_over_for_long_are_forgotten_with_their_events(stage: RunbookStage) -> None:
+    old = await run(stage, "old", step("one"))
+    await stage.create({"name": "sure", "inquiry": {"question": "Sure?"}}, name="young")
+    young = await stage.execute("young")
+    await stage.until(young, "WAITING")
+
+    for tidy in stage.built.part.tidy:
+        await tidy(datetime.now(UTC) + timedelta(days=91))
+
+    assert stand(await stage.get(young)) == "WAITING"
+    with pytest.raises(NotFound):
+        await stage.get(old.name)
