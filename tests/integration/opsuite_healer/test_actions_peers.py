@@ -15,7 +15,7 @@ from deployer import DeployerProcess, a_deployer, a_pipeline, deploy, ended, fre
 from envoy import Edge
 from fakes.healer_actions import Actor, an_actor
 from fakes.web_workload import SERVER, a_rollout, status_of
-from scaler import ScalerProcess
+from scaler import ScalerProcess, a_policy, create
 
 from opsuite_healer.application.actions import ActionCall, ActionOutcome
 from opsuite_healer.domain.targets import TargetRef
@@ -221,6 +221,19 @@ async def test_what_was_deployed_too_long_ago_is_not_rolled_back(suite: Suite) -
         await suite.actor.prepare(call)
 
     assert refused.value.reason == "NO_RECENT_DEPLOYMENT"
+
+
+async def test_a_policy_that_decides_about_the_size_is_asked_and_takes_it_back_itself(suite: Suite) -> None:
+    actor, before = suite.actor, await sizes(suite)
+    async with suite.scaler.client() as client:
+        await create(client, a_policy("shop", target={"name": "shop", "platform": "process"}))
+    call = actor.call("SCALE_UP", SHOP, max=str(before + 1))
+    known = await actor.prepare(call)
+
+    results = [await actor.run(call, known) for _ in range(2)]
+
+    assert (results[0].outcome, results[0].undo, results[1].outcome) == (DONE, None, DONE)
+    assert await sizes(suite) == before + 1
 
 
 async def test_a_deployer_that_is_away_is_told_as_such() -> None:
