@@ -380,7 +380,7 @@ def test_what_may_not_be_read_is_told_and_the_rest_is_stored(repository: Reposit
 def opened_to_nobody(tmp_path: Path, root: Path) -> None:
     """Let everybody pass through to the test's folders, and write to the repository."""
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o777 == 0o700 and folder.is_relative_to("/tmp"):
+        if folder.stat().st_mode & 0o777 == 0o700 and folder.is_relative_to(tempfile.gettempdir()):
             folder.chmod(0o711)
     for path in (root, *root.rglob("*")):
         path.chmod(0o777 if path.is_dir() else 0o666)
