@@ -12,9 +12,9 @@ from google.protobuf.struct_pb2 import Value
 from opsuite.scaler.v1 import decision_pb2 as pb
 from opsuite.scaler.v1 import policy_pb2
 from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_rpc.values import duration, time_of, timestamp
 from opsuite_scaler.adapters.policy_names import POOLS
 from opsuite_scaler.adapters.policy_rendering import mode_message, target_message
-from opsuite_scaler.adapters.values import duration, time_of, timestamp
 from opsuite_scaler.application.records import (
     Activity,
     Cause,

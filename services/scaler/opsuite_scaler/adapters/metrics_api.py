@@ -11,7 +11,8 @@ from opsuite.scaler.v1 import metrics_service_pb2 as pb
 from opsuite.scaler.v1 import metrics_service_pb2_grpc as stubs
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
-from opsuite_scaler.adapters.calls import Context, moment, page_size
+from opsuite_rpc.values import moment, page_size
+from opsuite_scaler.adapters.calls import Context
 from opsuite_scaler.adapters.decision_messages import reading_message
 from opsuite_scaler.adapters.points import NewPoint, Points
 from opsuite_scaler.adapters.policy_messages import metric_of, target_of

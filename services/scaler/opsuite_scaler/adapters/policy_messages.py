@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from opsuite.scaler.v1 import policy_pb2 as pb
+from opsuite_rpc.values import duration_of, given, time_of
 from opsuite_scaler.adapters.policy_names import (
     FALLBACKS,
     FORECASTS,
@@ -21,7 +22,6 @@ from opsuite_scaler.adapters.policy_names import (
     TARGET_KINDS,
     TARGET_TYPES,
 )
-from opsuite_scaler.adapters.values import duration_of, given, time_of
 from opsuite_scaler.application.keda_query import KedaQuery
 from opsuite_scaler.application.ports import KEDA_SOURCE
 from opsuite_scaler.domain.policy import (

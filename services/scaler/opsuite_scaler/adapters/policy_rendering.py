@@ -7,6 +7,7 @@ have their own. `policy_messages.policy_of` reads what is rendered here as the s
 from __future__ import annotations
 
 from opsuite.scaler.v1 import policy_pb2 as pb
+from opsuite_rpc.values import duration, timestamp
 from opsuite_scaler.adapters.policy_names import (
     FALLBACK_NUMBERS,
     FORECASTS,
@@ -20,7 +21,6 @@ from opsuite_scaler.adapters.policy_names import (
     TARGET_KINDS,
     TARGET_TYPES,
 )
-from opsuite_scaler.adapters.values import duration, timestamp
 from opsuite_scaler.application.keda_query import KedaQuery
 from opsuite_scaler.application.ports import KEDA_SOURCE
 from opsuite_scaler.domain.policy import (

@@ -8,8 +8,9 @@ from opsuite.scaler.v1 import pool_service_pb2 as pb
 from opsuite.scaler.v1 import pool_service_pb2_grpc as stubs
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import page_size
 from opsuite_runs.calls import call_of
-from opsuite_scaler.adapters.calls import Context, page_size, pool_id
+from opsuite_scaler.adapters.calls import Context, pool_id
 from opsuite_scaler.adapters.queries import Queries, pool_message
 from opsuite_scaler.application.pools import PoolChange, Pools
 from opsuite_scaler.application.records import name_of

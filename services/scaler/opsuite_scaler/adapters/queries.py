@@ -10,12 +10,12 @@ from typing import Any, Final, Generic, TypeVar
 import sqlalchemy as sa
 
 from opsuite.scaler.v1 import decision_pb2, metrics_service_pb2, policy_pb2, pool_service_pb2
+from opsuite_rpc.values import timestamp
 from opsuite_scaler.adapters import tables
 from opsuite_scaler.adapters.activity_rows import activity_of
 from opsuite_scaler.adapters.decision_messages import activity_message
 from opsuite_scaler.adapters.policy_names import POLICIES, POOLS
 from opsuite_scaler.adapters.pool_rows import pool_of
-from opsuite_scaler.adapters.values import timestamp
 from opsuite_scaler.application.errors import PolicyNotFound
 from opsuite_scaler.application.records import Cause, PolicyRecord, PoolRecord, Result
 from opsuite_scaler.domain.decision import Verdict

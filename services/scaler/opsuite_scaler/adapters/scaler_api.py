@@ -14,9 +14,10 @@ from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audited_as, shape_violations
+from opsuite_rpc.values import moment, page_size
 from opsuite_runs.calls import call_of
 from opsuite_runs.port import Call
-from opsuite_scaler.adapters.calls import Context, activity_ids, moment, page_size, policy_id
+from opsuite_scaler.adapters.calls import Context, activity_ids, policy_id
 from opsuite_scaler.adapters.decision_messages import (
     activity_message,
     outcome_message,

@@ -13,8 +13,9 @@ from typing import Final
 from opsuite.scaler.v1 import simulation_service_pb2 as pb
 from opsuite.scaler.v1 import simulation_service_pb2_grpc as stubs
 from opsuite_kernel.errors import Conflict, InvalidInput, NotFound, Violation
+from opsuite_rpc.values import page_size
 from opsuite_runs.calls import call_of
-from opsuite_scaler.adapters.calls import Context, page_size, policy_id
+from opsuite_scaler.adapters.calls import Context, policy_id
 from opsuite_scaler.adapters.formulas import CelFormulas
 from opsuite_scaler.adapters.plots import plot
 from opsuite_scaler.adapters.policy_messages import policy_of

@@ -12,7 +12,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.scaler.v1 import simulation_service_pb2 as pb
 from opsuite_kernel.errors import InvalidInput, Violation
-from opsuite_scaler.adapters.calls import moment, policy_id
+from opsuite_rpc.values import moment
+from opsuite_scaler.adapters.calls import policy_id
 from opsuite_scaler.application.rehearsal import BacktestRecord, BacktestState, KeptTrace, Played, Series, Span
 from opsuite_scaler.application.trace_sources import Asked, Made, Recorded, Wanted
 from opsuite_scaler.domain.policy import ScalingPolicy

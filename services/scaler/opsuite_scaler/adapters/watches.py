@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from opsuite.scaler.v1 import decision_pb2
 from opsuite.scaler.v1 import scaler_service_pb2 as pb
 from opsuite_kernel.clock import Clock
+from opsuite_rpc.values import timestamp
 from opsuite_runs import events as event_log
 from opsuite_runs import tokens
 from opsuite_runs.watch import Batch, Hub, Idle
@@ -21,7 +22,6 @@ from opsuite_scaler.adapters.database import SqlStore, SqlTx
 from opsuite_scaler.adapters.decision_messages import status_message
 from opsuite_scaler.adapters.policy_names import POLICIES
 from opsuite_scaler.adapters.queries import ANY
-from opsuite_scaler.adapters.values import timestamp
 from opsuite_scaler.application.errors import PolicyNotFound
 from opsuite_scaler.application.policies import stand
 

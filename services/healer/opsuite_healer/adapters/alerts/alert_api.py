@@ -11,16 +11,13 @@ import grpc
 from opsuite.healer.v1 import alert_service_pb2 as pb
 from opsuite.healer.v1 import alert_service_pb2_grpc as stubs
 from opsuite_healer.adapters.alerts.messages import (
-    duration,
     matchers_from,
-    moment,
     pushed_from,
     reason_message,
     routing_from,
     routing_message,
     silence_from,
     span,
-    timestamp,
 )
 from opsuite_healer.adapters.alerts.queries import Queries
 from opsuite_healer.application.alerts.alerts import Alerting, check_pushed, check_routing
@@ -32,6 +29,7 @@ from opsuite_healer.domain.alerts.silences import Silence
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import duration, moment, page_size, timestamp
 from opsuite_runs.calls import call_of, replay_of
 from opsuite_runs.port import Call
 from opsuite_telemetry.port import current_trace
@@ -190,8 +188,3 @@ def _look_message(look: Look) -> pb.PreviewedFlush:
         resolved=[f"alerts/{name}" for name in found.resolved],
         quiet=[f"alerts/{name}" for name in found.quiet],
     )
-
-
-def page_size(asked: int, *, default: int = 50, largest: int = 1000) -> int:
-    """Rows of a page: the default for 0, never more than the largest."""
-    return min(asked or default, largest)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.healer.v1 import alert_pb2 as pb
 from opsuite_healer.adapters.target_messages import severity_message, target_message
@@ -21,7 +19,7 @@ from opsuite_healer.domain.alerts.inhibition import InhibitRule, Scope
 from opsuite_healer.domain.alerts.matching import Matcher, Operator
 from opsuite_healer.domain.alerts.routing import Route, Routing
 from opsuite_healer.domain.alerts.silences import Recurrence, Silence, SilenceState
-from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_rpc.values import duration, moment, timestamp
 
 _OPERATORS: Final = (Operator.EQUAL, Operator.EQUAL, Operator.NOT_EQUAL, Operator.MATCHES, Operator.NOT_MATCHES)
 """By the number of the enum value."""
@@ -32,35 +30,6 @@ _SILENCE_STATES: Final = {
     SilenceState.ACTIVE: pb.SILENCE_STATE_ACTIVE,
     SilenceState.EXPIRED: pb.SILENCE_STATE_EXPIRED,
 }
-
-
-def timestamp(value: datetime | None) -> Timestamp | None:
-    """A moment; None where there is none."""
-    if value is None:
-        return None
-    message = Timestamp()
-    message.FromDatetime(value)
-    return message
-
-
-def duration(value: timedelta | None) -> Duration | None:
-    """A duration; None where there is none."""
-    if value is None:
-        return None
-    message = Duration()
-    message.FromTimedelta(value)
-    return message
-
-
-def moment(message: Message, field: str, path: str) -> datetime | None:
-    """A moment in a field, None when it is not set. Raises InvalidInput (no calendar holds it)."""
-    if not message.HasField(field):
-        return None
-    try:
-        found: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput([Violation(path, "is no time that a calendar holds", "RANGE")]) from error
-    return found
 
 
 def span(message: Message, field: str) -> timedelta | None:

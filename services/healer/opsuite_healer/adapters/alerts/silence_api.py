@@ -7,7 +7,6 @@ import grpc
 from opsuite.healer.v1 import alert_pb2
 from opsuite.healer.v1 import silence_service_pb2 as pb
 from opsuite.healer.v1 import silence_service_pb2_grpc as stubs
-from opsuite_healer.adapters.alerts.alert_api import page_size
 from opsuite_healer.adapters.alerts.messages import FIELDS, changed, silence_from, silence_message
 from opsuite_healer.adapters.alerts.queries import Queries
 from opsuite_healer.application.alerts.silencing import Silencing
@@ -16,6 +15,7 @@ from opsuite_healer.domain.alerts.silences import Silence
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import page_size
 from opsuite_runs.calls import call_of
 
 Context = grpc.aio.ServicerContext

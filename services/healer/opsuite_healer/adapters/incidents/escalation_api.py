@@ -20,7 +20,6 @@ from opsuite_healer.adapters.incidents.escalation_messages import (
 )
 from opsuite_healer.adapters.incidents.preview_messages import preview_response, supposed_of
 from opsuite_healer.adapters.incidents.queries import Queries
-from opsuite_healer.adapters.incidents.values import duration_of, moment, page_size
 from opsuite_healer.application.incidents.addressing import EscalationPolicies, Receivers
 from opsuite_healer.application.incidents.ports import PolicyRecord, Receiver
 from opsuite_healer.application.names import id_of
@@ -31,6 +30,7 @@ from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_notify.port import NotNow, Refused, Sent
 from opsuite_rpc.access import current_principal
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import duration_of, moment, page_size
 from opsuite_runs.calls import call_of
 
 Context = grpc.aio.ServicerContext

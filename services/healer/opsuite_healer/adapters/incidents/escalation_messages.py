@@ -7,7 +7,6 @@ from typing import Final
 
 from opsuite.common.v1 import notification_pb2
 from opsuite.healer.v1 import escalation_pb2 as pb
-from opsuite_healer.adapters.incidents.values import duration, duration_of, given, timestamp
 from opsuite_healer.adapters.target_messages import severity_from, severity_message
 from opsuite_healer.application.incidents.ports import PolicyRecord, Receiver
 from opsuite_healer.application.names import ESCALATION_POLICIES, id_of
@@ -34,6 +33,7 @@ from opsuite_notify.port import (
     SlackChannel,
     WebhookChannel,
 )
+from opsuite_rpc.values import duration, duration_of, given, timestamp
 
 RECEIVERS: Final = "receivers/"
 

@@ -13,7 +13,6 @@ from opsuite.healer.v1 import incident_service_pb2_grpc as stubs
 from opsuite_healer.adapters.incidents.incident_messages import incident_message
 from opsuite_healer.adapters.incidents.queries import Queries
 from opsuite_healer.adapters.incidents.statistics_messages import statistics_response
-from opsuite_healer.adapters.incidents.values import moment, page_size
 from opsuite_healer.adapters.incidents.watches import Watches
 from opsuite_healer.adapters.target_messages import severity_from, target_from
 from opsuite_healer.application.incidents.steering import Incidents
@@ -22,6 +21,7 @@ from opsuite_healer.domain.trouble import Trouble, target_labels
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import moment, page_size
 from opsuite_runs.calls import call_of
 from opsuite_telemetry.port import current_trace
 

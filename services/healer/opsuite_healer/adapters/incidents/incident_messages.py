@@ -6,11 +6,11 @@ from typing import Final
 
 from opsuite.healer.v1 import incident_pb2 as pb
 from opsuite_healer.adapters.incidents.escalation_messages import policy_message, receiver_name
-from opsuite_healer.adapters.incidents.values import timestamp
 from opsuite_healer.adapters.target_messages import severity_message, target_message
 from opsuite_healer.application.incidents.telling import trace_id
 from opsuite_healer.application.names import INCIDENTS
 from opsuite_healer.domain.incidents.incident import Entry, EntryKind, Incident, Resolver, Status
+from opsuite_rpc.values import timestamp
 
 STATUSES: Final = {one: pb.IncidentStatus.Value(f"INCIDENT_STATUS_{one.value}") for one in Status}
 RESOLVERS: Final = {one: pb.IncidentResolver.Value(f"INCIDENT_RESOLVER_{one.value}") for one in Resolver}

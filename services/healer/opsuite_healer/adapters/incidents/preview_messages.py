@@ -8,8 +8,8 @@ from typing import Final
 from opsuite.healer.v1 import escalation_service_pb2 as pb
 from opsuite_healer.adapters.incidents.escalation_messages import receiver_name
 from opsuite_healer.adapters.incidents.incident_messages import KINDS, STATUSES
-from opsuite_healer.adapters.incidents.values import moment, timestamp
 from opsuite_healer.domain.incidents.preview import Happening, Moment, Preview, Supposed
+from opsuite_rpc.values import moment, timestamp
 
 HAPPENINGS: Final = {pb.PreviewEventKind.Value(f"PREVIEW_EVENT_KIND_{one.value}"): one for one in Happening}
 

@@ -20,13 +20,13 @@ from opsuite_healer.adapters.incidents.escalation_messages import (
 from opsuite_healer.adapters.incidents.incident_messages import entry_message, incident_message
 from opsuite_healer.adapters.incidents.incident_rows import entry_of, incident_of
 from opsuite_healer.adapters.incidents.receiver_rows import policy_record_of, receiver_of
-from opsuite_healer.adapters.incidents.values import timestamp
 from opsuite_healer.application.incidents.errors import IncidentNotFound
 from opsuite_healer.application.names import ANY, INCIDENTS
 from opsuite_healer.domain.incidents.incident import Resolver, Status
 from opsuite_healer.domain.incidents.statistics import Sample
 from opsuite_healer.domain.trouble import Severity
 from opsuite_notify.outbox import DeliveryStatus
+from opsuite_rpc.values import timestamp
 from opsuite_storage.filters import ORDERING, Field, Kind, condition
 from opsuite_storage.order import Key
 from opsuite_storage.pages import Listing, Pages

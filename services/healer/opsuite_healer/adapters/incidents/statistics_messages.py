@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from opsuite.healer.v1 import incident_service_pb2 as pb
-from opsuite_healer.adapters.incidents.values import duration
 from opsuite_healer.domain.incidents.statistics import Sample, Statistics, by_group, statistics
 from opsuite_healer.domain.trouble import Severity
+from opsuite_rpc.values import duration
 
 MOST_ISSUES: Final = 100
 

@@ -9,10 +9,10 @@ from opsuite.healer.v1 import incident_service_pb2 as pb
 from opsuite_healer.adapters.feeds import DEFAULT_BATCH, Feeds, heartbeat_of, latest_of_all
 from opsuite_healer.adapters.incidents.incident_messages import incident_message
 from opsuite_healer.adapters.incidents.transaction import SqlIncidents
-from opsuite_healer.adapters.incidents.values import given
 from opsuite_healer.adapters.unit import SqlStore, SqlUnit
 from opsuite_healer.application.incidents.errors import IncidentNotFound
 from opsuite_healer.application.names import ANY, INCIDENTS, id_of
+from opsuite_rpc.values import given
 
 ALL: Final = f"{INCIDENTS}{ANY}"
 MOST_SHOWN: Final = 1000

@@ -11,7 +11,6 @@ import grpc
 from opsuite.healer.v1 import healing_service_pb2 as pb
 from opsuite.healer.v1 import healing_service_pb2_grpc as stubs
 from opsuite.healer.v1 import remediation_pb2
-from opsuite_healer.adapters.incidents.values import moment, page_size
 from opsuite_healer.adapters.remediation import what_if
 from opsuite_healer.adapters.remediation.policy_messages import changeable, merged, new_policy, policy_message
 from opsuite_healer.adapters.remediation.queries import Queries
@@ -34,6 +33,7 @@ from opsuite_healer.domain.trouble import Severity
 from opsuite_kernel.clock import Clock
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import moment, page_size
 from opsuite_runs.calls import call_of
 
 Context = grpc.aio.ServicerContext

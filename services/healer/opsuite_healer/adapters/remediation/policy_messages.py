@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Final
 
 from opsuite.healer.v1 import healing_policy_pb2 as pb
-from opsuite_healer.adapters.incidents.values import duration_of, given
 from opsuite_healer.adapters.target_messages import severity_from
 from opsuite_healer.application.names import HEALING_POLICIES, id_of
 from opsuite_healer.application.remediation.policies import NewPolicy
@@ -27,6 +26,7 @@ from opsuite_healer.domain.remediation.policy import (
 )
 from opsuite_healer.domain.trouble import Severity
 from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_rpc.values import duration_of, given
 
 ROLL_BACK: Final = "ROLL_BACK_DEPLOYMENT"
 """The action that by default is taken only when a deployment is to blame."""

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from opsuite.healer.v1 import healing_service_pb2 as service_pb
 from opsuite.healer.v1 import remediation_pb2 as pb
-from opsuite_healer.adapters.incidents.values import duration, timestamp
 from opsuite_healer.adapters.target_messages import target_message
 from opsuite_healer.application.names import HEALING_POLICIES, INCIDENTS
 from opsuite_healer.application.remediation.brakes import Healer
@@ -17,6 +16,7 @@ from opsuite_healer.domain.remediation.circuit import Circuit, CircuitState
 from opsuite_healer.domain.remediation.gates import GateResult
 from opsuite_healer.domain.remediation.remediation import Attempt, Decision, Remediation
 from opsuite_healer.domain.targets import parse
+from opsuite_rpc.values import duration, timestamp
 
 
 def remediation_message(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from opsuite.healer.v1 import healing_service_pb2 as pb
-from opsuite_healer.adapters.incidents.values import duration, moment
 from opsuite_healer.adapters.remediation.policy_messages import backoff_of, circuit_of, fleet_of, fleet_violations
 from opsuite_healer.adapters.remediation.remediation_messages import circuit_message, gate_messages
 from opsuite_healer.domain.remediation import circuit as circuits
@@ -16,6 +15,7 @@ from opsuite_healer.domain.remediation.gates import GateResult
 from opsuite_healer.domain.remediation.policy import CircuitRules
 from opsuite_healer.domain.remediation.rules import circuit_violations
 from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_rpc.values import duration, moment
 
 SOME_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 

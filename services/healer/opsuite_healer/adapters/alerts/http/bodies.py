@@ -14,13 +14,14 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from opsuite.healer.v1 import alert_pb2, alert_service_pb2, silence_service_pb2
-from opsuite_healer.adapters.alerts.messages import pushed_from, silence_from, timestamp
+from opsuite_healer.adapters.alerts.messages import pushed_from, silence_from
 from opsuite_healer.adapters.alerts.queries import Listed, ListedGroup, receiver_name
 from opsuite_healer.domain.alerts.alert import Alert, Pushed
 from opsuite_healer.domain.alerts.matching import Matcher, Operator
 from opsuite_healer.domain.alerts.silences import Silence
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.shapes import check_for
+from opsuite_rpc.values import timestamp
 
 WEBHOOK_TIMEOUT: Final = timedelta(hours=24)
 """How long an alert goes on that came by webhook: another Alertmanager tells its end, and repeats itself rarely."""

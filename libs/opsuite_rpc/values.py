@@ -1,9 +1,9 @@
-"""Moments, durations and enums of messages."""
+"""Moments, durations and absent fields of messages, as every servicer reads and writes them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, overload
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -13,7 +13,7 @@ from opsuite_kernel.errors import InvalidInput, Violation
 
 
 def timestamp(value: datetime | None) -> Timestamp | None:
-    """For the contract."""
+    """A moment for the contract; None where there is none."""
     if value is None:
         return None
     message = Timestamp()
@@ -21,8 +21,12 @@ def timestamp(value: datetime | None) -> Timestamp | None:
     return message
 
 
+@overload
+def duration(value: timedelta) -> Duration: ...
+@overload
+def duration(value: timedelta | None) -> Duration | None: ...
 def duration(value: timedelta | None) -> Duration | None:
-    """For the contract."""
+    """A duration for the contract; None where there is none."""
     if value is None:
         return None
     message = Duration()
@@ -30,15 +34,17 @@ def duration(value: timedelta | None) -> Duration | None:
     return message
 
 
+def time_of(message: Message, field: str) -> datetime | None:
+    """A moment in a field; None when it is not set. Raises ValueError, OverflowError (no calendar holds it)."""
+    return getattr(message, field).ToDatetime(tzinfo=UTC) if message.HasField(field) else None
+
+
 def moment(message: Message, field: str, path: str = "") -> datetime | None:
-    """A time of a request; None when it is not set. `path` is where it stands. Raises InvalidInput."""
-    if not message.HasField(field):
-        return None
+    """The same of a request; `path` is where it stands there. Raises InvalidInput."""
     try:
-        found: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+        return time_of(message, field)
     except (ValueError, OverflowError) as error:
         raise InvalidInput([Violation(path or field, "is no time that a calendar holds", "RANGE")]) from error
-    return found
 
 
 def duration_of(message: Message, field: str, default: timedelta) -> timedelta:
