@@ -20,7 +20,7 @@ from opsuite_repository.pipeline.small_files import Reading
 from opsuite_repository.pipeline.work import Budget, Course
 from opsuite_repository.repository import Repository
 
-IN_FLIGHT_BYTES: Final = 16 << 20
+IN_FLIGHT_BYTES: Final = 10 << 20
 _READ_BYTES: Final = 2 << 20
 _SMALLEST_BUFFER: Final = LARGEST_CHUNK_BYTES + _READ_BYTES
 
