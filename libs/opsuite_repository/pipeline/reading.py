@@ -28,7 +28,7 @@ LARGE_AT_ONCE: Final = 2
 _READ_BYTES: Final = 2 << 20
 _QUEUED_LARGE: Final = 256
 _QUEUED_BATCHES: Final = 256
-_NAMES_BEFORE_RECRUITING: Final = 10_000
+_NAMES_BEFORE_RECRUITING: Final = 50_000
 _READ_BEFORE_RECRUITING: Final = 512
 """After so many names that were looked at, or files that were read, there is likely to be more work than helpers take
 to start."""
