@@ -7,11 +7,12 @@
 #   postgresql                    the other database of every storage test
 #   prometheus                    scrapes the deployer; brings promtool
 #   prometheus-alertmanager       brings amtool, Alertmanager's own client, and the server whose grouping is compared
+#   restic                        an older one, which has to understand our repositories too
 #   openssh-server                hosts that are reached over SSH
 #   redis-server, rabbitmq-server queues whose length is a metric
 set -euo pipefail
 
-wanted=(docker.io iptables docker-compose debootstrap busybox-static postgresql prometheus prometheus-alertmanager openssh-server redis-server rabbitmq-server)
+wanted=(docker.io iptables docker-compose debootstrap busybox-static postgresql prometheus prometheus-alertmanager restic openssh-server redis-server rabbitmq-server)
 missing=()
 for package in "${wanted[@]}"; do
   [[ $(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2> /dev/null) == installed ]] || missing+=("$package")

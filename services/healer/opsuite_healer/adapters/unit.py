@@ -92,6 +92,38 @@ class SqlUnit:
         return appended
 
 
+class OverUnit:
+    """What the transactions of all parts have in common: the unit that they are made over."""
+
+    def __init__(self, unit: SqlUnit) -> None:
+        self.connection = unit.connection
+        self._unit = unit
+
+    def now(self) -> datetime:
+        """The database's clock, the same through the whole transaction."""
+        return self._unit.now()
+
+    def replayed(self, call: Replay) -> str | None:
+        """The first answer to this call; None if it is new. Raises InvalidInput (REQUEST_ID_REUSED)."""
+        return self._unit.replayed(call)
+
+    def remember(self, call: Replay, answer: str) -> None:
+        """Keep the answer to this call."""
+        self._unit.remember(call, answer)
+
+    def audit(self, entry: AuditEntry) -> None:
+        """Keep an act in the audit log together with what it did."""
+        self._unit.audit(entry)
+
+    def tell(self, resource: str, revision: int, payload: bytes) -> None:
+        """Append an event to the log."""
+        self._unit.tell(resource, revision, payload)
+
+    def nudge(self, part: str, run: str = "") -> None:
+        """Once this is durable, let `part` know, here and in other replicas."""
+        self._unit.nudge(part, run)
+
+
 @dataclass(frozen=True, slots=True)
 class _Done(Generic[T]):
     """What a transaction leaves to do once it is durable."""

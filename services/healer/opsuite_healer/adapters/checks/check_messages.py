@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from opsuite.common.v1 import notification_pb2
 from opsuite.healer.v1 import check_pb2 as pb
-from opsuite_healer.adapters.checks.values import duration_of, given
 from opsuite_healer.adapters.target_messages import severity_from, target_from
 from opsuite_healer.application.names import id_of
 from opsuite_healer.domain.checks.check import (
@@ -23,6 +22,7 @@ from opsuite_healer.domain.checks.flapping import FlapLevels
 from opsuite_notify.port import EnvSecret, FileSecret, SecretRef
 from opsuite_probes.hysteresis import Thresholds
 from opsuite_probes.port import CertificateProbe, DiskProbe, GrpcProbe, HttpProbe, PrometheusProbe, TcpProbe
+from opsuite_rpc.values import duration_of, given
 
 INTERVAL: Final = timedelta(seconds=30)
 TIMEOUT: Final = timedelta(seconds=5)

@@ -19,8 +19,8 @@ from opsuite_healer.adapters.checks.check_messages import (
     thresholds_of,
 )
 from opsuite_healer.adapters.checks.health_messages import answer_message, check_message, flap_state_message
+from opsuite_healer.adapters.checks.outcomes import OUTCOMES, OUTCOMES_OF
 from opsuite_healer.adapters.checks.queries import Queries
-from opsuite_healer.adapters.checks.values import OUTCOMES, OUTCOMES_OF, page_size, timestamp
 from opsuite_healer.adapters.checks.watches import Watches
 from opsuite_healer.adapters.target_messages import target_from
 from opsuite_healer.application.checks.checks import Changed, Checks, SaidNow, Wanted
@@ -30,6 +30,7 @@ from opsuite_healer.domain.checks.standing import together, worst
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_probes.port import Outcome
 from opsuite_rpc.calls import audited_as
+from opsuite_rpc.values import page_size, timestamp
 from opsuite_runs.calls import call_of
 
 Context = grpc.aio.ServicerContext

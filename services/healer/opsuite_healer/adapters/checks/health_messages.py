@@ -8,13 +8,14 @@ from typing import Final
 
 from opsuite.healer.v1 import check_pb2 as pb
 from opsuite.healer.v1 import health_check_service_pb2 as service_pb
-from opsuite_healer.adapters.checks.values import OUTCOMES, duration, timestamp
+from opsuite_healer.adapters.checks.outcomes import OUTCOMES
 from opsuite_healer.adapters.target_messages import target_message
 from opsuite_healer.application.checks.records import CheckRecord, EventKind, Happened
 from opsuite_healer.application.names import CHECKS
 from opsuite_healer.domain.checks.answers import Answer
 from opsuite_healer.domain.checks.standing import Standing, together
 from opsuite_healer.domain.checks.subject import Subject
+from opsuite_rpc.values import duration, timestamp
 
 KINDS: Final = {kind: pb.CheckEventKind.Value(f"CHECK_EVENT_KIND_{kind.name}") for kind in EventKind}
 

@@ -16,7 +16,7 @@ from opsuite_healer.adapters.checks import tables
 from opsuite_healer.adapters.checks.check_messages import spec_of
 from opsuite_healer.adapters.checks.health_messages import event_message
 from opsuite_healer.adapters.checks.subject_codec import decode, encode
-from opsuite_healer.adapters.unit import SqlUnit
+from opsuite_healer.adapters.unit import OverUnit, SqlUnit
 from opsuite_healer.application.checks.errors import CheckExists, Overtaken
 from opsuite_healer.application.checks.records import CheckRecord, Happened
 from opsuite_healer.application.names import CHECKS
@@ -27,7 +27,7 @@ from opsuite_healer.domain.checks.standing import Standing
 from opsuite_healer.domain.checks.subject import Subject
 from opsuite_healer.domain.targets import TargetRef
 from opsuite_probes.port import Outcome
-from opsuite_runs.port import AuditEntry, FencedOut, Lease, Replay
+from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.prepared import Prepared
 
 Row = Mapping[str, Any]
@@ -99,40 +99,13 @@ class SpecCache:
         )
 
 
-class SqlChecks:
+class SqlChecks(OverUnit):
     """The transaction of this part, over a unit."""
 
     def __init__(self, unit: SqlUnit, troubles: Troubles, specs: SpecCache) -> None:
-        self.connection = unit.connection
+        super().__init__(unit)
         self.troubles = troubles
-        self._unit = unit
         self._specs = specs
-
-    # --- the unit
-
-    def now(self) -> datetime:
-        """The database's clock."""
-        return self._unit.now()
-
-    def replayed(self, call: Replay) -> str | None:
-        """The first answer to this call."""
-        return self._unit.replayed(call)
-
-    def remember(self, call: Replay, answer: str) -> None:
-        """Keep the answer to this call."""
-        self._unit.remember(call, answer)
-
-    def audit(self, entry: AuditEntry) -> None:
-        """Keep an act in the audit log."""
-        self._unit.audit(entry)
-
-    def tell(self, resource: str, revision: int, payload: bytes) -> None:
-        """Append an event to the log."""
-        self._unit.tell(resource, revision, payload)
-
-    def nudge(self, part: str, run: str = "") -> None:
-        """Once this is durable, let `part` know."""
-        self._unit.nudge(part, run)
 
     # --- reading
 

@@ -12,11 +12,11 @@ from opsuite.healer.v1 import health_check_service_pb2 as pb
 from opsuite_healer.adapters import tables as shared
 from opsuite_healer.adapters.checks.health_messages import health_message
 from opsuite_healer.adapters.checks.transaction import SqlChecks
-from opsuite_healer.adapters.checks.values import given, timestamp
 from opsuite_healer.adapters.feeds import DEFAULT_BATCH, Feeds, Told, heartbeat_of, latest_of_all
 from opsuite_healer.adapters.unit import SqlStore, SqlUnit
 from opsuite_healer.application.checks.errors import CheckNotFound
 from opsuite_healer.application.names import ANY, CHECKS, id_of
+from opsuite_rpc.values import given, timestamp
 
 ALL: Final = f"{CHECKS}{ANY}"
 MOST_SHOWN: Final = 1000

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from opsuite_healer.adapters.incidents import tables
 from opsuite_healer.adapters.incidents.policy_codec import policy_from_json, policy_to_json
+from opsuite_healer.adapters.unit import OverUnit
 from opsuite_healer.application.incidents.ports import PolicyRecord, Receiver
 from opsuite_healer.domain.incidents.escalation import Policy
 from opsuite_notify.codec import channel_from_json, channel_to_json
@@ -16,11 +17,8 @@ from opsuite_notify.codec import channel_from_json, channel_to_json
 _r, _p, _n = tables.receivers.c, tables.escalation_policies.c, tables.policy_receivers.c
 
 
-class ReceiverRows:
+class ReceiverRows(OverUnit):
     """The part of a transaction that is about receivers and policies."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self.connection = connection
 
     # --- receivers
 

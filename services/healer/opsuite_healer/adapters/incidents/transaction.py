@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from opsuite_healer.adapters.incidents.receiver_rows import ReceiverRows
 from opsuite_healer.adapters.unit import SqlUnit
 from opsuite_healer.domain.incidents.changes import Changed
 from opsuite_healer.domain.incidents.incident import Incident
-from opsuite_runs.port import AuditEntry, FencedOut, Lease, Replay
+from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.prepared import Prepared
 
 _i, _k = tables.incidents.c, tables.incident_keys.c
@@ -35,35 +34,8 @@ class SqlIncidents(ReceiverRows):
     """The transaction of this part, over a unit."""
 
     def __init__(self, unit: SqlUnit) -> None:
-        super().__init__(unit.connection)
-        self._unit = unit
+        super().__init__(unit)
         self.messages = SqlMessages(unit)
-
-    # --- the unit
-
-    def now(self) -> datetime:
-        """The database's clock."""
-        return self._unit.now()
-
-    def replayed(self, call: Replay) -> str | None:
-        """The first answer to this call."""
-        return self._unit.replayed(call)
-
-    def remember(self, call: Replay, answer: str) -> None:
-        """Keep the answer to this call."""
-        self._unit.remember(call, answer)
-
-    def audit(self, entry: AuditEntry) -> None:
-        """Keep an act in the audit log."""
-        self._unit.audit(entry)
-
-    def tell(self, resource: str, revision: int, payload: bytes) -> None:
-        """Append an event to the log."""
-        self._unit.tell(resource, revision, payload)
-
-    def nudge(self, part: str, run: str = "") -> None:
-        """Once this is durable, let `part` know."""
-        self._unit.nudge(part, run)
 
     # --- incidents
 

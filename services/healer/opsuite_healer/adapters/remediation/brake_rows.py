@@ -73,10 +73,6 @@ class BrakeRows(PolicyRows):
             row = values | {"target": target, "action": action}
             self.connection.execute(sa.insert(tables.circuits).values(row))
 
-    def now(self) -> datetime:
-        """The database's clock."""
-        raise NotImplementedError
-
     def pause(self) -> Pause | None:
         """The pause of the healer, also one that is over."""
         row = self.connection.execute(sa.select(tables.healer)).mappings().one()

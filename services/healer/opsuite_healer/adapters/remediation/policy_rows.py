@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from opsuite_healer.adapters.remediation import tables
 from opsuite_healer.adapters.remediation.policy_messages import policy_from_document
+from opsuite_healer.adapters.unit import OverUnit
 from opsuite_healer.application.remediation.errors import PolicyExists
 from opsuite_healer.application.remediation.records import PolicyRecord
 from opsuite_storage.prepared import Prepared
@@ -19,11 +20,8 @@ _BY_ID: Final = Prepared(sa.select(tables.policies).where(_p.id == sa.bindparam(
 _ALL: Final = Prepared(sa.select(tables.policies).order_by(_p.id))
 
 
-class PolicyRows:
+class PolicyRows(OverUnit):
     """The part of a transaction that is about policies."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self.connection = connection
 
     def policy(self, policy: str) -> PolicyRecord | None:
         """A policy."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,7 +25,7 @@ from opsuite_healer.application.messages import Messages
 from opsuite_healer.application.remediation.errors import UnderWay
 from opsuite_healer.application.remediation.store import Fleet
 from opsuite_healer.domain.remediation.remediation import MOST_DECISIONS, Attempt, Decision, Remediation
-from opsuite_runs.port import AuditEntry, FencedOut, Lease, Replay
+from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.prepared import Prepared
 
 _r, _a, _d, _f = tables.remediations.c, tables.attempts.c, tables.decisions.c, tables.fleets.c
@@ -49,36 +48,9 @@ class SqlRemediations(BrakeRows):
     """The transaction of this part, over a unit."""
 
     def __init__(self, unit: SqlUnit, book: IncidentBook, messages: Messages) -> None:
-        super().__init__(unit.connection)
-        self._unit = unit
+        super().__init__(unit)
         self.book = book
         self.messages = messages
-
-    # --- the unit
-
-    def now(self) -> datetime:
-        """The database's clock."""
-        return self._unit.now()
-
-    def replayed(self, call: Replay) -> str | None:
-        """The first answer to this call."""
-        return self._unit.replayed(call)
-
-    def remember(self, call: Replay, answer: str) -> None:
-        """Keep the answer to this call."""
-        self._unit.remember(call, answer)
-
-    def audit(self, entry: AuditEntry) -> None:
-        """Keep an act in the audit log."""
-        self._unit.audit(entry)
-
-    def tell(self, resource: str, revision: int, payload: bytes) -> None:
-        """Append an event to the log."""
-        self._unit.tell(resource, revision, payload)
-
-    def nudge(self, part: str, run: str = "") -> None:
-        """Once this is durable, let `part` know."""
-        self._unit.nudge(part, run)
 
     # --- remediations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,13 +13,13 @@ from opsuite_healer.adapters.runbooks import tables
 from opsuite_healer.adapters.runbooks.execution_messages import event_message
 from opsuite_healer.adapters.runbooks.runbook_messages import runbook_message, runbook_of
 from opsuite_healer.adapters.runbooks.state_codec import decode, encode
-from opsuite_healer.adapters.unit import SqlUnit
+from opsuite_healer.adapters.unit import OverUnit, SqlUnit
 from opsuite_healer.application.incident_book import IncidentBook
 from opsuite_healer.application.runbooks.errors import RunbookExists
 from opsuite_healer.application.runbooks.records import EventKind, ExecutionRecord, Happened, RunbookRecord
 from opsuite_healer.domain.runbooks.execution import Execution
 from opsuite_healer.domain.runbooks.runbook import Runbook
-from opsuite_runs.port import AuditEntry, FencedOut, Lease, Replay
+from opsuite_runs.port import FencedOut, Lease
 from opsuite_storage.prepared import Prepared
 
 Row = Mapping[str, Any]
@@ -37,50 +36,23 @@ _MINE: Final = Prepared(_EXECUTION.where(_e.epoch == sa.bindparam("epoch", type_
 _OF_KEY: Final = Prepared(sa.select(tables.executions).where(_e.key == sa.bindparam("key", type_=sa.Text)))
 
 
-class SqlRunbooks:
+class SqlRunbooks(OverUnit):
     """The transaction of this part, over a unit."""
 
     def __init__(self, unit: SqlUnit, book: IncidentBook) -> None:
+        super().__init__(unit)
         self.book = book
-        self._unit = unit
-        self._connection = unit.connection
-
-    # --- the unit
-
-    def now(self) -> datetime:
-        """The database's clock."""
-        return self._unit.now()
-
-    def replayed(self, call: Replay) -> str | None:
-        """The first answer to this call."""
-        return self._unit.replayed(call)
-
-    def remember(self, call: Replay, answer: str) -> None:
-        """Keep the answer to this call."""
-        self._unit.remember(call, answer)
-
-    def audit(self, entry: AuditEntry) -> None:
-        """Keep an act in the audit log."""
-        self._unit.audit(entry)
-
-    def tell(self, resource: str, revision: int, payload: bytes) -> None:
-        """Append an event to the log."""
-        self._unit.tell(resource, revision, payload)
-
-    def nudge(self, part: str, run: str = "") -> None:
-        """Once this is durable, let `part` know."""
-        self._unit.nudge(part, run)
 
     # --- runbooks
 
     def runbook(self, runbook: str) -> RunbookRecord | None:
         """A runbook by its id."""
-        row = _BY_ID.row(self._connection, {"runbook": runbook})
+        row = _BY_ID.row(self.connection, {"runbook": runbook})
         return None if row is None else runbook_record_of(row)
 
     def lock_runbook(self, runbook: str) -> RunbookRecord | None:
         """The same, and nobody else changes it before this transaction ends."""
-        row = _BY_ID_LOCKED.row(self._connection, {"runbook": runbook})
+        row = _BY_ID_LOCKED.row(self.connection, {"runbook": runbook})
         return None if row is None else runbook_record_of(row)
 
     def add_runbook(self, record: RunbookRecord) -> None:
@@ -92,8 +64,8 @@ class SqlRunbooks:
             "created_by": record.created_by,
         }
         try:
-            with self._connection.begin_nested():
-                self._connection.execute(sa.insert(tables.runbooks).values(row))
+            with self.connection.begin_nested():
+                self.connection.execute(sa.insert(tables.runbooks).values(row))
         except sa.exc.IntegrityError as error:
             raise RunbookExists(record.runbook.id) from error
         self._put_issues(record.runbook)
@@ -101,19 +73,19 @@ class SqlRunbooks:
     def put_runbook(self, record: RunbookRecord) -> None:
         """Record a change of a runbook."""
         row = _document(record.runbook) | {"number": record.number, "updated_at": record.updated_at}
-        self._connection.execute(sa.update(tables.runbooks).where(_r.id == record.runbook.id).values(row))
+        self.connection.execute(sa.update(tables.runbooks).where(_r.id == record.runbook.id).values(row))
         self._put_issues(record.runbook)
 
     def delete_runbook(self, runbook: str) -> None:
         """Forget a runbook."""
-        self._connection.execute(sa.delete(tables.runbook_issues).where(_s.runbook == runbook))
-        self._connection.execute(sa.delete(tables.runbooks).where(_r.id == runbook))
+        self.connection.execute(sa.delete(tables.runbook_issues).where(_s.runbook == runbook))
+        self.connection.execute(sa.delete(tables.runbooks).where(_r.id == runbook))
 
     def _put_issues(self, runbook: Runbook) -> None:
-        self._connection.execute(sa.delete(tables.runbook_issues).where(_s.runbook == runbook.id))
+        self.connection.execute(sa.delete(tables.runbook_issues).where(_s.runbook == runbook.id))
         if runbook.issues:
             rows = [{"issue": issue, "runbook": runbook.id} for issue in runbook.issues]
-            self._connection.execute(sa.insert(tables.runbook_issues), rows)
+            self.connection.execute(sa.insert(tables.runbook_issues), rows)
 
     # --- executions
 
@@ -139,7 +111,7 @@ class SqlRunbooks:
     def begun_by(self, actor: str) -> Sequence[ExecutionRecord]:
         """Executions that are not over and were begun by an actor, locked."""
         statement = sa.select(tables.executions).where(tables.IS_GOING_ON, _e.actor == actor).with_for_update()
-        return [record_of(dict(row)) for row in self._connection.execute(statement).mappings()]
+        return [record_of(dict(row)) for row in self.connection.execute(statement).mappings()]
 
     def add_execution(self, execution: Execution) -> ExecutionRecord | None:
         """Record a new execution and its first event; None if its key was taken at this moment."""
@@ -156,8 +128,8 @@ class SqlRunbooks:
         }
         record = ExecutionRecord(execution, number=1, revision=1)
         try:
-            with self._connection.begin_nested():
-                self._connection.execute(sa.insert(tables.executions).values(fixed | _changing(record)))
+            with self.connection.begin_nested():
+                self.connection.execute(sa.insert(tables.executions).values(fixed | _changing(record)))
         except sa.exc.IntegrityError:
             return None
         self._tell_of(execution, Happened(EventKind.STARTED, actor=execution.actor), 1)
@@ -169,11 +141,11 @@ class SqlRunbooks:
         for offset, what in enumerate(happened, 1):
             self._tell_of(record.execution, what, record.revision + offset)
         statement = sa.update(tables.executions).where(_e.id == record.execution.id).values(_changing(after))
-        self._connection.execute(statement)
+        self.connection.execute(statement)
         return after
 
     def _one(self, statement: Prepared, values: dict[str, Any]) -> ExecutionRecord | None:
-        row = statement.row(self._connection, values)
+        row = statement.row(self.connection, values)
         return None if row is None else record_of(row)
 
     def _tell_of(self, execution: Execution, what: Happened, revision: int) -> None:
