@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from bench import (
+    alerts,
     containers,
     growth,
     health,
     history,
     looks,
+    remediation,
     repository,
     rollbacks,
     rollouts,
@@ -47,6 +49,8 @@ MEASURES: dict[str, Measure] = {
     "rehearsals": scaling_table.main,
     "looks": looks.main,
     "health": health.main,
+    "alerts": alerts.main,
+    "remediation": remediation.main,
     "traffic": traffic.main,
     "history": history.main,
     "growth": growth.main,

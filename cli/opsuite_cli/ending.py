@@ -16,14 +16,9 @@ from opsuite.deployer.v1.deployment_pb2 import (
     Deployment,
 )
 from opsuite_cli import words
+from opsuite_cli.exit_statuses import ENDED_BY_PEOPLE, FAILED, PAUSED, ROLLED_BACK, SUCCEEDED
 from opsuite_cli.names import short
 from opsuite_cli.rollout_tree import is_under_way, rollouts_of
-
-SUCCEEDED: Final = 0
-ROLLED_BACK: Final = 3
-FAILED: Final = 4
-PAUSED: Final = 5
-ENDED_BY_PEOPLE: Final = 6
 
 EXIT_STATUS: Final = {
     "SUCCEEDED": SUCCEEDED,

@@ -33,7 +33,7 @@ from opsuite_kernel.errors import Unauthenticated
 from opsuite_rpc.channel import Tls, connect
 from opsuite_rpc.watching import watch
 
-pytestmark = pytest.mark.needs("docker")
+pytestmark = [pytest.mark.needs("docker"), pytest.mark.timeout(900)]  # the first test builds every image
 
 TOP = Path(__file__).parents[2]
 FILES = ("docker-compose.yml", "deploy/compose/debian.override.yml")

@@ -9,7 +9,7 @@ import typer
 
 from opsuite_cli import screen
 from opsuite_cli.deployments import variables
-from opsuite_cli.ending import FAILED
+from opsuite_cli.exit_statuses import FAILED
 from opsuite_cli.healing import resources, words
 from opsuite_cli.healing.calls import Client, ask, talk
 from opsuite_cli.healing.resources import RUNBOOK

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from opsuite.healer.v1 import runbook_pb2 as pb
 from opsuite_healer.adapters.runbooks.runbook_messages import action_message, field_messages, runbook_message
-from opsuite_healer.adapters.runbooks.values import timestamp
 from opsuite_healer.adapters.target_messages import target_message
 from opsuite_healer.application.runbooks.records import ExecutionRecord, Happened
 from opsuite_healer.domain.runbooks.execution import Execution, StepRun
+from opsuite_rpc.values import timestamp
 from opsuite_telemetry.port import TraceContext
 
 

@@ -24,6 +24,7 @@ from opsuite_healer.domain.runbooks.runbook import Runbook
 from opsuite_kernel.errors import InvalidInput, Violation
 from opsuite_rpc.calls import audited_as, shape_violations
 from opsuite_rpc.shapes import check_for
+from opsuite_rpc.values import page_size
 from opsuite_runs.calls import call_of
 from opsuite_telemetry.port import current_trace
 
@@ -184,11 +185,6 @@ class RunbookServicer(stubs.RunbookServiceServicer):
         answer = Answer(call.actor, request.approved, dict(request.answers), request.comment)
         record = await self._steering.respond(Wish(request.name), request.step, answer, call)
         return pb.RespondInquiryResponse(execution=execution_message(record))
-
-
-def page_size(asked: int, *, default: int = 50, largest: int = 1000) -> int:
-    """Rows of a page: the default for 0, never more than the largest."""
-    return min(asked or default, largest)
 
 
 def _wish(request: Steered) -> Wish:

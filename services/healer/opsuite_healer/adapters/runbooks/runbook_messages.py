@@ -9,7 +9,6 @@ import yaml
 from google.protobuf import json_format
 
 from opsuite.healer.v1 import runbook_pb2 as pb
-from opsuite_healer.adapters.runbooks.values import duration, duration_of
 from opsuite_healer.application.names import id_of
 from opsuite_healer.application.runbooks.records import RunbookRecord
 from opsuite_healer.domain.actions import ActionSpec
@@ -26,6 +25,7 @@ from opsuite_healer.domain.runbooks.runbook import (
     RunbookStep,
 )
 from opsuite_kernel.errors import InvalidInput, Violation
+from opsuite_rpc.values import duration, duration_of
 
 MOST_NODES: Final = 20_000
 """Values of a YAML document; what aliases make of few is counted too."""
