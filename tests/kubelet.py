@@ -151,6 +151,11 @@ class Kubelet:
         (found,) = (each for each in self._pods.values() if (each.namespace, each.name) == (namespace, pod))
         self._call(self._patch_status(found, crashing(found)))
 
+    def hang(self, namespace: str, pod: str) -> None:
+        """Let a played pod that was ready run on and be ready no longer."""
+        (found,) = (each for each in self._pods.values() if (each.namespace, each.name) == (namespace, pod))
+        self._call(self._patch_status(found, running(found, ready=False)))
+
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
