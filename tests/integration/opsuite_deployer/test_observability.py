@@ -5,18 +5,14 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from components import program
 from deployer import DeployerProcess, a_command, a_deployer, a_pipeline, deploy, ended, free_port, register
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as otlp_grpc
-from opentelemetry.proto.trace.v1 import trace_pb2
+from otlp_receiver import receiving
 
 from opsuite.deployer.v1 import deployment_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
@@ -130,35 +126,9 @@ async def test_what_prometheus_scrapes_equals_the_history_also_after_a_restart(t
             prometheus.close()
 
 
-class Receiver(otlp_grpc.TraceServiceServicer):
-    """Keeps the spans that arrive."""
-
-    def __init__(self) -> None:
-        self.spans: dict[bytes, trace_pb2.Span] = {}
-
-    async def Export(self, request: Any, context: Any) -> Any:
-        for resource in request.resource_spans:
-            for scope in resource.scope_spans:
-                self.spans.update({span.span_id: span for span in scope.spans})
-        return otlp.ExportTraceServiceResponse()
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[tuple[Receiver, str]]:
-    receiver, server = Receiver(), grpc.aio.server()
-    serve: Any = otlp_grpc.add_TraceServiceServicer_to_server  # not annotated
-    serve(receiver, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield receiver, f"http://127.0.0.1:{port}"
-    finally:
-        await server.stop(0)
-
-
 async def test_one_trace_holds_call_queue_steps_gates_and_rollback(deployer: DeployerProcess) -> None:
-    async with receiving() as (receiver, endpoint):
-        with a_deployer(DEPLOYER_OTLP_ENDPOINT=endpoint) as traced:
+    async with receiving() as receiver:
+        with a_deployer(DEPLOYER_OTLP_ENDPOINT=receiver.endpoint) as traced:
             await a_history(traced)
             async with traced.client() as client:
                 page = await client.deployments.ListDeployments(
@@ -179,12 +149,10 @@ async def test_one_trace_holds_call_queue_steps_gates_and_rollback(deployer: Dep
             assert all(span.parent_span_id in told for span in trace.spans if span is not root)
 
             async def exported() -> bool:
-                seen = {span_id.hex() for span_id in receiver.spans}
-                return set(told) <= seen
+                return set(told) <= set(receiver.spans)
 
             await until(exported, "every span at the collector")
-            mine = [span for span in receiver.spans.values() if span.trace_id.hex() == trace.trace_id]
-            assert {span.span_id.hex() for span in mine} >= set(told)
+            assert {one.id for one in receiver.of_trace(trace.trace_id)} >= set(told)
 
 
 async def test_after_a_crash_the_trace_goes_on_with_a_link() -> None:
