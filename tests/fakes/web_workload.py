@@ -7,6 +7,7 @@ from deployer import Client
 
 from opsuite.deployer.v1 import deployment_pb2, rollout_pb2
 from opsuite.deployer.v1 import deployment_service_pb2 as pb
+from opsuite_platforms.port import Platform
 
 SERVER = """#!/usr/bin/env python3
 # Answers with its version, and with the status in ANSWER; /alive is always well; /die-VERSION kills that version.
@@ -55,6 +56,18 @@ def a_rollout(
         **fields,
     }
     return {"name": "roll", "rollout": rollout}
+
+
+async def pids_of(platform: Platform, workload: str) -> dict[str, int]:
+    """The process of each replica, once supervisord tells them all: "pid 4711, uptime 0:00:01".
+
+    A program that serves already may still be starting for supervisord, which then says nothing.
+    """
+    while True:
+        told = {one.name: one.message for one in (await platform.observe(workload)).replicas}
+        if told and all(message.startswith("pid ") for message in told.values()):
+            return {name: int(message.removeprefix("pid ").partition(",")[0]) for name, message in told.items()}
+        await asyncio.sleep(0.05)
 
 
 def rollout_of(deployment: deployment_pb2.Deployment) -> rollout_pb2.RolloutStatus:

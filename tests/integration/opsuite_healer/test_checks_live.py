@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from deployer import own_ports
 from fakes.healer_checks import HEALTHY, UNHEALTHY, UNKNOWN, CheckStage, a_check, a_closed_port, check_stage
-from fakes.web_workload import SERVER
+from fakes.web_workload import SERVER, pids_of
 from scaler import a_place
 from server_processes import listens
 
@@ -284,7 +284,5 @@ async def _until_served(platform: ProcessPlatform) -> None:
 
 
 async def _pid(checks: CheckStage, replica: str) -> int:
-    """Process of a replica, as supervisord tells it: "pid 4711, uptime 0:00:01"."""
-    status = await checks.stage.house.platforms["process"].observe("shop")
-    message = next(one.message for one in status.replicas if one.name == replica)
-    return int(message.removeprefix("pid ").partition(",")[0])
+    """Process of a replica of the shop."""
+    return (await pids_of(checks.stage.house.platforms["process"], "shop"))[replica]

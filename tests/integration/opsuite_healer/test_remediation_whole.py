@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fakes.healer_remediation_stage import client_of, policy_form, step
-from fakes.web_workload import SERVER
+from fakes.web_workload import SERVER, pids_of
 from google.protobuf import json_format
 from healer import HealerProcess
 from scaler import a_place
@@ -58,10 +58,10 @@ async def test_a_replica_that_hangs_is_restarted_once_and_its_neighbour_is_left_
             await platform.apply(_shop(place), epoch=1)
             await _until_served(platform)
             await asyncio.to_thread(healer.start)
-            before = await _pids(platform)
+            before = await pids_of(platform, "shop")
             async with healer.channel() as channel:
                 ended = await _hang_and_heal(channel, before["shop-1"])
-            after = await _pids(platform)
+            after = await pids_of(platform, "shop")
             served = await _until_served(platform)
     finally:
         healer.close()
@@ -125,9 +125,3 @@ def _answer(port: int) -> str:
     with suppress(urllib.error.URLError, OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as it:
         return str(it.read().decode())
     return ""
-
-
-async def _pids(platform: ProcessPlatform) -> dict[str, int]:
-    """Process of each replica, as supervisord tells it: "pid 4711, uptime 0:00:01"."""
-    replicas = (await platform.observe("shop")).replicas
-    return {one.name: int(one.message.removeprefix("pid ").partition(",")[0]) for one in replicas}
