@@ -167,13 +167,18 @@ async def test_groups_fingerprints_and_inhibition_are_those_of_alertmanager(stag
 
 
 def _ask_alertmanager(configuration: str, body: object) -> tuple[Any, Any]:
-    """Groups and alerts of a real one, once it has looked at all of them."""
+    """Groups and alerts of a real one, once it has looked at all of them.
+
+    What inhibits an alert is asked for each answer, of a part that hears of alerts in its own time: only when one
+    answer tells of it does the next tell of all.
+    """
     with an_alertmanager(configuration) as url:
         post(f"{url}/api/v2/alerts", body)
         while True:
-            alerts = get(f"{url}/api/v2/alerts")
-            if len(alerts) == len(ALERTS) and all(one["status"]["state"] != "unprocessed" for one in alerts):
-                return get(f"{url}/api/v2/alerts/groups"), alerts
+            found = [one["status"] for one in get(f"{url}/api/v2/alerts")]
+            is_done = len(found) == len(ALERTS) and all(status["state"] != "unprocessed" for status in found)
+            if is_done and any(status["inhibitedBy"] for status in found):
+                return get(f"{url}/api/v2/alerts/groups"), get(f"{url}/api/v2/alerts")
 
 
 def _grouped(groups: list[Any]) -> list[Any]:
