@@ -32,6 +32,9 @@ PROOF: Mapping[str, Any] = {"healthyDelay": "1s", "timeout": "60s", "grace": "30
 IN_VAIN: Mapping[str, Any] = {"healthyDelay": "20s", "timeout": "1s", "grace": "0s"}
 """Proof that what dies within seconds never brings."""
 
+MENDED = {remediation_pb2.REMEDIATION_STATE_SUCCEEDED, remediation_pb2.REMEDIATION_STATE_RESTING}
+"""Proved: what can be taken back later rests until then."""
+
 
 def check_form(name: str, target: Mapping[str, str], **probe: Any) -> dict[str, Any]:
     """A check that looks often; two answers decide."""
@@ -69,12 +72,12 @@ class Ward:
     ) -> remediation_pb2.Remediation:
         """The one remediation of a fault, once its proof is there and somebody outside has seen it too."""
         try:
-            ended = await self.client.until(State.SUCCEEDED, State.RECOVERED, State.ESCALATED)
+            ended = await self.client.until(State.SUCCEEDED, State.RESTING, State.RECOVERED, State.ESCALATED)
         except asyncio.CancelledError:  # patience has ended
             print(*[await self.client.get(one.name) for one in await self.client.all()])
             print(await self.checks.ListChecks(health_check_service_pb2.ListChecksRequest()))
             raise
-        assert remediation_pb2.RemediationState.Name(ended.state) == "REMEDIATION_STATE_SUCCEEDED", ended
+        assert ended.state in MENDED, ended
         while not await is_well():  # noqa: ASYNC110 - who is outside has to ask
             await asyncio.sleep(AGAIN_SECONDS)
         print(f"{fault}: mended and proved {time.time() - began:.1f} s after it was broken")
