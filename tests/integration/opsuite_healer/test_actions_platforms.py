@@ -20,7 +20,7 @@ from opsuite_healer.adapters.actions.eviction import Eviction
 from opsuite_healer.adapters.actions.rebalance import RebalanceLoad
 from opsuite_healer.adapters.actions.registry import Registry
 from opsuite_healer.adapters.actions.restart import RestartService
-from opsuite_healer.adapters.actions.workloads import Workloads
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.application.actions import ActionCall, ActionOutcome
 from opsuite_healer.domain.actions import ActionSpec
 from opsuite_healer.domain.targets import TargetRef

@@ -19,7 +19,6 @@ from opsuite_healer.adapters.actions.scale import ScaleBack, ScaleUp, Sizes
 from opsuite_healer.adapters.actions.telling import Notify
 from opsuite_healer.adapters.actions.traffic import Traffic
 from opsuite_healer.adapters.actions.web import Http, Requests
-from opsuite_healer.adapters.actions.workloads import Workloads
 from opsuite_healer.adapters.peers import Peer, peer_of
 from opsuite_healer.adapters.rollouts import DeployerRollouts, NobodyRollsOut
 from opsuite_healer.adapters.unit import SqlUnit
@@ -28,7 +27,6 @@ from opsuite_healer.application.messages import Messages
 from opsuite_healer.application.recent_rollouts import RecentRollouts
 from opsuite_healer.application.runbook_runner import RunbookRunner
 from opsuite_healer.composition.house import House
-from opsuite_platforms.kubernetes import KubernetesPlatform
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,7 @@ def actions(house: House, messages_of: Callable[[SqlUnit], Messages], runbooks: 
     settings = house.settings
     deployer = _peer(house, "deployer", settings.deployer_address, settings.deployer_token_file)
     scaler = _peer(house, "scaler", settings.scaler_address, settings.scaler_token_file)
-    workloads = Workloads(
-        house.platforms, lambda namespace: KubernetesPlatform(house.cluster, namespace, clock=house.clock)
-    )
+    workloads = house.workloads
     rollouts = DeployerRollouts(deployer) if deployer else None
     traffic = Traffic(deployer, rollouts, workloads) if deployer and rollouts else None
     sizes = Sizes(scaler, house.clock) if scaler else None

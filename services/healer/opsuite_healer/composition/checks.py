@@ -16,10 +16,10 @@ from opsuite_healer.adapters.checks.health_check_api import HealthCheckServicer
 from opsuite_healer.adapters.checks.observing import Observing
 from opsuite_healer.adapters.checks.queries import Queries
 from opsuite_healer.adapters.checks.recorder import LastAnswers
+from opsuite_healer.adapters.checks.replica_states import ReplicaStates
 from opsuite_healer.adapters.checks.tidying import clear_events
 from opsuite_healer.adapters.checks.transaction import SpecCache, SqlChecks
 from opsuite_healer.adapters.checks.watches import Watches
-from opsuite_healer.adapters.checks.workloads import Workloads
 from opsuite_healer.adapters.checks.world import AskingWorld
 from opsuite_healer.adapters.unit import SqlUnit
 from opsuite_healer.application.checks.checks import ALL, PART
@@ -30,7 +30,6 @@ from opsuite_healer.application.checks.rounds import Rounds
 from opsuite_healer.application.health_view import HealthView
 from opsuite_healer.application.troubles import Troubles
 from opsuite_healer.composition.house import House, Part
-from opsuite_platforms.kubernetes import KubernetesPlatform
 from opsuite_probes.prober import NetworkProber
 from opsuite_rpc.server import Service
 from opsuite_runs.attending import Attendants
@@ -58,11 +57,8 @@ def checks(house: House, troubles_of: Callable[[SqlUnit], Troubles]) -> Checks:
         return SqlChecks(unit, troubles_of(unit), specs)
 
     store = house.store.part(transaction)
-    workloads = Workloads(
-        house.platforms, lambda namespace: KubernetesPlatform(house.cluster, namespace, clock=house.clock), house.clock
-    )
     commands = Commands(house.spawner, house.commands)
-    world = _world(house, workloads, commands)
+    world = _world(house, commands)
     observing = Observing(house.tracer, house.registry, house.settings.metrics_namespace)
     answers = LastAnswers(house.database)
     looks = Looks(store=store, world=world, recorder=answers, watcher=observing, clock=house.clock)
@@ -91,15 +87,15 @@ def checks(house: House, troubles_of: Callable[[SqlUnit], Troubles]) -> Checks:
         drain=[lambda: _let_go(attendants, keeper), attendants.close, answers.flush],
         tidy=[lambda now: clear_events(house.database, now - house.settings.keep_results)],
     )
-    return Checks(part, StoredHealth(store, workloads))
+    return Checks(part, StoredHealth(store, ReplicaStates(house.workloads, house.clock)))
 
 
-def _world(house: House, workloads: Workloads, commands: Commands) -> AskingWorld:
+def _world(house: House, commands: Commands) -> AskingWorld:
     prober = NetworkProber(commands=commands.ask, clock=house.clock)
     house.stack.push_async_callback(prober.close)
     return AskingWorld(
         prober=prober,
-        workloads=workloads,
+        workloads=house.workloads,
         commands=commands,
         secrets=house.secrets,
         prometheus_url=house.settings.prometheus_url,

@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 
 from opsuite_healer.adapters.feeds import Feeds
 from opsuite_healer.adapters.unit import SqlStore
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.settings import Settings
 from opsuite_kernel.clock import Clock
 from opsuite_notify.secrets import SecretSource
+from opsuite_platforms.kubernetes import KubernetesPlatform
 from opsuite_platforms.kubernetes_api import KubernetesApi
 from opsuite_platforms.port import Platform
 from opsuite_platforms.spawner.client import Spawner
@@ -53,6 +55,13 @@ class House:
     commands: CommandPolicy
     registry: CollectorRegistry
     tracer: trace.Tracer
+
+    @property
+    def workloads(self) -> Workloads:
+        """What runs on the platforms, and in any namespace of the cluster."""
+        return Workloads(
+            self.platforms, lambda namespace: KubernetesPlatform(self.cluster, namespace, clock=self.clock)
+        )
 
 
 @dataclass(frozen=True, slots=True)

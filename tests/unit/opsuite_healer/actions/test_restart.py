@@ -9,7 +9,7 @@ from fakes.platform import FakePlatform
 
 from opsuite_healer.adapters.actions.registry import Registry
 from opsuite_healer.adapters.actions.restart import RestartService
-from opsuite_healer.adapters.actions.workloads import Workloads
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.application.actions import ActionCall, ActionOutcome
 from opsuite_healer.domain.actions import ActionSpec
 from opsuite_healer.domain.targets import TargetRef

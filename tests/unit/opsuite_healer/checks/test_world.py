@@ -12,8 +12,8 @@ from fakes.platform import FakePlatform
 from fakes.probes import FakeProber
 
 from opsuite_healer.adapters.checks.commands import Commands, answer_of
-from opsuite_healer.adapters.checks.workloads import Workloads
 from opsuite_healer.adapters.checks.world import AskingWorld, places, shown
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.domain.checks.check import CheckSpec, CommandText, PostgresqlText, RedisText, StateProbe
 from opsuite_healer.domain.targets import TargetRef
 from opsuite_notify.port import EnvSecret
@@ -52,7 +52,7 @@ class Scene:
         clock = FakeClock()
         self.world = AskingWorld(
             prober=self.prober,
-            workloads=Workloads({"process": self.platform}, lambda _: FakePlatform(), clock),
+            workloads=Workloads({"process": self.platform}, lambda _: FakePlatform()),
             commands=Commands(NoCommands(), CommandPolicy()),
             secrets=SecretSource(env=env or {}, allowed_env=["REDIS_PASSWORD"]),
             prometheus_url="http://prometheus:9090",

@@ -7,7 +7,7 @@ from typing import Final
 
 from opsuite_healer.adapters.actions.action import done, refused
 from opsuite_healer.adapters.actions.traffic import refuse_beyond
-from opsuite_healer.adapters.actions.workloads import Workloads
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.application.actions import ActionResult
 from opsuite_healer.domain.targets import TargetRef
 from opsuite_kernel.errors import Conflict, NotFound, Stale, Unavailable

@@ -10,7 +10,7 @@ from typing import Final
 
 from opsuite_healer.adapters.actions.action import done, target_of
 from opsuite_healer.adapters.actions.params import Reader
-from opsuite_healer.adapters.actions.workloads import Copy, Workloads
+from opsuite_healer.adapters.workloads import Copy, Workloads
 from opsuite_healer.application.actions import ActionCall, ActionResult
 from opsuite_healer.domain.actions import ActionKind, Parameter, Risk
 from opsuite_healer.domain.targets import TargetRef

@@ -12,9 +12,9 @@ from opsuite.deployer.v1.traffic_service_pb2_grpc import TrafficServiceStub
 from opsuite_healer.adapters.actions.action import done
 from opsuite_healer.adapters.actions.once import request_id_of
 from opsuite_healer.adapters.actions.params import Reader
-from opsuite_healer.adapters.actions.workloads import Workloads
 from opsuite_healer.adapters.peers import Peer
 from opsuite_healer.adapters.rollouts import DeployerRollouts
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.application.actions import ActionCall, ActionResult
 from opsuite_healer.domain.actions import ActionSpec
 from opsuite_healer.domain.targets import TargetRef

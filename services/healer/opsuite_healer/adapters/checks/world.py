@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from opsuite_healer.adapters.checks.commands import Commands
-from opsuite_healer.adapters.checks.workloads import Workloads
+from opsuite_healer.adapters.workloads import Workloads
 from opsuite_healer.domain.checks.answers import Answer, Sight
 from opsuite_healer.domain.checks.check import (
     CERTIFICATE_EXPIRES,

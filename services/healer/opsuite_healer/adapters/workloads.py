@@ -1,4 +1,4 @@
-"""The replicas of a target, wherever it runs.
+"""The workloads and replicas of targets, wherever they run.
 
 A workload that is rolled out lives as revisions with names of their own (`part_of`); a target that names the workload
 means all of them.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from opsuite_healer.domain.targets import TargetRef
 from opsuite_kernel.errors import NotFound
-from opsuite_platforms.port import Platform, Replica, ReplicaPhase
+from opsuite_platforms.port import Platform, Replica, ReplicaPhase, WorkloadStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ class Workloads:
 
     async def copies(self, target: TargetRef) -> Sequence[Copy]:
         """The replicas of a workload and of its revisions, or the one that is meant."""
-        platform = self.platform(target)
-        found = await self._all(platform, target.workload)
+        found = [Copy(status.name, replica) for status in await self._revisions(target) for replica in status.replicas]
         if not target.replica:
             return found
         chosen = [copy for copy in found if copy.replica.name == target.replica]
@@ -56,15 +55,22 @@ class Workloads:
             raise NotFound("replica", target.canonical)
         return chosen
 
-    async def _all(self, platform: Platform, workload: str) -> Sequence[Copy]:
+    async def observe(self, target: TargetRef) -> WorkloadStatus:
+        """A workload as it is now; one that is rolled out is all of its revisions."""
+        revisions = await self._revisions(target)
+        return WorkloadStatus(
+            target.workload,
+            revisions[-1].version,
+            sum(one.desired_replicas for one in revisions),
+            tuple(replica for one in revisions for replica in one.replicas),
+        )
+
+    async def _revisions(self, target: TargetRef) -> Sequence[WorkloadStatus]:
+        platform = self.platform(target)
         try:
-            names: Sequence[str] = [workload]
-            statuses = [await platform.observe(workload)]
+            return [await platform.observe(target.workload)]
         except NotFound:
-            names = await platform.list_workloads(part_of=workload)
+            names = await platform.list_workloads(part_of=target.workload)
             if not names:
                 raise
-            statuses = await asyncio.gather(*(platform.observe(name) for name in names))
-        return [
-            Copy(name, replica) for name, status in zip(names, statuses, strict=True) for replica in status.replicas
-        ]
+            return await asyncio.gather(*(platform.observe(name) for name in names))
