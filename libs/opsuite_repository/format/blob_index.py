@@ -34,13 +34,12 @@ class Location(NamedTuple):
 
 
 class BlobIndex:
-    """Finds blobs, and says which ones still have to be stored. For any number of threads at once."""
+    """Finds blobs, for any number of threads at once."""
 
     def __init__(self) -> None:
         self._writing = threading.Lock()
         self._packs = _Ids()
         self._blobs = {kind: _Blobs() for kind in BlobType}
-        self._claimed: dict[BlobType, set[BlobId]] = {kind: set() for kind in BlobType}
         self.retired: BlobIndex | None = None
         """Packs that a prune will remove: blobs may be read from them still, but count as not being there."""
 
@@ -68,7 +67,6 @@ class BlobIndex:
                 number = self._packs.append(pack.id)
             for entry in pack.entries:
                 self._blobs[entry.type].add(entry, number)
-                self._claimed[entry.type].discard(entry.id)
 
     def find(self, kind: BlobType, id_: BlobId) -> Location | None:
         """Where to read the blob: the first place that became known."""
@@ -89,19 +87,6 @@ class BlobIndex:
     def has(self, kind: BlobType, id_: BlobId) -> bool:
         """Whether the blob is in a known pack."""
         return self._blobs[kind].ids.row(id_) is not None
-
-    def claim(self, kind: BlobType, id_: BlobId) -> bool:
-        """Whether the caller is the one to store this blob: it is neither known nor claimed by another."""
-        with self._writing:
-            if self.has(kind, id_) or id_ in self._claimed[kind]:
-                return False
-            self._claimed[kind].add(id_)
-            return True
-
-    def release(self, kind: BlobType, id_: BlobId) -> None:
-        """Take a claim back: storing the blob failed, and another may try."""
-        with self._writing:
-            self._claimed[kind].discard(id_)
 
     def count(self, kind: BlobType) -> int:
         """How many different blobs are known."""
