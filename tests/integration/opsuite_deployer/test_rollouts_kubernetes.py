@@ -255,8 +255,8 @@ async def test_weights_that_somebody_else_sets_are_put_back_and_told(deployer: D
     async with deployer.client() as client:
         old = await first_version(client, "edited", a_canary("edited", HALF))
         name = (await deploy(client, "edited", "1.1")).name
-        new = rollout_of(await until(client, name, "PAUSED")).tracks[-1].revision
         telling = asyncio.create_task(first_told(client, name, "DRIFT_CORRECTED"))
+        new = rollout_of(await until(client, name, "PAUSED")).tracks[-1].revision
         rules = (await routed.present("edited"))["spec"]["rules"]
         rules[0]["backendRefs"][1]["weight"] = 99
         await cluster.admin.merge(HTTP_ROUTES, cluster.namespace, "edited", {"spec": {"rules": rules}})
